@@ -1,0 +1,45 @@
+import { createHash } from 'node:crypto'
+
+export const utf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8')
+export const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+export const fromHex = (text: string): Uint8Array => Buffer.from(text, 'hex')
+export const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+export const fromBase64 = (text: string): Uint8Array => Buffer.from(text, 'base64')
+export const base64url = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
+export const fromBase64url = (text: string): Uint8Array => Buffer.from(text, 'base64url')
+export const concat = (...parts: readonly Uint8Array[]): Uint8Array => Buffer.concat(parts)
+export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+export const sha256 = (...parts: readonly Uint8Array[]): Uint8Array => {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return hash.digest()
+}
+
+/** Fields made unambiguous: each as a 4-byte big-endian length and its bytes. Text is UTF-8. */
+export function frame(fields: readonly (Uint8Array | string)[]): Uint8Array {
+  const parts = fields.map((field) => (typeof field === 'string' ? Buffer.from(field, 'utf8') : field))
+  const out = Buffer.allocUnsafe(parts.reduce((total, part) => total + 4 + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    at = out.writeUInt32BE(part.length, at)
+    out.set(part, at)
+    at += part.length
+  }
+  return out
+}
+
+/** The inverse of {@link frame}. Throws a RangeError when the lengths do not fill the bytes exactly. */
+export function unframe(bytes: Uint8Array): Uint8Array[] {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const fields: Uint8Array[] = []
+  let at = 0
+  while (at < view.length) {
+    const start = at + 4
+    const end = start + view.readUInt32BE(at)
+    if (end > view.length) throw new RangeError('a field runs past the end')
+    fields.push(view.subarray(start, end))
+    at = end
+  }
+  return fields
+}

@@ -1,0 +1,168 @@
+import type { z } from 'zod'
+import { type Faults, noFaults } from '../core/fault-point.ts'
+import { newOperationId, type OperationId } from '../core/ids.ts'
+import { asProblem, type Fault, Problem } from '../core/problem.ts'
+import type { AuditLog, EntryDraft, Facts } from './audit/log.ts'
+import type { Caller } from './caller.ts'
+import type { Asked, Decision } from './firewall/decide.ts'
+import type { Download, Operation, Recorded } from './operation.ts'
+import { expirePermit, type KeyUse, newPermit, type Permit } from './permit.ts'
+
+export interface Gate {
+  /** Pure. Whatever it throws is a denial. */
+  readonly decide: (asked: Asked) => Decision
+  readonly log: AuditLog
+  readonly faults?: Faults
+}
+
+export interface Request {
+  readonly id?: OperationId
+  /** The operation that this one is nested in. */
+  readonly parent?: OperationId
+  readonly caller: Caller
+  /** Body, path and query as one object, not yet checked. */
+  readonly body: unknown
+}
+
+type Outcome<Result> = { readonly ok: true; readonly value: Result } | { readonly ok: false; readonly problem: Problem }
+
+/**
+ * The pipeline, the only way to a key: decision, key use, audit record.
+ *
+ * Order of durable effects of a durable operation, and what a crash after each leaves:
+ * 1. reservations + intent, one transaction: an open intent that names its ids, and no key used;
+ * 2. the key use: the same, and a result that nobody has and no row names;
+ * 3. rows + outcome, one transaction that also closes the intent: all of it, the caller asks again by id.
+ * A transient operation uses the key, then commits its outcome, then answers: a crash between leaves a result that nobody received.
+ *
+ * Throws the {@link Problem} of a refusal or of a failed outcome, after its entry is committed; `log-unavailable` when it could not be.
+ */
+export async function perform<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  { id = newOperationId(), parent, caller, body }: Request,
+): Promise<Output | Download> {
+  const input = parse(op.input, body)
+  const target = await op.locate(input, caller)
+  const uses = op.uses(target)
+  const facts = op.facts(target)
+  const decision = decide(gate, { operation: op.name, caller, uses, facts: facts.public ?? {} })
+  const asked = { id, ...(parent === undefined ? {} : { parent }), operation: op.name, caller, uses, decision: trace(decision) }
+  const faults = gate.faults ?? noFaults
+
+  if (decision.effect !== 'allow') return refuse(gate, { ...asked, facts }, new Problem('forbidden', decision.reason))
+  const obstacle = op.admit?.(target)
+  if (obstacle !== undefined) return refuse(gate, { ...asked, facts }, obstacle)
+
+  if (op.effect === 'transient') {
+    const outcome = await settle(() => withPermit(uses, (permit) => op.execute(permit, target)))
+    const after = outcome.ok && op.outcomeFacts ? merge(facts, op.outcomeFacts(target, outcome.value)) : facts
+    await gate.log.append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: after })
+    return answer(op, target, outcome)
+  }
+
+  const reserved = await settle(() =>
+    gate.log.transact(async ({ tx, append }) => {
+      await op.reserve?.(tx, target)
+      append({ ...asked, kind: 'intent', facts })
+    }),
+  )
+  if (!reserved.ok) {
+    if (!isRefusal(reserved.problem)) throw reserved.problem
+    return refuse(gate, { ...asked, facts }, reserved.problem)
+  }
+  faults('gate.intent-committed')
+  const outcome = await settle(() => withPermit(uses, (permit) => op.execute(permit, target)))
+  faults('gate.executed')
+  const recorded = await record(gate, op, asked, target, outcome, facts)
+  faults('gate.outcome-committed')
+  return answer(op, target, recorded)
+}
+
+/** Rows and outcome in one transaction. When the rows cannot be written for a reason of the state (a lost race), the failure is recorded instead. */
+async function record<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  asked: Omit<EntryDraft, 'kind'>,
+  target: Target,
+  outcome: Outcome<Result>,
+  facts: Facts,
+): Promise<Outcome<Result>> {
+  const written = await settle(() =>
+    gate.log.transact(async ({ tx, append }) => {
+      const recorded: Recorded = (outcome.ok ? await op.record?.(tx, target, outcome.value) : undefined) ?? {}
+      if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
+      for (const item of recorded.items ?? []) append({ id: asked.id, operation: asked.operation, caller: asked.caller, kind: 'item', code: 'ok', facts: item })
+      append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: recorded.facts ? merge(facts, recorded.facts) : facts })
+      gate.faults?.('gate.outcome-written')
+    }),
+  )
+  if (written.ok) return outcome
+  if (outcome.ok && isRefusal(written.problem)) return record(gate, op, asked, target, { ok: false, problem: written.problem }, facts)
+  throw written.problem
+}
+
+/** Commits the refusal, then throws it. */
+async function refuse(gate: Gate, entry: Omit<EntryDraft, 'kind' | 'code'>, problem: Problem): Promise<never> {
+  await gate.log.append({ ...entry, kind: 'refusal', code: problem.code })
+  throw problem
+}
+
+/** An error in deciding is a denial. */
+function decide(gate: Gate, asked: Asked): Decision {
+  try {
+    return gate.decide(asked)
+  } catch {
+    return { effect: 'deny', rule: 'error', revision: 'unknown', reason: 'The policy could not be decided, so the answer is no.' }
+  }
+}
+
+async function withPermit<Result>(uses: readonly KeyUse[], work: (permit: Permit) => Promise<Result>): Promise<Result> {
+  const permit = newPermit(uses)
+  try {
+    return await work(permit)
+  } finally {
+    expirePermit(permit)
+  }
+}
+
+async function settle<Result>(work: () => Promise<Result>): Promise<Outcome<Result>> {
+  try {
+    return { ok: true, value: await work() }
+  } catch (error) {
+    return { ok: false, problem: asProblem(error) }
+  }
+}
+
+function answer<Input, Target, Result, Output>(
+  op: Operation<Input, Target, Result, Output>,
+  target: Target,
+  outcome: Outcome<Result>,
+): Output | Download {
+  if (!outcome.ok) throw outcome.problem
+  return op.respond(target, outcome.value)
+}
+
+/** Whether the state said no (the caller's matter), rather than the service failing. */
+const isRefusal = (problem: Problem): boolean => problem.status < 500
+
+const codeOf = (outcome: Outcome<unknown>): string => (outcome.ok ? 'ok' : outcome.problem.code)
+
+const trace = ({ effect, rule, revision }: Decision): { effect: 'allow' | 'deny'; rule: string; revision: string } => ({ effect, rule, revision })
+
+const merge = (a: Facts, b: Facts): Facts => ({
+  public: { ...a.public, ...b.public },
+  personal: { ...a.personal, ...b.personal },
+  rows: [...(a.rows ?? []), ...(b.rows ?? [])],
+})
+
+/** The input, checked. Throws `request-invalid` with a JSON pointer for each fault. */
+function parse<Input>(schema: z.ZodType<Input>, body: unknown): Input {
+  const result = schema.safeParse(body)
+  if (result.success) return result.data
+  const faults: Fault[] = result.error.issues.map((issue) => ({
+    message: issue.message,
+    pointer: issue.path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
+  }))
+  throw new Problem('request-invalid', 'The request has fields that are missing, unknown or not of the right form. See `faults`, and /openapi.json.', { faults })
+}

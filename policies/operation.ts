@@ -1,0 +1,77 @@
+import type { z } from 'zod'
+import type { Tx } from '../core/tx.ts'
+import type { Problem } from '../core/problem.ts'
+import type { Facts } from './audit/log.ts'
+import type { Caller } from './caller.ts'
+import type { KeyUse, Permit } from './permit.ts'
+
+/** A file or stream as an answer, where JSON will not do. */
+export interface Download {
+  readonly contentType: string
+  readonly fileName?: string
+  readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+}
+
+/** Where the operation is mounted. Names in braces are fields of the input; the rest of the input is the JSON body, or the query of a GET. */
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  /** `/v1/kms/keys/{keyId}/sign` */
+  readonly path: `/v1/${string}`
+  /** The input field that a `text/plain` body fills. Absent: JSON only. */
+  readonly textBody?: string
+  /** The most bytes a body may have. Default 1 MiB. */
+  readonly maxBodyBytes?: number
+  /** The status of success. Default 200. */
+  readonly status?: 200 | 201 | 202
+  /** Set where the answer is a {@link Download}: its content type, for the OpenAPI document. */
+  readonly produces?: string
+}
+
+/** What a durable operation wrote: the entry of its outcome, and one entry for each item. */
+export interface Recorded {
+  readonly facts?: Facts
+  readonly items?: readonly Facts[]
+}
+
+/**
+ * One operation = one route = one policy action = one audit event = one metric label = one OpenAPI path.
+ * `durable` makes, changes, destroys, issues, exports or fills. `transient` uses a key or reads, and leaves nothing but its entry.
+ */
+export interface Operation<Input, Target, Result, Output> {
+  /** `kms.key.sign`: folder, thing, verb. */
+  readonly name: string
+  /** One sentence for the OpenAPI document. */
+  readonly summary: string
+  readonly effect: 'durable' | 'transient'
+  /** Absent: only the service itself performs it. */
+  readonly route?: Route
+  /** Strict: an unknown field is a fault. */
+  readonly input: z.ZodType<Input>
+  readonly output: z.ZodType<Output>
+  /** Reads, and fixes ids, serials and bytes to sign. What is not there is a value of the target, so that existence does not leak. */
+  locate(input: Input, caller: Caller): Promise<Target>
+  /** The keys that {@link execute} may use, all of them. */
+  uses(target: Target): readonly KeyUse[]
+  /** What the policy sees (public facts by name) and the entries say. */
+  facts(target: Target): Facts
+  /** Preconditions that need no key, after the decision: the problem they raise, if any. It is logged as a refusal. */
+  admit?(target: Target): Problem | undefined
+  /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent. A Problem thrown here is a refusal. */
+  reserve?(tx: Tx, target: Target): Promise<void>
+  /** Uses the keys. A Problem thrown here is the outcome. */
+  execute(permit: Permit, target: Target): Promise<Result>
+  /** Durable only. Writes the rows, in the transaction of the outcome. A Problem thrown here (a lost race) is the outcome, and nothing is written. */
+  record?(tx: Tx, target: Target, result: Result): Promise<Recorded>
+  /** Durable only. What a failed outcome still writes (gives a reservation back, burns a nonce). */
+  recordFailure?(tx: Tx, target: Target, problem: Problem): Promise<void>
+  /** Transient only: facts known after execution. */
+  outcomeFacts?(target: Target, result: Result): Facts
+  respond(target: Target, result: Result): Output | Download
+}
+
+/** An operation whose types nobody looks at: what lists of operations hold. */
+// biome-ignore lint/suspicious/noExplicitAny: a list of operations is heterogeneous; `perform` ties the four types together again.
+export type AnyOperation = Operation<any, any, any, any>
+
+/** Infers the four types from the parts. */
+export const operation = <Input, Target, Result, Output>(op: Operation<Input, Target, Result, Output>): Operation<Input, Target, Result, Output> => op

@@ -1,0 +1,34 @@
+import { defineConfig } from 'vitest/config'
+
+const skipped = ['**/node_modules/**', '**/dist/**', '**/data/**']
+
+/** Projects run one after another: a fault in pure code shows before a token or a database is started. */
+const project = (name: string, order: number, options: { readonly pattern: string; readonly not?: readonly string[]; readonly timeoutMs: number; readonly workers: number }) => ({
+  test: {
+    name,
+    include: [options.pattern],
+    exclude: [...skipped, ...(options.not ?? [])],
+    pool: 'forks' as const,
+    maxWorkers: options.workers,
+    fileParallelism: options.workers > 1,
+    testTimeout: options.timeoutMs,
+    hookTimeout: 2 * options.timeoutMs,
+    sequence: { groupOrder: order },
+  },
+})
+
+const withPostgres = <Project extends { readonly test: object }>(settings: Project) => ({
+  ...settings,
+  test: { ...settings.test, globalSetup: ['server/postgres/test-server.ts'] },
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
+      project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
+      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', timeoutMs: 30_000, workers: 2 })),
+      withPostgres(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 })),
+    ],
+  },
+})
