@@ -1,3 +1,4 @@
+import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
 import { closeTx, Tx } from '../../core/tx.ts'
 import { z } from 'zod'
@@ -7,6 +8,8 @@ import { systemCaller } from '../caller.ts'
 import type { Decision } from '../firewall/decide.ts'
 import { operation } from '../operation.ts'
 import type { KeyUse, Permit } from '../permit.ts'
+
+const gone = (): Problem => new Problem('log-unavailable', 'The log is gone.')
 
 const noSql: Sql = { query: () => Promise.reject(new Error('this test has no database')) }
 
@@ -37,9 +40,9 @@ export class MemoryLog implements AuditLog {
   }
 
   #commit(group: readonly EntryDraft[]): void {
-    if (this.fail === 'before') throw new Error('the log is gone')
+    if (this.fail === 'before') throw gone()
     this.entries.push(...group)
-    if (this.fail === 'after') throw new Error('the log is gone, having committed')
+    if (this.fail === 'after') throw gone()
   }
 }
 
