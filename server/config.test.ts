@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError, describeSettings, readConfig } from './config.ts'
+
+describe('settings', () => {
+  it('come with defaults, and the data folder is absolute', () => {
+    const config = readConfig({})
+    expect(config).toMatchObject({ host: '127.0.0.1', tlsPort: 8443, plainPort: 8080, lanes: 1 })
+    expect(config.data.startsWith('/')).toBe(true)
+    expect(config.policy).toBe(`${config.data}/policy.yaml`)
+    expect(Object.isFrozen(config)).toBe(true)
+  })
+
+  it('come from the environment', () => {
+    expect(readConfig({ GRIDSEAL_TLS_PORT: '0', GRIDSEAL_NAMES: 'a.example,10.0.0.1', GRIDSEAL_LANES: '2' })).toMatchObject({ tlsPort: 0, names: ['a.example', '10.0.0.1'], lanes: 2 })
+  })
+
+  it('name every fault at once, and never a value', () => {
+    const read = () => readConfig({ GRIDSEAL_TLS_PORT: '99999', DATABASE_URL: 'mysql://user:hunter2@db', GRIDSEAL_INSECURE_TOKEN_IGNORES: 'perhaps' })
+    expect(read).toThrow(ConfigError)
+    expect(read).toThrow(/GRIDSEAL_TLS_PORT[^]*DATABASE_URL[^]*GRIDSEAL_INSECURE_TOKEN_IGNORES|GRIDSEAL_TLS_PORT[^]*GRIDSEAL_INSECURE_TOKEN_IGNORES/)
+    expect(read).not.toThrow('hunter2')
+  })
+
+  it('are all described', () => {
+    for (const setting of describeSettings()) expect(setting.about.length).toBeGreaterThan(20)
+  })
+})

@@ -1,0 +1,72 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { parse } from 'yaml'
+import { z } from 'zod'
+
+/** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
+const SETTINGS = {
+  data: { env: 'GRIDSEAL_DATA', schema: z.string().min(1).default('./data'), about: 'The data folder: token, database, PIN files. A copy of it is everything.' },
+  host: { env: 'GRIDSEAL_HOST', schema: z.string().min(1).default('127.0.0.1'), about: 'The address both listeners bind to.' },
+  tlsPort: { env: 'GRIDSEAL_TLS_PORT', schema: z.coerce.number().int().min(0).max(65_535).default(8443), about: 'TLS listener: the API. 0 takes a free port.' },
+  plainPort: { env: 'GRIDSEAL_PLAIN_PORT', schema: z.coerce.number().int().min(0).max(65_535).default(8080), about: 'Plain listener: CA certificates, health, metrics. 0 takes a free port.' },
+  names: {
+    env: 'GRIDSEAL_NAMES',
+    schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).default(['localhost', '127.0.0.1', '::1']),
+    about: 'DNS names and addresses in the TLS certificate, comma-separated.',
+  },
+  lanes: { env: 'GRIDSEAL_LANES', schema: z.coerce.number().int().min(1).max(64).default(1), about: 'Lanes: processes that hold the token. One for each core that may be given to the HSM.' },
+  writers: { env: 'GRIDSEAL_WRITERS', schema: z.coerce.number().int().min(2).max(64).default(6), about: 'Writer slots of the audit log: database connections that commit at the same time.' },
+  token: { env: 'GRIDSEAL_TOKEN', schema: z.string().startsWith('pkcs11:').optional(), about: 'PKCS#11 URI (RFC 7512) of the token. Absent: SoftHSM2 in the data folder.' },
+  policy: { env: 'GRIDSEAL_POLICY', schema: z.string().min(1).optional(), about: 'The policy file. Absent: policy.yaml in the data folder, written at first start.' },
+  origin: {
+    env: 'GRIDSEAL_ORIGIN',
+    schema: z.string().regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign').default('gridseal.example/audit/1'),
+    about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
+  },
+  databaseUrl: { env: 'DATABASE_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'PostgreSQL 15 or newer. Absent: an embedded one in the data folder.' },
+  databaseOwnerUrl: { env: 'DATABASE_OWNER_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'The login that owns the tables and migrates them. Absent: DATABASE_URL.' },
+  logLevel: { env: 'GRIDSEAL_LOG_LEVEL', schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'), about: 'How much the service says on standard output.' },
+  insecureTokenIgnores: {
+    env: 'GRIDSEAL_INSECURE_TOKEN_IGNORES',
+    schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
+    about: 'Starts on a token that fails the behavioural probe. Never in production.',
+  },
+  insecureCrashAt: { env: 'GRIDSEAL_INSECURE_CRASH_AT', schema: z.string().optional(), about: 'Kills the service at a named fault point. For crash tests.' },
+} as const satisfies Record<string, { readonly env: string; readonly schema: z.ZodType; readonly about: string }>
+
+export type Config = { readonly [Name in keyof typeof SETTINGS]: z.infer<(typeof SETTINGS)[Name]['schema']> }
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/**
+ * Reads gridseal.yaml (`GRIDSEAL_CONFIG`, else in the working folder, when there is one), then the environment, which wins. Once; frozen.
+ * Throws a {@link ConfigError} that names every setting that is wrong, and never its value.
+ */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const file = env['GRIDSEAL_CONFIG'] ?? 'gridseal.yaml'
+  const written: unknown = env['GRIDSEAL_CONFIG'] !== undefined || existsSync(file) ? parse(readFileSync(file, 'utf8')) : {}
+  const fromFile = z.record(z.string(), z.unknown()).safeParse(written ?? {})
+  if (!fromFile.success) throw new ConfigError(`${file}: not a list of settings`)
+
+  const faults = Object.keys(fromFile.data).filter((name) => !Object.hasOwn(SETTINGS, name)).map((name) => `${file}: there is no setting ${name}`)
+  const values: Record<string, unknown> = {}
+  for (const [name, { env: variable, schema }] of Object.entries(SETTINGS)) {
+    const given = env[variable] === '' ? undefined : env[variable]
+    const result = schema.safeParse(given ?? fromFile.data[name])
+    if (result.success) values[name] = result.data
+    else faults.push(`${given === undefined ? `${file}: ${name}` : variable}: ${result.error.issues[0]?.message ?? 'not valid'}`)
+  }
+  if (faults.length > 0) throw new ConfigError(`settings that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+  const config = values as Config
+  const data = resolve(config.data)
+  return Object.freeze({ ...config, data, policy: config.policy ?? join(data, 'policy.yaml') })
+}
+
+/** For `gridseal settings`: every setting with its variable, default and meaning. */
+export const describeSettings = (): { name: string; variable: string; about: string; fallback: string }[] =>
+  Object.entries(SETTINGS).map(([name, { env, schema, about }]) => {
+    const fallback: unknown = schema.safeParse(undefined).data
+    return { name, variable: env, about, fallback: fallback === undefined ? '' : String(fallback) }
+  })

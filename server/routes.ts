@@ -1,0 +1,68 @@
+import { Readable } from 'node:stream'
+import Router from '@koa/router'
+import type { Context } from 'koa'
+import { asProblem, Problem } from '../core/problem.ts'
+import type { Caller } from '../policies/caller.ts'
+import { type Gate, perform } from '../policies/gate.ts'
+import type { AnyOperation, Download, Route } from '../policies/operation.ts'
+import { readBody } from './body.ts'
+import type { Metrics } from './metrics.ts'
+import { requestId } from './request-id.ts'
+
+/** Mounts each operation at its route: nothing else answers under /v1. */
+export function mountRoutes({
+  operations,
+  gate,
+  callerOf,
+  metrics,
+}: {
+  readonly operations: readonly AnyOperation[]
+  readonly gate: Gate
+  readonly callerOf: (ctx: Context) => Promise<Caller>
+  readonly metrics: Metrics
+}): Router {
+  const router = new Router()
+  for (const op of operations) {
+    const { route } = op
+    if (route === undefined) continue
+    router.register(route.path.replaceAll(/\{(\w+)\}/g, ':$1'), [route.method], async (ctx) => {
+      const started = performance.now()
+      let code = 'ok'
+      try {
+        const caller = await callerOf(ctx)
+        const body = await inputOf(ctx, route)
+        answer(ctx, route, (await perform(gate, op, { id: requestId(ctx.req), caller, body })) as object)
+      } catch (error) {
+        code = asProblem(error).code
+        throw error
+      } finally {
+        metrics.observe(op.name, code, (performance.now() - started) / 1000)
+      }
+    })
+  }
+  return router
+}
+
+/** Path, and body or query, as one object. A field given in two places is a fault. */
+async function inputOf(ctx: Context & { params: Record<string, string> }, route: Route): Promise<Record<string, unknown>> {
+  const given = route.method === 'GET' ? ctx.query : await readBody(ctx.req, route)
+  if (route.method === 'POST' && ctx.querystring !== '') throw new Problem('request-invalid', 'This address takes no query.')
+  for (const name of Object.keys(ctx.params)) {
+    if (Object.hasOwn(given, name)) throw new Problem('request-invalid', `${name} stands in the path already.`, { faults: [{ pointer: `/${name}`, message: 'given twice' }] })
+  }
+  return { ...given, ...ctx.params }
+}
+
+function answer(ctx: Context, route: Route, output: object): void {
+  ctx.status = route.status ?? 200
+  if (!isDownload(output)) {
+    ctx.type = 'application/json'
+    ctx.body = JSON.stringify(output)
+    return
+  }
+  ctx.type = output.contentType
+  if (output.fileName !== undefined) ctx.set('content-disposition', `attachment; filename="${output.fileName.replaceAll(/[^\w.-]/g, '_')}"`)
+  ctx.body = Readable.from(output.chunks)
+}
+
+const isDownload = (output: object): output is Download => 'chunks' in output && 'contentType' in output
