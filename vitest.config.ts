@@ -1,9 +1,16 @@
 import { defineConfig } from 'vitest/config'
 
+/** Tests of the embedded server have nothing to say of another one. */
+const launcherTests = process.env['GRIDSEAL_TEST_DATABASE_URL'] ? ['server/postgres/launcher.pg.test.ts'] : []
+
 const skipped = ['**/node_modules/**', '**/dist/**', '**/data/**']
 
 /** Projects run one after another: a fault in pure code shows before a token or a database is started. */
-const project = (name: string, order: number, options: { readonly pattern: string; readonly not?: readonly string[]; readonly timeoutMs: number; readonly workers: number }) => ({
+const project = (
+  name: string,
+  order: number,
+  options: { readonly pattern: string; readonly not?: readonly string[]; readonly timeoutMs: number; readonly workers: number },
+) => ({
   test: {
     name,
     include: [options.pattern],
@@ -27,7 +34,7 @@ export default defineConfig({
     projects: [
       project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
       project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
-      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', timeoutMs: 30_000, workers: 2 })),
+      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', not: launcherTests, timeoutMs: 30_000, workers: 2 })),
       withPostgres(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 })),
     ],
   },

@@ -1,6 +1,11 @@
 import type { KeyId } from '../core/ids.ts'
 import type { SealedRow } from '../core/row.ts'
 import type { Permit } from '../policies/permit.ts'
+import type { RootKeyId } from './root-keys.ts'
+
+export { type HsmStats, openHsm, type OpenHsm, type OpenOptions } from './open.ts'
+export { PROBE_NAMES, type ProbeName } from './probe-names.ts'
+export { ROOT_KEYS, type RootKeyId, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
 
 /** How a key's check value was made. Conventions differ, so every KCV is labelled. */
 export type KcvMethod =
@@ -21,21 +26,12 @@ export type KeyAlgorithm = 'ec-p256' | 'hmac-sha256' | 'aes-128' | 'aes-256' | '
 
 /**
  * A key as the database holds it. The sealed row has at least the columns `algorithm` ({@link KeyAlgorithm}) and `wrapped`
- * (AES-KWP under the storage KEK), and its id is the key's. The lane checks the MAC before it unwraps.
+ * (AES-KWP under the storage KEK), and of an ec-p256 key `public_key` (SPKI DER), and its id is the key's. The lane checks the MAC before it unwraps.
  */
 export interface StoredKey {
   readonly id: KeyId
   readonly sealed: SealedRow
 }
-
-/** Keys in the token that operations may name; each serves one purpose. */
-export const ROOT_KEYS = {
-  root: 'root:ca-root' as KeyId,
-  callers: 'root:ca-callers' as KeyId,
-  cards: 'root:ca-cards' as KeyId,
-  delivery: 'root:delivery' as KeyId,
-} as const
-export type RootKeyId = (typeof ROOT_KEYS)[keyof typeof ROOT_KEYS]
 
 /** One key of a card, as the profile plans it. */
 export interface CardKeyPlan {

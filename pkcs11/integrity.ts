@@ -1,4 +1,9 @@
-import type { RowSealer } from '../core/row.ts'
+import { createHash } from 'node:crypto'
+import { frame } from '../core/bytes.ts'
+import { Problem } from '../core/problem.ts'
+import { encodeRow, type Row, type RowSealer, type SealedRow } from '../core/row.ts'
+import type { Lanes } from './lanes.ts'
+import { SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 
 /**
  * What the system itself does with its keys, and nothing else: no method takes a key id, and their keys serve nothing else.
@@ -14,4 +19,78 @@ export interface Integrity extends RowSealer {
   readonly checkpointKey: { readonly algorithm: 'ed25519' | 'ecdsa-p256'; readonly publicKey: Uint8Array /* SPKI DER */ }
   /** AES-CMAC by the blind-index key over `name || 00 || value`, 16 bytes: equality search without the value. */
   blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]>
+}
+
+const MAC = 16
+const split = (bytes: Uint8Array): Uint8Array[] => Array.from({ length: bytes.length / MAC }, (_, at) => bytes.subarray(at * MAC, (at + 1) * MAC))
+
+/** {@link Integrity} through lanes. `calls` counts what was asked of each key. */
+export class LaneIntegrity implements Integrity {
+  readonly #lanes: Lanes
+  readonly checkpointKey: Integrity['checkpointKey']
+  readonly calls = { rows: 0, groups: 0, checkpoints: 0, blindIndexes: 0 }
+
+  constructor(lanes: Lanes, identity: TokenIdentity) {
+    this.#lanes = lanes
+    const key = identity.keys.find(({ keyId }) => keyId === SYSTEM_KEYS.checkpoint)
+    if (key === undefined || !('publicKey' in key)) throw new Error('the token has no checkpoint key')
+    this.checkpointKey = { algorithm: key.algorithm === 'ed25519' ? 'ed25519' : 'ecdsa-p256', publicKey: key.publicKey }
+  }
+
+  async macRows(rows: readonly Row[]): Promise<Uint8Array[]> {
+    this.calls.rows += rows.length
+    if (rows.length === 0) return []
+    return split(await this.#lanes.any().call('macRows', { rows: frame(rows.map(encodeRow)) }))
+  }
+
+  async assertRows(rows: readonly SealedRow[]): Promise<void> {
+    this.calls.rows += rows.length
+    if (rows.length === 0) return
+    const answers = await this.#lanes.any().call('checkRows', { pairs: frame(rows.flatMap(({ row, mac }) => [encodeRow(row), mac])) })
+    const wrong = rows.find((_, at) => answers[at] !== 1)
+    if (wrong !== undefined) {
+      throw new Problem('integrity-failed', `The stored row ${wrong.row.id} of ${wrong.row.table} is not what the service wrote. It was not used.`)
+    }
+  }
+
+  async macGroup(message: Uint8Array): Promise<Uint8Array> {
+    this.calls.groups++
+    return this.#lanes.any().call('macGroups', { messages: frame([message]) })
+  }
+
+  async checkGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<boolean[]> {
+    this.calls.groups += groups.length
+    if (groups.length === 0) return []
+    const answers = await this.#lanes.any().call('checkGroups', { pairs: frame(groups.flatMap(({ message, mac }) => [message, mac])) })
+    return Array.from(answers, (answer) => answer === 1)
+  }
+
+  async signCheckpoint(text: Uint8Array): Promise<Uint8Array> {
+    this.calls.checkpoints++
+    if (this.checkpointKey.algorithm === 'ed25519') return this.#lanes.any().call('signCheckpoint', { message: text })
+    const digest = createHash('sha256').update(text).digest()
+    return derSignature(await this.#lanes.any().call('signCheckpoint', { message: digest }))
+  }
+
+  async blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]> {
+    this.calls.blindIndexes += values.length
+    if (values.length === 0) return []
+    const messages = values.map(({ name, value }) => {
+      if (name.includes('\0')) throw new RangeError('the name of a blind index has no zero byte')
+      return `${name}\0${value}`
+    })
+    return split(await this.#lanes.any().call('blindIndex', { values: frame(messages) }))
+  }
+}
+
+/** DER of an ECDSA signature from raw r||s of 64 bytes. */
+function derSignature(raw: Uint8Array): Buffer {
+  const integer = (bytes: Uint8Array): Buffer => {
+    const first = bytes.findIndex((byte) => byte !== 0)
+    const short = bytes.subarray(first < 0 ? bytes.length - 1 : first)
+    const value = (short[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), short]) : short
+    return Buffer.concat([Buffer.from([0x02, value.length]), value])
+  }
+  const body = Buffer.concat([integer(raw.subarray(0, 32)), integer(raw.subarray(32))])
+  return Buffer.concat([Buffer.from([0x30, body.length]), body])
 }

@@ -70,7 +70,7 @@ export interface Operation<Input, Target, Result, Output> {
 }
 
 /** An operation whose types nobody looks at: what lists of operations hold. */
-// biome-ignore lint/suspicious/noExplicitAny: a list of operations is heterogeneous; `perform` ties the four types together again.
+// oxlint-disable-next-line typescript/no-explicit-any -- a list of operations is heterogeneous; `perform` ties the four types together again.
 export type AnyOperation = Operation<any, any, any, any>
 
 /** Infers the four types from the parts. */

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { PROBE_NAMES } from '../pkcs11/index.ts'
 
 /** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
 const SETTINGS = {
@@ -26,15 +27,16 @@ const SETTINGS = {
   databaseUrl: { env: 'DATABASE_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'PostgreSQL 15 or newer. Absent: an embedded one in the data folder.' },
   databaseOwnerUrl: { env: 'DATABASE_OWNER_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'The login that owns the tables and migrates them. Absent: DATABASE_URL.' },
   logLevel: { env: 'GRIDSEAL_LOG_LEVEL', schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'), about: 'How much the service says on standard output.' },
+  officerPinFile: { env: 'GRIDSEAL_OFFICER_PIN_FILE', schema: z.string().min(1).optional(), about: 'For a token chosen by GRIDSEAL_TOKEN: the file with the security officer’s PIN, for ceremonies.' },
   insecureTokenIgnores: {
     env: 'GRIDSEAL_INSECURE_TOKEN_IGNORES',
-    schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
-    about: 'Starts on a token that fails the behavioural probe. Never in production.',
+    schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).pipe(z.array(z.enum(PROBE_NAMES))).default([]),
+    about: `Probes that the token may fail: ${PROBE_NAMES.join(', ')}. Never in production.`,
   },
   insecureCrashAt: { env: 'GRIDSEAL_INSECURE_CRASH_AT', schema: z.string().optional(), about: 'Kills the service at a named fault point. For crash tests.' },
 } as const satisfies Record<string, { readonly env: string; readonly schema: z.ZodType; readonly about: string }>
 
-export type Config = { readonly [Name in keyof typeof SETTINGS]: z.infer<(typeof SETTINGS)[Name]['schema']> }
+export type Config = { readonly [Name in keyof typeof SETTINGS]: z.infer<(typeof SETTINGS)[Name]['schema']> } & { readonly policy: string }
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'

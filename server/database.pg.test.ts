@@ -61,9 +61,10 @@ describe('database', () => {
 
   it('says database-unavailable when a connection is cut, and goes on with a new one', async () => {
     const sleeping = expect(db.sql.query('SELECT pg_sleep(20)')).rejects.toMatchObject({ code: 'database-unavailable' })
-    await db.sql.query('SELECT pg_sleep(0.05)')
     const client = await db.database.connect()
     await client.query('RESET ROLE')
+    const asleep = `SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'PgSleep'`
+    while ((await client.query(asleep)).rowCount === 0) continue
     await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()')
     await client.end()
     await sleeping

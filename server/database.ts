@@ -38,6 +38,7 @@ export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 500
     statement_timeout: 60_000,
     idle_in_transaction_session_timeout: 60_000,
   }
+  // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool waits for it; its declaration does not say so
   const pool = new pg.Pool({ ...settings, max: poolSize, onConnect: setRole })
   pool.on('error', ignore)
   pool.on('connect', (client) => client.on('error', ignore))
@@ -91,12 +92,10 @@ async function setRole(client: pg.ClientBase): Promise<void> {
 }
 
 /** SQLSTATE classes and codes (and node's) that say that the server is gone, going, coming or full, and not that the statement was wrong. */
-const AWAY_CODES = new Set(
-  ['57P01', '57P02', '57P03', '57P05', '53300', '25006', 'ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].concat([
-    'ENOTFOUND',
-    'EAI_AGAIN',
-  ]),
-)
+const AWAY_CODES = new Set([
+  ...['57P01', '57P02', '57P03', '57P05', '53300', '25006', 'EAI_AGAIN', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'ENOTFOUND'],
+  ...['EPIPE', 'ETIMEDOUT'],
+])
 /** pg gives these no code. */
 const AWAY_MESSAGES =
   /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after)/
@@ -104,7 +103,7 @@ const AWAY_MESSAGES =
 export function isDatabaseAway(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = (error as NodeJS.ErrnoException).code
-  return code === undefined ? AWAY_MESSAGES.test(error.message) : AWAY_CODES.has(code) || /^08/.test(code)
+  return code === undefined ? AWAY_MESSAGES.test(error.message) : AWAY_CODES.has(code) || code.startsWith('08')
 }
 
 /** An error of pg, for who is above: `database-unavailable` when that is what it means, else itself. */

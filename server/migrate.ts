@@ -1,6 +1,6 @@
 import knex, { type Knex } from 'knex'
 import pg from 'pg'
-import { isDatabaseAway, SERVICE_ROLE } from './database.ts'
+import { databaseProblem, isDatabaseAway, SERVICE_ROLE } from './database.ts'
 import { MIGRATIONS, type Migration } from './migrations/index.ts'
 
 export interface MigrationSettings {
@@ -13,19 +13,21 @@ export interface MigrationSettings {
 
 /**
  * Brings the database up to date, each migration in a transaction of its own. Processes that start together wait for each other.
- * Throws an error that says what an administrator has to do where the owner's rights do not suffice.
+ * Throws the problem `database-unavailable`, or an error that says what an administrator has to do where the owner's rights do not suffice.
  */
 export async function migrateDatabase({ ownerUrl, serviceUrl = ownerUrl, migrations = MIGRATIONS }: MigrationSettings): Promise<void> {
   const lock = new pg.Client({ connectionString: ownerUrl, application_name: 'gridseal migration' })
   lock.on('error', () => undefined)
-  await lock.connect()
   try {
+    await lock.connect()
     await lock.query(`SELECT pg_advisory_lock(hashtext('gridseal.migrate'))`)
     await assertUtf8(lock)
     await ensureServiceRole(lock)
     await ensureMember(lock, new pg.Client({ connectionString: serviceUrl }).user)
     await assertOwnsTables(lock)
     await runMigrations(ownerUrl, migrations)
+  } catch (error) {
+    throw databaseProblem(error)
   } finally {
     await lock.end()
   }
@@ -56,7 +58,8 @@ const sourceOf = (migrations: readonly Migration[]): Knex.MigrationSource<Migrat
 
 async function assertUtf8(client: pg.Client): Promise<void> {
   const [row] = (await client.query<{ encoding: string }>(`SELECT current_setting('server_encoding') AS encoding`)).rows
-  if (row?.encoding !== 'UTF8') throw new Error(`The database must have the encoding UTF8; this one has ${row?.encoding}. CREATE DATABASE gridseal ENCODING 'UTF8' TEMPLATE template0;`)
+  if (row?.encoding !== 'UTF8')
+    throw new Error(`The database must have the encoding UTF8; this one has ${row?.encoding}. CREATE DATABASE gridseal ENCODING 'UTF8' TEMPLATE template0;`)
 }
 
 /** Roles belong to the whole server, so that two databases of it can come here at once: one of them finds the role made. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { fromBase64, fromHex, hex } from '../../core/bytes.ts'
-import { append, consistencyProof, EMPTY_EDGE, EMPTY_ROOT, edgeAt, inclusionProof, leafHash, type NodeAt, rootOf, verifyConsistency, verifyInclusion } from './merkle.ts'
+import { append, consistencyProof, EMPTY_EDGE, EMPTY_ROOT, edgeAt, inclusionProof, leafHash, type NodeAt, merkleRoot, rootOf, verifyConsistency, verifyInclusion } from './merkle.ts'
 import { nodesOf, type Tile, TileWriter } from './tiles.ts'
 
 /** The eight leaves and roots of the Certificate Transparency test suite (google/certificate-transparency, merkletree tests; Apache-2.0). */
@@ -56,6 +56,7 @@ describe('the tree of RFC 6962', () => {
     LEAVES.forEach((leaf, at) => {
       edge = append(edge, [leafHash(leaf)])
       expect(hex(rootOf(edge))).toBe(ROOTS[at])
+      expect(hex(merkleRoot(LEAVES.slice(0, at + 1)))).toBe(ROOTS[at])
     })
   })
 

@@ -58,6 +58,9 @@ export function rootOf({ size, nodes }: Edge): Uint8Array {
   return root ?? EMPTY_ROOT
 }
 
+/** MTH of a list of entries (RFC 6962 2.1). */
+export const merkleRoot = (entries: readonly Uint8Array[]): Uint8Array => rootOf(append(EMPTY_EDGE, entries.map(leafHash)))
+
 /** The edge of the tree as it was at `size`, from its full nodes. */
 export function edgeAt(size: number, nodeAt: NodeAt): Edge {
   const nodes: Uint8Array[] = []

@@ -1,0 +1,25 @@
+import { benchAudit } from './audit.ts'
+import { benchFill } from './fill.ts'
+import { type Report, table } from './report.ts'
+import { benchSign } from './sign.ts'
+
+/** What `npm run bench -- NAME` runs. Each measures its limit in the same run. */
+const BENCHES: Readonly<Record<string, { readonly about: string; readonly run: (say: (line: string) => void) => Promise<Report> }>> = {
+  sign: { about: 'P-256 signatures: a bare token loop, batches over the API, single requests over mutual TLS', run: benchSign },
+  fill: { about: 'cards filled: from approval to a sealed delivery, beside a bare loop of every C_ call', run: benchFill },
+  audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
+}
+
+const [name, ...options] = process.argv.slice(2)
+const json = options.includes('--json')
+const unknown = options.filter((option) => option !== '--json')
+const bench = name === undefined ? undefined : BENCHES[name]
+
+if (bench === undefined || unknown.length > 0) {
+  const list = Object.entries(BENCHES).map(([known, { about }]) => `  ${known.padEnd(6)}  ${about}`)
+  console.error([`usage: npm run bench -- NAME [--json]`, ...list].join('\n'))
+  process.exitCode = name === '--help' ? 0 : 2
+} else {
+  const report = await bench.run((line) => console.error(line))
+  console.log(json ? JSON.stringify({ bench: report.bench, results: report.results }) : table(report))
+}

@@ -1,0 +1,72 @@
+import type { KeyId } from '../core/ids.ts'
+import { Problem } from '../core/problem.ts'
+import type { RowSealer } from '../core/row.ts'
+import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
+import { type Card, cardRow } from './card.ts'
+import type { CardStore } from './card-store.ts'
+import { openRecords } from './sealed-records.ts'
+
+interface CardColumns {
+  id: KeyId
+  order_id: string
+  position: number
+  iccid: string
+  imsi: string
+  profile: string
+  master_id: KeyId
+  state: 'keyed'
+  keys: Uint8Array
+  delivery_mac: Uint8Array
+  wrapped: Uint8Array
+  version: number
+  mac: Uint8Array
+}
+
+export class PgCardStore implements CardStore {
+  readonly #sql: Sql
+  readonly #sealer: RowSealer
+
+  constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
+    this.#sql = sql
+    this.#sealer = sealer
+  }
+
+  async insert(tx: Tx, cards: readonly Card[], macs: readonly Uint8Array[]): Promise<void> {
+    const inserted = await sqlOf(tx).query(
+      `INSERT INTO cards (id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, version, mac)
+       SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bytea[], $11::bytea[],
+         $12::int[], $13::bytea[])
+       ON CONFLICT DO NOTHING RETURNING 1`,
+      [
+        ...[cards.map((c) => c.id), cards.map((c) => c.orderId), cards.map((c) => c.position), cards.map((c) => c.iccid), cards.map((c) => c.imsi)],
+        ...[cards.map((c) => c.profile), cards.map((c) => c.masterId), cards.map((c) => c.state), cards.map((c) => c.keys), cards.map((c) => c.deliveryMac)],
+        ...[cards.map((c) => c.wrapped), cards.map((c) => c.version), macs],
+      ],
+    )
+    if (inserted.length !== cards.length) throw new Problem('conflict', 'A card of this chunk has keys already: they are not made again.')
+  }
+
+  async list(orderId: string, { from, limit }: { readonly from: number; readonly limit: number }): Promise<Card[]> {
+    const rows = await this.#sql.query<CardColumns>(
+      `SELECT id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, version, mac
+       FROM cards WHERE order_id = $1 AND position >= $2 AND position < $3 ORDER BY position`,
+      [orderId, from, from + limit],
+    )
+    return openRecords(this.#sealer, rows, toCard, cardRow)
+  }
+}
+
+const toCard = (row: CardColumns): Card => ({
+  id: row.id,
+  orderId: row.order_id,
+  position: row.position,
+  iccid: row.iccid,
+  imsi: row.imsi,
+  profile: row.profile,
+  masterId: row.master_id,
+  state: row.state,
+  keys: row.keys,
+  deliveryMac: row.delivery_mac,
+  wrapped: row.wrapped,
+  version: row.version,
+})

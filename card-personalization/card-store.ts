@@ -1,0 +1,10 @@
+import type { Tx } from '../core/tx.ts'
+import type { Card } from './card.ts'
+
+/** The cards whose keys stand. Trusted for nothing: each row is sealed, and one that was edited is refused with `integrity-failed`. */
+export interface CardStore {
+  /** All of a chunk in one statement; `macs` are the rows' seals. Throws `conflict` when one of the cards has keys already. */
+  insert(tx: Tx, cards: readonly Card[], macs: readonly Uint8Array[]): Promise<void>
+  /** Cards of an order in their order, from the position `from`, at most `limit`. */
+  list(orderId: string, page: { readonly from: number; readonly limit: number }): Promise<Card[]>
+}

@@ -1,0 +1,48 @@
+import type { KeyId } from '../core/ids.ts'
+import type { Row, SealedRow } from '../core/row.ts'
+import type { StoredKey } from '../pkcs11/index.ts'
+
+/** A card whose keys stand. The row is its Ki's row too: the card's id is the id of that key. */
+export interface Card {
+  readonly id: KeyId
+  readonly orderId: string
+  /** From 0, in the order of the order. */
+  readonly position: number
+  readonly iccid: string
+  readonly imsi: string
+  readonly profile: string
+  /** The master that its derived keys come from. */
+  readonly masterId: KeyId
+  readonly state: 'keyed'
+  /** The delivered keys by {@link encodeCardKeys}. */
+  readonly keys: Uint8Array
+  /** AES-CMAC by the vendor's row-MAC key over the delivery row. */
+  readonly deliveryMac: Uint8Array
+  /** Ki by AES-KWP under the storage KEK. */
+  readonly wrapped: Uint8Array
+  readonly version: number
+}
+
+/** What of a card is sealed: everything. `algorithm` and `wrapped` make it a {@link StoredKey}. */
+export const cardRow = (card: Card): Row => ({
+  table: 'cards',
+  schema: 1,
+  id: card.id,
+  version: card.version,
+  columns: {
+    order_id: card.orderId,
+    position: card.position,
+    iccid: card.iccid,
+    imsi: card.imsi,
+    profile: card.profile,
+    master_id: card.masterId,
+    state: card.state,
+    keys: card.keys,
+    delivery_mac: card.deliveryMac,
+    algorithm: 'aes-128',
+    wrapped: card.wrapped,
+  },
+})
+
+/** The card's Ki, as the lanes load it. */
+export const kiOf = (sealed: SealedRow): StoredKey => ({ id: sealed.row.id as KeyId, sealed })

@@ -1,0 +1,30 @@
+import { equalBytes, utf8 } from '../core/bytes.ts'
+import { Problem } from '../core/problem.ts'
+import type { Card } from './card.ts'
+import type { CardStore } from './card-store.ts'
+import { encodeDeliveryLine } from './delivery.ts'
+import { decodeCardKeys } from './delivery-row.ts'
+import type { Order } from './order.ts'
+import { CHUNK_CARDS, digestCards, digestOrder } from './order-content.ts'
+
+interface BodyPart {
+  readonly cards: readonly Card[]
+  readonly bytes: Uint8Array
+}
+
+/**
+ * What follows line 1 of an order's delivery, a chunk of cards at a time, out of the cards' rows: the same bytes each time. Every row's MAC is checked, and
+ * that they are the ordered cards, all of them and in their order: throws `integrity-failed` at the chunk that is not, or at the end.
+ */
+export async function* readDeliveryBody(cards: CardStore, order: Order): AsyncGenerator<BodyPart> {
+  const chunks: Uint8Array[] = []
+  for (let from = 0; from < order.quantity; from += CHUNK_CARDS) {
+    const page = await cards.list(order.id, { from, limit: CHUNK_CARDS })
+    if (page.length !== Math.min(CHUNK_CARDS, order.quantity - from)) throw broken(order)
+    chunks.push(digestCards(page))
+    yield { cards: page, bytes: utf8(page.map((card) => encodeDeliveryLine({ ...card, keys: decodeCardKeys(card.keys), mac: card.deliveryMac })).join('')) }
+  }
+  if (!equalBytes(digestOrder({ profile: order.profile, transportKeyId: order.transportKeyId, chunks }), order.contentDigest)) throw broken(order)
+}
+
+const broken = (order: Order): Problem => new Problem('integrity-failed', `The cards of order ${order.id} are not those that were ordered.`)

@@ -1,0 +1,97 @@
+import { z } from 'zod'
+import { base64, base64url, hex, utf8 } from '../core/bytes.ts'
+import { UUID_PATTERN } from '../core/ids.ts'
+import type { CardKey } from './delivery-row.ts'
+
+/**
+ * The delivery file, as docs/delivery-file.md describes it: line 1 a signed manifest, then one JSON line for each card. Pure: the service writes it and the
+ * vendor's program reads it by the same definitions.
+ */
+export const DELIVERY_FORMAT = 'gridseal-delivery-v1'
+/** `typ` of the JWS header. */
+export const DELIVERY_TYPE = 'gridseal-delivery'
+export const DELIVERY_CONTENT_TYPE = 'application/vnd.gridseal.delivery'
+
+const COUNT = z.int().min(1).max(10_000_000)
+const BASE64 = z.base64().max(8192)
+
+export const DELIVERY_MANIFEST = z.strictObject({
+  format: z.literal(DELIVERY_FORMAT),
+  order: z.string().regex(UUID_PATTERN),
+  purchaseOrder: z.string().max(64).optional(),
+  vendor: z.string().max(64),
+  profile: z.string().max(64),
+  transportKeyId: z.string().max(64),
+  macKeyId: z.string().max(64),
+  cards: COUNT,
+  keysPerCard: z.int().min(1).max(64),
+  firstIccid: z.string().max(20),
+  lastIccid: z.string().max(20),
+  /** SHA-256 of every byte behind line 1, hex. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** RFC 3339. */
+  created: z.iso.datetime(),
+})
+export type DeliveryManifest = z.infer<typeof DELIVERY_MANIFEST>
+
+export const DELIVERY_LINE = z.strictObject({
+  iccid: z.string().max(20),
+  imsi: z.string().max(15),
+  keys: z
+    .array(
+      z.strictObject({
+        purpose: z.string().max(32),
+        keyVersion: z.int().min(1).max(255),
+        kcvMethod: z.enum(['aes-gp', 'aes-cmac', 'hmac-sha256']),
+        /** Hex. */
+        kcv: z.string().regex(/^([0-9a-f]{2}){3,5}$/),
+        wrapped: BASE64,
+      }),
+    )
+    .min(1)
+    .max(64),
+  mac: BASE64,
+})
+export type DeliveryLine = z.infer<typeof DELIVERY_LINE>
+
+/** The header of the JWS (RFC 7515 4.1). */
+export const DELIVERY_HEADER = z.strictObject({ alg: z.literal('ES256'), typ: z.literal(DELIVERY_TYPE), x5c: z.array(BASE64).min(1).max(4) })
+
+/** A card's line, `\n` included. */
+export const encodeDeliveryLine = (card: { readonly iccid: string; readonly imsi: string; readonly keys: readonly CardKey[]; readonly mac: Uint8Array }): string => {
+  const line: DeliveryLine = {
+    iccid: card.iccid,
+    imsi: card.imsi,
+    keys: card.keys.map(({ purpose, keyVersion, kcv, wrapped }) => ({
+      purpose,
+      keyVersion,
+      kcvMethod: kcv.method,
+      kcv: hex(kcv.value),
+      wrapped: base64(wrapped),
+    })),
+    mac: base64(card.mac),
+  }
+  return `${JSON.stringify(line)}\n`
+}
+
+/** The keys of a line, as they are MACed. */
+export const keysOfLine = (line: DeliveryLine): CardKey[] =>
+  line.keys.map(({ purpose, keyVersion, kcvMethod, kcv, wrapped }) => ({
+    purpose,
+    keyVersion,
+    kcv: { method: kcvMethod, value: Buffer.from(kcv, 'hex') },
+    wrapped: Buffer.from(wrapped, 'base64'),
+  }))
+
+/** What is signed: RFC 7515 5.1. `chain`: the signer's certificate and those above it, DER. */
+export const signingInput = (manifest: DeliveryManifest, chain: readonly Uint8Array[]): string => {
+  const header: z.infer<typeof DELIVERY_HEADER> = { alg: 'ES256', typ: DELIVERY_TYPE, x5c: chain.map((der) => base64(der)) }
+  return `${base64url(utf8(JSON.stringify(header)))}.${base64url(utf8(JSON.stringify(manifest)))}`
+}
+
+/** Line 1, without its end: JWS compact (RFC 7515 3.1). `signature`: raw r||s, 64 bytes. */
+export const compactJws = (input: string, signature: Uint8Array): string => `${input}.${base64url(signature)}`
+
+/** Reads the payload of a JWS that this service wrote. */
+export const manifestOf = (jws: string): DeliveryManifest => DELIVERY_MANIFEST.parse(JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')))
+

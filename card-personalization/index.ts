@@ -1,0 +1,107 @@
+import { type Faults, noFaults } from '../core/fault-point.ts'
+import type { Problem } from '../core/problem.ts'
+import type { RowSealer } from '../core/row.ts'
+import type { Sql } from '../core/tx.ts'
+import type { Hsm } from '../pkcs11/index.ts'
+import { systemCaller } from '../policies/caller.ts'
+import { type Gate, perform } from '../policies/gate.ts'
+import type { AnyOperation } from '../policies/operation.ts'
+import { PgCardStore } from './card-store.pg.ts'
+import { PgDeliveryStore } from './delivery-store.pg.ts'
+import { FillJob } from './fill-job.ts'
+import { beginOrder } from './operations/begin-order.ts'
+import { confirmVendor } from './operations/confirm-vendor.ts'
+import { approveOrder, cancelOrder } from './operations/decide-order.ts'
+import type { Deps } from './operations/deps.ts'
+import { establishProfile } from './operations/establish-profile.ts'
+import { fetchDelivery } from './operations/fetch-delivery.ts'
+import { fillCards } from './operations/fill-cards.ts'
+import { getOrder } from './operations/get-order.ts'
+import { getTransportKey } from './operations/get-transport-key.ts'
+import { getVendor } from './operations/get-vendor.ts'
+import { haltOrder } from './operations/halt-order.ts'
+import { listOrders } from './operations/list-orders.ts'
+import { listVendors } from './operations/list-vendors.ts'
+import { makeTransportKey } from './operations/make-transport-key.ts'
+import { registerVendor } from './operations/register-vendor.ts'
+import { resumeOrder } from './operations/resume-order.ts'
+import { sealDelivery } from './operations/seal-delivery.ts'
+import { submitOrder } from './operations/submit-order.ts'
+import { PgOrderStore } from './order-store.pg.ts'
+import { type ProfileId, PROFILES } from './profile.ts'
+import { PgProfileStore } from './profile-store.pg.ts'
+import { PgTransportKeyStore } from './transport-key-store.pg.ts'
+import { PgVendorStore } from './vendor-store.pg.ts'
+
+export interface CardPersonalizationDeps {
+  readonly hsm: Hsm
+  readonly sealer: RowSealer
+  readonly sql: Sql
+  /** Through which the fill job and the establishing of profiles go. */
+  readonly gate: Gate
+  /** The delivery certificate and those above it up to the root, DER. Asked at each sealing. */
+  readonly deliveryChain: () => Promise<readonly Uint8Array[]>
+  /** How many chunks are filled at a time. Default 2. */
+  readonly lanes?: number
+  readonly now?: () => Date
+  readonly faults?: Faults
+  /** How often the fill job looks without being woken, and how it waits after failures: see {@link FillJob}. */
+  readonly pollMs?: number
+  readonly retryMs?: number
+  /** Told of every failure of the fill job. */
+  readonly onFillFailure?: (problem: Problem, orderId: string | undefined) => void
+}
+
+export interface CardPersonalizationFeature {
+  readonly operations: readonly AnyOperation[]
+  /** Makes the keys of each profile that has none, as the caller `system:profiles`. At each start; it does nothing at the second. */
+  establishProfiles(): Promise<void>
+  readonly fillJob: Pick<FillJob, 'start' | 'wake' | 'stop'>
+}
+
+export function cardPersonalizationFeature(given: CardPersonalizationDeps): CardPersonalizationFeature {
+  const { hsm, sealer, sql, gate } = given
+  const profiles = new PgProfileStore({ sql, sealer })
+  const orders = new PgOrderStore({ sql, sealer })
+  const deps: Deps = {
+    ...{ hsm, sealer, profiles, orders },
+    vendors: new PgVendorStore({ sql, sealer }),
+    transportKeys: new PgTransportKeyStore({ sql, sealer }),
+    cards: new PgCardStore({ sql, sealer }),
+    deliveries: new PgDeliveryStore({ sql, sealer }),
+    now: given.now ?? (() => new Date()),
+    deliveryChain: given.deliveryChain,
+    wake: () => fillJob.wake(),
+  }
+  const [establish, begin, fill, seal, halt] = [establishProfile(deps), beginOrder(deps), fillCards(deps), sealDelivery(deps), haltOrder(deps)]
+  const asFill = async (op: AnyOperation, body: object): Promise<void> => void (await perform(gate, op, { caller: systemCaller('fill'), body }))
+  const fillJob = new FillJob({
+    orders,
+    steps: {
+      begin: (orderId) => asFill(begin, { orderId }),
+      fill: (orderId, chunk) => asFill(fill, { orderId, chunk }),
+      seal: (orderId) => asFill(seal, { orderId }),
+      halt: (orderId, { code, detail }) => asFill(halt, { orderId, code, detail: detail.slice(0, 2_000) }),
+    },
+    parallel: given.lanes ?? 2,
+    faults: given.faults ?? noFaults,
+    ...(given.pollMs === undefined ? {} : { pollMs: given.pollMs }),
+    ...(given.retryMs === undefined ? {} : { retryMs: given.retryMs }),
+    ...(given.onFillFailure === undefined ? {} : { onFailure: given.onFillFailure }),
+  })
+
+  return {
+    operations: [
+      ...[registerVendor(deps), confirmVendor(deps), getVendor(deps), listVendors(deps), makeTransportKey(deps), getTransportKey(deps), establish],
+      ...[submitOrder(deps), getOrder(deps), listOrders(deps), approveOrder(deps), cancelOrder(deps), resumeOrder(deps), begin, halt],
+      ...[fill, seal, fetchDelivery(deps)],
+    ],
+    establishProfiles: async () => {
+      for (const profile of Object.keys(PROFILES) as ProfileId[]) {
+        if ((await profiles.find(profile)) !== undefined) continue
+        await perform(gate, establish, { caller: systemCaller('profiles'), body: { profile } })
+      }
+    },
+    fillJob,
+  }
+}

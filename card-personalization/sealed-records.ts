@@ -1,0 +1,26 @@
+import { Problem } from '../core/problem.ts'
+import type { Row, RowSealer } from '../core/row.ts'
+
+/** The records of database rows whose MACs the token has found right. Throws `integrity-failed` for the first that it has not. */
+export async function openRecords<DatabaseRow extends { readonly mac: Uint8Array }, Record>(
+  sealer: RowSealer,
+  rows: readonly DatabaseRow[],
+  toRecord: (row: DatabaseRow) => Record,
+  toRow: (record: Record) => Row,
+): Promise<Record[]> {
+  const records = rows.map(toRecord)
+  if (records.length > 0) await sealer.assertRows(records.map((record, at) => ({ row: toRow(record), mac: rows[at]?.mac ?? new Uint8Array() })))
+  return records
+}
+
+/** The MAC of one row. */
+export async function sealRow(sealer: RowSealer, row: Row): Promise<Uint8Array> {
+  const [mac] = await sealer.macRows([row])
+  if (mac === undefined) throw new Problem('hsm-failed', 'The HSM gave no MAC for a record.')
+  return mac
+}
+
+/** Throws `conflict` when a compare-and-swap changed nothing. */
+export function assertWritten(written: readonly unknown[], thing: string): void {
+  if (written.length === 0) throw new Problem('conflict', `The ${thing} was changed by someone else at the same time. Read it again.`)
+}

@@ -1,0 +1,29 @@
+import { Crypto } from '@peculiar/webcrypto'
+import { createCipheriv } from 'node:crypto'
+
+const { subtle } = new Crypto()
+
+/** A key for AES-CMAC (RFC 4493), which Node's own crypto does not have. */
+export interface CmacKey {
+  sign(message: Uint8Array): Promise<Uint8Array>
+  verify(message: Uint8Array, mac: Uint8Array): Promise<boolean>
+}
+
+export async function aesCmacKey(value: Uint8Array): Promise<CmacKey> {
+  const key = await subtle.importKey('raw', new Uint8Array(value), { name: 'AES-CMAC' } as Algorithm, false, ['sign', 'verify'])
+  return {
+    sign: async (message) => new Uint8Array(await subtle.sign('AES-CMAC', key, new Uint8Array(message))),
+    verify: (message, mac) => subtle.verify('AES-CMAC', key, new Uint8Array(mac), new Uint8Array(message)),
+  }
+}
+
+/**
+ * The check value of a key by a named method: `aes-gp` AES of sixteen 01, 3 bytes (GPC Amendment D 7.2.2); `aes-cmac` CMAC of sixteen 00, 5 bytes
+ * (X9.24-1). Empty for a method that is neither, which matches nothing.
+ */
+export async function checkValue(method: string, key: Uint8Array): Promise<Uint8Array> {
+  if (method === 'aes-cmac') return (await (await aesCmacKey(key)).sign(new Uint8Array(16))).subarray(0, 5)
+  if (method !== 'aes-gp' || (key.length !== 16 && key.length !== 32)) return new Uint8Array()
+  const cipher = createCipheriv(key.length === 16 ? 'aes-128-ecb' : 'aes-256-ecb', key, null).setAutoPadding(false)
+  return cipher.update(new Uint8Array(16).fill(1)).subarray(0, 3)
+}

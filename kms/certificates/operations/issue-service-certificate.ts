@@ -1,0 +1,95 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { fromBase64 } from '../../../core/bytes.ts'
+import { digestRow } from '../../../core/row.ts'
+import { operation } from '../../../policies/operation.ts'
+import { ROOT_KEYS } from '../../../pkcs11/index.ts'
+import { chainPem, type LocatedIssuer, loadChain, locateIssuer, obstacleToIssuing } from '../authorities.ts'
+import { type PlannedCertificate, planCertificate, signPlanned } from '../issuing.ts'
+import type { GeneralName } from '../names.ts'
+import { AUTHORITIES, subjectOf } from '../profile.ts'
+import { issuedView, viewCertificate } from '../view.ts'
+import type { CertificateDeps } from './deps.ts'
+
+/** Host names of RFC 1123: no wildcards, no trailing dot. */
+const DNS_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+const INPUT = z.discriminatedUnion('purpose', [
+  z.strictObject({
+    purpose: z.literal('tls-server'),
+    spki: z.string().max(512).transform(fromBase64).meta({ description: 'Public key of the listener, SPKI DER, base64' }),
+    dnsNames: z.array(z.string().regex(DNS_NAME, 'not a host name')).max(100),
+    ipAddresses: z.array(z.string().refine((text) => isIP(text) !== 0 && !text.includes('%'), 'not an IP address')).max(100),
+  }),
+  z.strictObject({ purpose: z.literal('delivery') }),
+])
+
+interface Target {
+  readonly issuer: LocatedIssuer | undefined
+  readonly planned: PlannedCertificate | undefined
+  readonly names: readonly GeneralName[]
+  readonly purpose: z.infer<typeof INPUT>['purpose']
+}
+
+/** Certificates of the service's own keys, under the root: the TLS listener's (90 days) and the delivery key's (5 years). */
+export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
+  operation({
+    name: 'kms.service-certificate.issue',
+    summary: 'Issues a certificate for one of the keys of the service itself.',
+    effect: 'durable',
+    input: INPUT,
+    output: issuedView,
+    locate: async (input): Promise<Target> => {
+      const { purpose } = input
+      const issuer = await locateIssuer('root', deps)
+      const names: GeneralName[] =
+        input.purpose === 'delivery'
+          ? [{ kind: 'uri', value: 'urn:gridseal:service:delivery' }]
+          : [
+              ...input.dnsNames.map((value) => ({ kind: 'dns', value }) as const),
+              ...input.ipAddresses.map((value) => ({ kind: 'ip', value }) as const),
+            ]
+      if (issuer === undefined) return { issuer, planned: undefined, names, purpose }
+      const planned = planCertificate({
+        profile: purpose,
+        issuer: issuer.issuer,
+        organization: deps.organization,
+        subject: subjectOf.service(deps.organization, purpose),
+        subjectKind: 'service',
+        subjectId: purpose,
+        spki: input.purpose === 'delivery' ? deps.hsm.rootPublicKey(ROOT_KEYS.delivery) : input.spki,
+        names,
+        now: deps.now(),
+        random: deps.random(16),
+      })
+      return { issuer, planned, names, purpose }
+    },
+    uses: () => [{ action: 'sign', keyId: AUTHORITIES.root }],
+    facts: ({ purpose, names, planned }) => ({
+      public: {
+        purpose,
+        names: names.slice(0, 10).map(({ value }) => value),
+        authority: 'root',
+        ...(planned === undefined ? {} : { serial: planned.record.serial }),
+      },
+    }),
+    admit: ({ issuer }) => obstacleToIssuing(issuer, deps.now()),
+    reserve: (tx, target) => deps.certificates.reserveCertificates(tx, [admitted(target).planned.record]),
+    execute: async (permit, target) => {
+      const { planned, issuer } = admitted(target)
+      await deps.sealer.assertRows([issuer.found.sealed])
+      const chain = await loadChain('root', deps)
+      const [issued] = await signPlanned(permit, deps.hsm, [planned])
+      if (issued === undefined) throw new Error('a certificate was planned and none was signed')
+      return { issued, chain }
+    },
+    record: async (tx, _target, { issued }) => ({
+      facts: { public: { fingerprint: issued.fingerprint ?? '' }, rows: (await deps.certificates.replaceCertificates(tx, [issued])).map(digestRow) },
+    }),
+    respond: (_target, { issued, chain }) => ({ ...viewCertificate(issued), chain: chainPem(chain) }),
+  })
+
+function admitted({ planned, issuer }: Target): { readonly planned: PlannedCertificate; readonly issuer: LocatedIssuer } {
+  if (planned === undefined || issuer === undefined) throw new Error('the operation was admitted without its target')
+  return { planned, issuer }
+}

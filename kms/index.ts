@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto'
+import { newUuid } from '../core/ids.ts'
+import type { RowSealer, SealedRow } from '../core/row.ts'
+import type { Sql } from '../core/tx.ts'
+import type { Hsm } from '../pkcs11/index.ts'
+import type { AnyOperation } from '../policies/operation.ts'
+import { chainPem, loadChain } from './certificates/authorities.ts'
+import type { SubjectKind } from './certificates/certificate.ts'
+import { PgCertificateStore } from './certificates/certificate-store.pg.ts'
+import { certificatePem } from './certificates/issuing.ts'
+import type { CertificateDeps } from './certificates/operations/deps.ts'
+import { establishAuthoritiesOperation } from './certificates/operations/establish-authorities.ts'
+import { getAuthorityOperation } from './certificates/operations/get-authority.ts'
+import { getCertificateOperation } from './certificates/operations/get-certificate.ts'
+import { issueCertificateOperation } from './certificates/operations/issue-certificate.ts'
+import { issueServiceCertificateOperation } from './certificates/operations/issue-service-certificate.ts'
+import { revokeCertificateOperation } from './certificates/operations/revoke-certificate.ts'
+import { AUTHORITY_NAMES, type AuthorityName } from './certificates/profile.ts'
+import { PgKeyStore } from './keys/key-store.pg.ts'
+import { generateKeyOperation } from './keys/operations/generate-key.ts'
+import { getKeyOperation } from './keys/operations/get-key.ts'
+import { listKeysOperation } from './keys/operations/list-keys.ts'
+import { signOperation } from './keys/operations/sign.ts'
+import { verifyOperation } from './keys/operations/verify.ts'
+
+export type { Registration } from './certificates/operations/deps.ts'
+
+export interface KmsDeps {
+  readonly hsm: Hsm
+  readonly sealer: RowSealer
+  readonly sql: Sql
+  readonly callers: CertificateDeps['callers']
+  /** The O of every name in certificates. Default `Gridseal`. */
+  readonly organization?: string
+  readonly now?: () => Date
+  readonly newId?: () => string
+  readonly random?: (bytes: number) => Uint8Array
+}
+
+/** What a client certificate says about who holds it. Its row's MAC has been checked. */
+export interface ClientCertificate {
+  readonly serial: string
+  /** Id of the registration. */
+  readonly callerId: string
+  readonly state: 'issued' | 'revoked'
+  readonly notBefore: Date
+  readonly notAfter: Date
+  readonly sealed: SealedRow
+}
+
+export interface Certificates {
+  /**
+   * A client certificate of the callers' CA, by its SHA-256, hex; `undefined` for any other. Cheap: the reads of one turn of the event loop share one statement,
+   * so that a caller with many open connections asks for all of them at once, as often as it likes. Throws `integrity-failed` on a row that was edited.
+   */
+  findByFingerprint(fingerprint: string): Promise<ClientCertificate | undefined>
+  /** The certificate of the authority and those above it, PEM; `undefined` before it is established. */
+  chainPem(name: AuthorityName): Promise<string | undefined>
+  /** Whether all authorities have certificates. */
+  isEstablished(): Promise<boolean>
+  /** Whether a caller has a certificate that is not revoked. */
+  hasClient(callerId: string): Promise<boolean>
+  /** The service's own certificate for a purpose, the one that ends last and is not revoked. It may have ended. */
+  findService(purpose: 'tls-server' | 'delivery'): Promise<{ readonly serial: string; readonly certificate: string; readonly notAfter: Date } | undefined>
+}
+
+export interface KmsFeature {
+  /** With routes. */
+  readonly operations: readonly AnyOperation[]
+  /** Performed by the service itself. */
+  readonly systemOperations: {
+    readonly establish: ReturnType<typeof establishAuthoritiesOperation>
+    readonly issueServiceCertificate: ReturnType<typeof issueServiceCertificateOperation>
+  }
+  readonly certificates: Certificates
+}
+
+/** Keys and certificates. */
+export function kmsFeature({ hsm, sealer, sql, callers, organization = 'Gridseal', now = () => new Date(), newId = () => newUuid(), random = randomBytes }: KmsDeps): KmsFeature {
+  const keys = new PgKeyStore(sql, sealer)
+  const certificates = new PgCertificateStore(sql, sealer)
+  const deps: CertificateDeps = { hsm, sealer, certificates, callers, now, random, organization }
+  const loadCurrent = async (kind: SubjectKind, id: string) => {
+    const found = await certificates.findCurrent(kind, id)
+    if (found !== undefined) await sealer.assertRows([found.sealed])
+    return found?.record
+  }
+  return {
+    operations: [
+      generateKeyOperation({ hsm, keys, now, newId }),
+      getKeyOperation({ keys, sealer }),
+      listKeysOperation({ keys, sealer }),
+      signOperation({ hsm, keys }),
+      verifyOperation({ hsm, keys }),
+      issueCertificateOperation(deps),
+      getCertificateOperation(deps),
+      revokeCertificateOperation(deps),
+      getAuthorityOperation(deps),
+    ],
+    systemOperations: { establish: establishAuthoritiesOperation(deps), issueServiceCertificate: issueServiceCertificateOperation(deps) },
+    certificates: {
+      findByFingerprint: async (fingerprint) => {
+        const found = await certificates.findByFingerprint(fingerprint)
+        if (found === undefined) return undefined
+        const { record, sealed } = found
+        if (record.authority !== 'callers' || record.subjectKind !== 'caller' || record.state === 'reserved') return undefined
+        await sealer.assertRows([sealed])
+        return { serial: record.serial, callerId: record.subjectId, state: record.state, notBefore: record.notBefore, notAfter: record.notAfter, sealed }
+      },
+      chainPem: async (name) => {
+        const chain = await loadChain(name, deps)
+        return chain.length === 0 ? undefined : chainPem(chain)
+      },
+      isEstablished: async () => (await Promise.all(AUTHORITY_NAMES.map((name) => loadCurrent('authority', name)))).every((one) => one !== undefined),
+      hasClient: async (callerId) => (await loadCurrent('caller', callerId)) !== undefined,
+      findService: async (purpose) => {
+        const record = await loadCurrent('service', purpose)
+        return record && { serial: record.serial, certificate: certificatePem(record.der ?? new Uint8Array()), notAfter: record.notAfter }
+      },
+    },
+  }
+}

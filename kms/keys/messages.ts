@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { base64url, fromBase64, sha256 } from '../../core/bytes.ts'
+import { keyId, UUID_PATTERN } from '../../core/ids.ts'
+import { Problem } from '../../core/problem.ts'
+import type { Facts } from '../../policies/audit/log.ts'
+import { append, EMPTY_EDGE, leafHash, rootOf } from '../../policies/audit/merkle.ts'
+import type { FoundKey } from './key.ts'
+import { type CallerKeyUse, isPermitted } from './state.ts'
+
+/** The most bytes of a body with a batch of messages. */
+export const BATCH_BODY_BYTES = 4 * 1024 * 1024
+const MESSAGE_BYTES = 64 * 1024
+/** Batches up to here name each message's digest in the log, longer ones their Merkle root. */
+const LISTED_DIGESTS = 20
+
+/** Standard base64 with padding (RFC 4648 4) of at most `bytes` bytes. */
+export const base64Text = (bytes: number, description: string) =>
+  z
+    .string()
+    .max(4 * Math.ceil(bytes / 3))
+    .regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, 'not base64 with padding (RFC 4648 section 4)')
+    .transform(fromBase64)
+    .refine((content) => content.length <= bytes, `more than ${bytes} bytes`)
+    .meta({ description, example: 'bWV0ZXIgcmVhZGluZw==', contentEncoding: 'base64' })
+
+export const keyIdText = z
+  .string()
+  .regex(UUID_PATTERN, 'not a key id')
+  .transform(keyId)
+  .meta({ description: 'Id of the key', example: '0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e' })
+
+export const messageText = base64Text(MESSAGE_BYTES, 'The message, at most 64 KiB, base64')
+
+/** A list of 1 to 1,000 items. */
+export const batchOf = <Item extends z.ZodType>(item: Item) => z.array(item).min(1).max(1000)
+
+/** What the log says of a batch: how many, and what: SHA-256 of each message, or when they are many the root of the RFC 6962 tree whose leaves the messages are. Base64url. */
+export function batchFacts(messages: readonly Uint8Array[]): NonNullable<Facts['public']> {
+  return messages.length <= LISTED_DIGESTS
+    ? { count: messages.length, digests: messages.map((message) => base64url(sha256(message))) }
+    : { count: messages.length, messagesRoot: base64url(rootOf(append(EMPTY_EDGE, messages.map(leafHash)))) }
+}
+
+/** Why the key cannot be put to this use: it is not there, or its state forbids it. */
+export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Problem | undefined {
+  if (found === undefined || found.record.state === 'reserved') return new Problem('not-found', 'There is no key with this id.')
+  if (isPermitted(found.record.state, use)) return undefined
+  return new Problem('conflict', `The key is ${found.record.state}, and a key in that state does not ${use}.`)
+}

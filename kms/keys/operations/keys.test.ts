@@ -1,0 +1,258 @@
+import { createPublicKey, verify } from 'node:crypto'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { base64, base64url, fromBase64, sha256, utf8 } from '../../../core/bytes.ts'
+import { newUuid } from '../../../core/ids.ts'
+import type { Problem } from '../../../core/problem.ts'
+import { leafHash, nodeHash } from '../../../policies/audit/merkle.ts'
+import type { Caller } from '../../../policies/caller.ts'
+import type { Decision } from '../../../policies/firewall/decide.ts'
+import { perform } from '../../../policies/gate.ts'
+import type { AnyOperation } from '../../../policies/operation.ts'
+import { memoryGate } from '../../../policies/testing/memory-gate.ts'
+import { MemoryKeyStore } from '../../testing/memory-stores.ts'
+import { softwareHsm, softwareSealer } from '../../testing/software-hsm.ts'
+import { keyRow } from '../key.ts'
+import { KEY_STATES, type KeyState } from '../state.ts'
+import { generateKeyOperation } from './generate-key.ts'
+import { getKeyOperation } from './get-key.ts'
+import { listKeysOperation } from './list-keys.ts'
+import { signOperation } from './sign.ts'
+import { verifyOperation } from './verify.ts'
+
+const billing: Caller = { kind: 'module', name: 'billing', id: newUuid() }
+const traffic: Caller = { kind: 'module', name: 'traffic', id: newUuid() }
+
+interface KeyView {
+  readonly keyId: string
+  readonly publicKey?: string
+  readonly kcv?: { readonly method: string; readonly value: string }
+}
+
+function world() {
+  const sealer = softwareSealer()
+  const hsm = softwareHsm(sealer)
+  const keys = new MemoryKeyStore(sealer)
+  const gate = memoryGate()
+  const ask = async <Output>(op: AnyOperation, body: unknown, caller: Caller = billing): Promise<Output> => (await perform(gate, op, { caller, body })) as Output
+  const generate = (label: string, algorithm = 'ec-p256', caller?: Caller) =>
+    ask<KeyView>(generateKeyOperation({ hsm, keys, now: () => new Date('2026-11-23T10:00:00.123Z'), newId: () => newUuid() }), { label, algorithm }, caller)
+  const sign = (keyId: string, ...messages: string[]) =>
+    ask<{ signatures: { signature: string }[] }>(signOperation({ hsm, keys }), { keyId, items: messages.map((message) => ({ message: base64(utf8(message)) })) })
+  const check = (keyId: string, message: string, signature: string) =>
+    ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys }), { keyId, items: [{ message: base64(utf8(message)), signature }] })
+  const list = (body: object = {}, caller?: Caller) => ask<{ keys: KeyView[]; next?: string }>(listKeysOperation({ keys, sealer }), body, caller)
+  const get = (keyId: string) => ask<KeyView>(getKeyOperation({ keys, sealer }), { keyId })
+  /** Moves a key to a state as a life-cycle operation would: MAC and all. */
+  const move = async (keyId: string, state: KeyState): Promise<void> => {
+    const record = keys.rows.get(keyId)?.record
+    if (record === undefined) throw new Error('the key is there')
+    await keys.replaceKey(undefined as never, { ...record, version: record.version + 1, state })
+  }
+  return { hsm, keys, gate, ask, generate, sign, check, list, get, move }
+}
+
+const problemOf = (work: Promise<unknown>): Promise<Problem> => work.then(() => expect.unreachable('it was not refused'), (error: unknown) => error as Problem)
+
+let at: ReturnType<typeof world>
+beforeEach(() => {
+  at = world()
+})
+
+describe('generating', () => {
+  test('a P-256 key signs so that its public key verifies', async () => {
+    const { keyId, publicKey } = await at.generate('meters')
+    const { signatures } = await at.sign(keyId, 'one', 'two')
+    const valid = ['one', 'two'].map((message, i) =>
+      verify('sha256', utf8(message), { key: createPublicKey(publicKey ?? ''), dsaEncoding: 'ieee-p1363' }, fromBase64(signatures[i]?.signature ?? '')),
+    )
+    expect(valid).toEqual([true, true])
+  })
+
+  test('an HMAC key says how its check value was made', async () => {
+    expect((await at.generate('meters', 'hmac-sha256')).kcv).toMatchObject({ method: 'hmac-sha256', value: expect.stringMatching(/^[0-9a-f]{10}$/) as string })
+  })
+
+  test('id and label are taken with the intent, before a key is made', async () => {
+    at.hsm.fail = 'before'
+    await problemOf(at.generate('meters'))
+    expect(at.hsm.uses()).toBe(0)
+    expect([...at.keys.rows.values()].map(({ record }) => record.state)).toEqual(['destroyed'])
+    expect(at.gate.log.entries.map(({ kind, code }) => [kind, code])).toEqual([
+      ['intent', undefined],
+      ['outcome', 'hsm-unavailable'],
+    ])
+  })
+
+  test.each(['before', 'after'] as const)('an HSM that fails %s making the key gives the label back', async (fail) => {
+    at.hsm.fail = fail
+    await problemOf(at.generate('meters'))
+    at.hsm.fail = 'no'
+    expect(await at.generate('meters')).toMatchObject({ label: 'meters', state: 'active' })
+  })
+
+  test('a label is unique for its owner, and another may have it too', async () => {
+    await at.generate('meters')
+    expect((await problemOf(at.generate('meters'))).code).toBe('conflict')
+    expect(await at.generate('meters', 'ec-p256', traffic)).toMatchObject({ owner: 'urn:gridseal:module:traffic' })
+  })
+
+  test('of two at once with one label, one is refused and no key is made for it', async () => {
+    const results = await Promise.allSettled([at.generate('meters'), at.generate('meters')])
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    expect(at.hsm.uses()).toBe(1)
+  })
+
+  test('the outcome names the row as it is now', async () => {
+    const { keyId } = await at.generate('meters')
+    expect(at.gate.log.entries.at(-1)?.facts?.rows).toMatchObject([{ table: 'kms_keys', id: keyId, version: 2 }])
+  })
+
+  test.each([
+    [{ label: '', algorithm: 'ec-p256' }],
+    [{ label: 'A', algorithm: 'ec-p256' }],
+    [{ label: 'x'.repeat(65), algorithm: 'ec-p256' }],
+    [{ label: 'x', algorithm: 'aes-256' }],
+    [{ label: 'x', algorithm: 'ec-p256', owner: 'urn:gridseal:module:traffic' }],
+    [{ label: 'x' }],
+  ])('refuses %j', async (body) => {
+    const op = generateKeyOperation({ hsm: at.hsm, keys: at.keys, now: () => new Date(), newId: () => newUuid() })
+    expect((await problemOf(at.ask(op, body))).code).toBe('request-invalid')
+  })
+})
+
+describe('signing and verifying', () => {
+  test.each(['ec-p256', 'hmac-sha256'])('%s: what was signed verifies, anything else does not', async (algorithm) => {
+    const { keyId } = await at.generate('meters', algorithm)
+    const signature = (await at.sign(keyId, 'reading')).signatures[0]?.signature ?? ''
+    const validity = async (message: string, given: string) => (await at.check(keyId, message, given)).results[0]?.valid
+    expect(await validity('reading', signature)).toBe(true)
+    expect(await validity('other', signature)).toBe(false)
+    expect(await validity('reading', base64(utf8('short')))).toBe(false)
+    expect(await validity('reading', '')).toBe(false)
+  })
+
+  // [state, signs, verifies]: NIST SP 800-57 part 1 clause 7
+  test.each<[KeyState, string, string]>([
+    ['reserved', 'not-found', 'not-found'],
+    ['pre-active', 'conflict', 'conflict'],
+    ['active', 'ok', 'ok'],
+    ['suspended', 'conflict', 'ok'],
+    ['deactivated', 'conflict', 'ok'],
+    ['compromised', 'conflict', 'ok'],
+    ['destroyed', 'conflict', 'conflict'],
+  ])('a key that is %s: sign %s, verify %s', async (state, signs, verifies) => {
+    const { keyId } = await at.generate('meters')
+    const signature = (await at.sign(keyId, 'm')).signatures[0]?.signature ?? ''
+    if (state !== 'active') await at.move(keyId, state)
+    const codeOf = (work: Promise<unknown>) => work.then(() => 'ok', (error: unknown) => (error as Problem).code)
+    expect([await codeOf(at.sign(keyId, 'm')), await codeOf(at.check(keyId, 'm', signature))]).toEqual([signs, verifies])
+  })
+
+  test('the table above has every state', () => {
+    expect(KEY_STATES).toHaveLength(7)
+  })
+
+  test('the answer of verify names the state, for who relies on it', async () => {
+    const { keyId } = await at.generate('meters')
+    await at.move(keyId, 'compromised')
+    expect(await at.check(keyId, 'm', '')).toMatchObject({ keyState: 'compromised', results: [{ valid: false }] })
+  })
+
+  test('an unknown key is put to the policy like any other, and then is not there', async () => {
+    const asked: unknown[] = []
+    const allow: Decision = { effect: 'allow', rule: 'x', revision: 'x', reason: '' }
+    const gate = memoryGate((ask) => {
+      asked.push({ uses: ask.uses, facts: ask.facts })
+      return allow
+    })
+    const keyId = newUuid()
+    const body = { keyId, items: [{ message: '' }] }
+    const problem = await problemOf(perform(gate, signOperation({ hsm: at.hsm, keys: at.keys }), { caller: billing, body }))
+    expect(problem.code).toBe('not-found')
+    expect(asked).toMatchObject([{ uses: [{ action: 'sign', keyId }], facts: { keyId, count: 1 } }])
+    expect(gate.log.entries).toMatchObject([{ kind: 'refusal', code: 'not-found' }])
+  })
+
+  test('the policy sees label, algorithm, owner and state', async () => {
+    const { keyId } = await at.generate('meters')
+    await at.sign(keyId, 'm')
+    const seen = { keyId, label: 'meters', algorithm: 'ec-p256', owner: 'urn:gridseal:module:billing', state: 'active' }
+    expect(at.gate.log.entries.at(-1)?.facts?.public).toMatchObject(seen)
+  })
+
+  test('the log has the digest of each message of a short batch', async () => {
+    const { keyId } = await at.generate('meters')
+    await at.sign(keyId, 'a', 'b')
+    expect(at.gate.log.entries.at(-1)?.facts?.public).toMatchObject({ count: 2, digests: ['a', 'b'].map((m) => base64url(sha256(utf8(m)))) })
+  })
+
+  test('the log has the RFC 6962 root of a long batch', async () => {
+    const { keyId } = await at.generate('meters')
+    const messages = Array.from({ length: 32 }, (_, i) => `m${i}`)
+    await at.sign(keyId, ...messages)
+    let level = messages.map((message) => leafHash(utf8(message)))
+    while (level.length > 1) level = level.flatMap((node, i) => (i % 2 === 0 ? [nodeHash(node, level[i + 1] ?? node)] : []))
+    expect(at.gate.log.entries.at(-1)?.facts?.public).toMatchObject({ count: 32, messagesRoot: base64url(level[0] ?? new Uint8Array()) })
+  })
+
+  test('an edited row is refused: another owner, another state, another key', async () => {
+    const { keyId } = await at.generate('meters')
+    const { keyId: other } = await at.generate('other')
+    await at.move(keyId, 'deactivated')
+    const [mine, others] = [at.keys.rows.get(keyId), at.keys.rows.get(other)]
+    if (mine?.record.wrapped === undefined || others?.record.wrapped === undefined) throw new Error('the keys are there')
+    for (const edit of [{ owner: 'urn:gridseal:module:traffic', state: 'active' }, { state: 'active' }, { state: 'active', wrapped: others.record.wrapped }] as const) {
+      const record = { ...mine.record, ...edit }
+      at.keys.rows.set(keyId, { record, sealed: { row: keyRow(record), mac: mine.sealed.mac } })
+      expect((await problemOf(at.sign(keyId, 'm'))).code).toBe('integrity-failed')
+      expect((await problemOf(at.get(keyId))).code).toBe('integrity-failed')
+      expect((await problemOf(at.list({}, record.owner === 'urn:gridseal:module:traffic' ? traffic : billing))).code).toBe('integrity-failed')
+    }
+  })
+
+  const items = (count: number, message = 'AA==') => Array.from({ length: count }, () => ({ message }))
+  test.each([
+    ['no items', []],
+    ['1,001 items', items(1001)],
+    ['base64 without padding', items(1, 'AA')],
+    ['base64url', items(1, '_-8=')],
+    ['base64 with a line break', items(1, 'AA==\n')],
+    ['a message over 64 KiB', items(1, base64(Buffer.alloc(65_537)))],
+    ['a field that is not known', [{ message: 'AA==', hash: 'sha1' }]],
+  ])('refuses %s', async (_what, given) => {
+    const problem = await problemOf(at.ask(signOperation({ hsm: at.hsm, keys: at.keys }), { keyId: newUuid(), items: given }))
+    expect(problem.code).toBe('request-invalid')
+    expect(problem.faults[0]?.pointer).toMatch(/^\/items/)
+  })
+
+  test('takes 1,000 items, and a message of 64 KiB', async () => {
+    const { keyId } = await at.generate('meters', 'hmac-sha256')
+    const op = signOperation({ hsm: at.hsm, keys: at.keys })
+    expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1000) })).signatures).toHaveLength(1000)
+    expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1, base64(Buffer.alloc(65_536))) })).signatures).toHaveLength(1)
+  })
+})
+
+describe('listing', () => {
+  test('gives the own keys in pages, and nobody else’s', async () => {
+    const made: string[] = []
+    for (const label of ['a', 'b', 'c', 'd', 'e']) made.push((await at.generate(label)).keyId)
+    await at.generate('theirs', 'ec-p256', traffic)
+    const first = await at.list({ limit: '2' })
+    const second = await at.list({ limit: '2', after: first.next })
+    const third = await at.list({ limit: '2', after: second.next })
+    expect([first, second, third].flatMap(({ keys }) => keys.map(({ keyId }) => keyId))).toEqual(made.sort())
+    expect(third.next).toBeUndefined()
+  })
+
+  test('a key that was never made is not listed and not there', async () => {
+    at.hsm.fail = 'before'
+    await problemOf(at.generate('meters'))
+    expect((await at.list()).keys).toEqual([])
+    expect((await problemOf(at.get([...at.keys.rows.keys()][0] ?? ''))).code).toBe('not-found')
+  })
+
+  test.each([{ limit: '0' }, { limit: '501' }, { limit: 'x' }, { after: 'x' }, { owner: 'urn:gridseal:module:traffic' }])('refuses %j', async (body) => {
+    expect((await problemOf(at.list(body))).code).toBe('request-invalid')
+  })
+})

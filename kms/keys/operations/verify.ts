@@ -1,0 +1,54 @@
+import { z } from 'zod'
+import type { KeyId } from '../../../core/ids.ts'
+import { operation } from '../../../policies/operation.ts'
+import type { Hsm } from '../../../pkcs11/index.ts'
+import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
+import type { KeyStore } from '../key-store.ts'
+import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, keyIdText, messageText, obstacleTo } from '../messages.ts'
+import { KEY_STATES } from '../state.ts'
+import { present } from './sign.ts'
+
+interface Target {
+  readonly keyId: KeyId
+  readonly found: FoundKey | undefined
+  readonly items: readonly { readonly message: Uint8Array; readonly signature: Uint8Array }[]
+}
+
+export const verifyOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys: KeyStore }) =>
+  operation({
+    name: 'kms.key.verify',
+    summary: 'Verifies signatures or MACs of a key, 1 to 1,000 in a batch.',
+    effect: 'transient',
+    route: { method: 'POST', path: '/v1/kms/keys/{keyId}/verify', maxBodyBytes: BATCH_BODY_BYTES },
+    input: z.strictObject({
+      keyId: keyIdText,
+      items: batchOf(
+        z.strictObject({ message: messageText, signature: base64Text(256, 'The signature as kms.key.sign gives it. One of another form is answered valid: false.') }),
+      ),
+    }),
+    output: z.object({
+      keyId: z.string(),
+      keyVersion: z.int().min(1).max(1_000_000),
+      algorithm: z.enum(CALLER_ALGORITHMS),
+      keyState: z.enum(KEY_STATES).meta({
+        description: 'A valid signature of a suspended or compromised key may have been made by someone else (NIST SP 800-57 part 1, 7.3 and 7.5).',
+      }),
+      results: z.array(z.object({ valid: z.boolean() })).meta({ description: 'In the order of the items' }),
+    }),
+    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await keys.findKey(keyId), items }),
+    uses: ({ keyId }) => [{ action: 'verify', keyId }],
+    facts: ({ keyId, found, items }) => ({ public: { ...keyFacts(keyId, found?.record), ...batchFacts(items.map(({ message }) => message)) } }),
+    admit: ({ found }) => obstacleTo('verify', found),
+    execute: async (permit, { found, items }) => {
+      const { record, sealed } = present(found)
+      return { record, valid: await hsm.verify(permit, { id: record.id, sealed }, items) }
+    },
+    outcomeFacts: (_target, { valid }) => ({ public: { valid: valid.filter(Boolean).length } }),
+    respond: (_target, { record, valid }) => ({
+      keyId: record.id,
+      keyVersion: record.keyVersion,
+      algorithm: record.algorithm,
+      keyState: record.state,
+      results: valid.map((one) => ({ valid: one })),
+    }),
+  })

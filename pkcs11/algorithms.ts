@@ -1,0 +1,52 @@
+import type { Handle } from 'pkcs11js'
+import type { KcvMethod, KeyAlgorithm } from './index.ts'
+import { KCV_LENGTH } from './kcv-length.ts'
+import { CKK, CKM } from './mechanisms.ts'
+import { CKO, type KeySpec, type Use } from './templates.ts'
+import type { Token } from './token.ts'
+
+interface SecretAlgorithm {
+  readonly keyType: number
+  readonly lengthBytes: number
+  readonly uses: readonly Use[]
+  readonly mechanisms: readonly number[]
+  readonly kcv: KcvMethod
+}
+
+const AES_BLOCK: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['encrypt', 'decrypt'], mechanisms: [CKM.AES_ECB], kcv: 'aes-gp' }
+const AES_MAC: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC], kcv: 'aes-cmac' }
+
+/** What each secret key of the database is in the token: the one table. */
+export const SECRET_ALGORITHMS: Readonly<Record<Exclude<KeyAlgorithm, 'ec-p256'>, SecretAlgorithm>> = {
+  'hmac-sha256': { keyType: CKK.GENERIC_SECRET, lengthBytes: 32, uses: ['sign'], mechanisms: [CKM.SHA256_HMAC], kcv: 'hmac-sha256' },
+  'aes-128': { ...AES_BLOCK, lengthBytes: 16 },
+  'aes-256': { ...AES_BLOCK, lengthBytes: 32 },
+  'aes-cmac-128': { ...AES_MAC, lengthBytes: 16 },
+  'aes-cmac-256': { ...AES_MAC, lengthBytes: 32 },
+}
+
+export const isKeyAlgorithm = (text: unknown): text is KeyAlgorithm => text === 'ec-p256' || (typeof text === 'string' && Object.hasOwn(SECRET_ALGORITHMS, text))
+
+/** A key as it is used: it cannot leave. */
+export function loadedSpec(algorithm: KeyAlgorithm): KeySpec {
+  if (algorithm === 'ec-p256') return { class: CKO.PRIVATE, keyType: CKK.EC, uses: ['sign'], mechanisms: [CKM.ECDSA] }
+  const { keyType, uses, mechanisms } = SECRET_ALGORITHMS[algorithm]
+  return { class: CKO.SECRET, keyType, uses, mechanisms }
+}
+
+/** A key as it is made: a session object that leaves once, under a trusted key. */
+export const freshSpec = (algorithm: KeyAlgorithm): KeySpec => ({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true })
+
+export const P256_PUBLIC: KeySpec = { class: CKO.PUBLIC, keyType: CKK.EC, uses: ['verify'], mechanisms: [] }
+
+const ONES = Buffer.alloc(16, 1)
+const ZEROS = Buffer.alloc(16)
+
+/** Computed by the key itself. CKA_CHECK_VALUE is wrong on derived keys and empty on unwrapped ones (SoftHSM 2.6.1). */
+export function kcvOf(token: Token, method: KcvMethod, key: Handle): Buffer {
+  const whole = { 'aes-gp': aesGp, 'aes-cmac': aesCmac, 'hmac-sha256': hmac }[method](token, key)
+  return whole.subarray(0, KCV_LENGTH[method])
+}
+const aesGp = (token: Token, key: Handle): Buffer => token.encryptBlock(key, ONES)
+const aesCmac = (token: Token, key: Handle): Buffer => token.cmac(key, ZEROS)
+const hmac = (token: Token, key: Handle): Buffer => token.sign(CKM.SHA256_HMAC, key, ZEROS, Buffer.alloc(32))

@@ -1,0 +1,34 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const IS_SOURCE = import.meta.url.endsWith('.ts')
+
+/** The file of an entry beside this one: `lane-process` is `.ts` in the sources and `.js` in dist. */
+export const entryUrl = (name: string): URL => new URL(`./${name}${IS_SOURCE ? '.ts' : '.js'}`, import.meta.url)
+
+/** What a child process of pkcs11/ sees of the environment: what the loader and the PKCS#11 module need, and no setting or password of the service. */
+export interface ChildEnvironment {
+  /** Variables with their values, such as SOFTHSM2_CONF. */
+  readonly set: Readonly<Record<string, string>>
+  /** Names that are handed on from the service's own environment, for the modules of other makers. */
+  readonly pass: readonly string[]
+}
+
+const ALWAYS = ['PATH', 'TMPDIR', 'LD_LIBRARY_PATH']
+
+/** Starts a child that speaks structured messages. The sources run through tsx, whose loader a fork does not inherit. */
+export function forkEntry(entry: URL, environment: ChildEnvironment): ChildProcess {
+  const env: Record<string, string> = {}
+  for (const name of [...ALWAYS, ...environment.pass]) {
+    const value = process.env[name]
+    if (value !== undefined) env[name] = value
+  }
+  const loader = IS_SOURCE ? ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href] : []
+  return fork(fileURLToPath(entry), [], {
+    env: { ...env, ...environment.set },
+    execArgv: loader,
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+}

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { frame } from '../core/bytes.ts'
+import type { KeyId } from '../core/ids.ts'
+import { encodeRow, type SealedRow } from '../core/row.ts'
+import type { Permit } from '../policies/permit.ts'
+import { assertPlan, cardLayout, readCards } from './card-layout.ts'
+import type { RunCeremony } from './ceremony/run-ceremony.ts'
+import type { FilledKey, GeneratedKey, Hsm, KeyAlgorithm, RootKeyId, StoredKey, TransportKeyMade } from './index.ts'
+import type { SealedBytes } from './lane-keys.ts'
+import type { Lanes } from './lanes.ts'
+import type { TokenIdentity } from './root-keys.ts'
+
+const SIGNATURE = 64
+const DIGEST = 32
+const MAC = 16
+
+const sealedBytes = (id: KeyId, sealed: SealedRow): SealedBytes => ({ id, row: encodeRow(sealed.row), mac: sealed.mac })
+const digest = (message: Uint8Array): Uint8Array => createHash('sha256').update(message).digest()
+const isEc = (key: StoredKey): boolean => key.sealed.row.columns['algorithm'] === 'ec-p256'
+const split = (bytes: Uint8Array, lengthBytes: number): Uint8Array[] =>
+  Array.from({ length: bytes.length / lengthBytes }, (_, at) => bytes.subarray(at * lengthBytes, (at + 1) * lengthBytes))
+
+/** The HSM through lanes. Hashing is done here, so that a lane only does what needs a key. INVARIANT: each method asks the permit first. */
+export class LaneHsm implements Hsm {
+  readonly #lanes: Lanes
+  readonly #ceremony: RunCeremony
+  readonly #identity: TokenIdentity
+
+  constructor(lanes: Lanes, ceremony: RunCeremony, identity: TokenIdentity) {
+    this.#lanes = lanes
+    this.#ceremony = ceremony
+    this.#identity = identity
+  }
+
+  async generate(permit: Permit, keyId: KeyId, algorithm: KeyAlgorithm): Promise<GeneratedKey> {
+    permit.assertAllows('generate', keyId)
+    return this.#lanes.any().call('generate', { algorithm })
+  }
+
+  async sign(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    permit.assertAllows('sign', key.id)
+    const items = isEc(key) ? Buffer.concat(messages.map(digest)) : frame(messages)
+    const signatures = await this.#lanes.of(key.id).call('sign', { key: sealedBytes(key.id, key.sealed), items })
+    return split(signatures, isEc(key) ? SIGNATURE : DIGEST)
+  }
+
+  async verify(permit: Permit, key: StoredKey, items: readonly { readonly message: Uint8Array; readonly signature: Uint8Array }[]): Promise<boolean[]> {
+    permit.assertAllows('verify', key.id)
+    const pairs = frame(items.flatMap(({ message, signature }) => [isEc(key) ? digest(message) : message, signature]))
+    const answers = await this.#lanes.of(key.id).call('verify', { key: sealedBytes(key.id, key.sealed), items: pairs })
+    return Array.from(answers, (answer) => answer === 1)
+  }
+
+  async mac(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    permit.assertAllows('mac', key.id)
+    return split(await this.#lanes.of(key.id).call('mac', { key: sealedBytes(key.id, key.sealed), messages: frame(messages) }), MAC)
+  }
+
+  async signWithRoot(permit: Permit, keyId: RootKeyId, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    permit.assertAllows('sign', keyId)
+    return split(await this.#lanes.any().call('signWithRoot', { keyId, digests: Buffer.concat(messages.map(digest)) }), SIGNATURE)
+  }
+
+  rootPublicKey(keyId: RootKeyId): Uint8Array {
+    const found = this.#identity.keys.find((key) => key.keyId === keyId)
+    if (found === undefined || !('publicKey' in found)) throw new Error(`${keyId} is not a root key with a public part`)
+    return found.publicKey
+  }
+
+  async makeCardMaster(permit: Permit, keyId: KeyId): Promise<{ readonly k1: Uint8Array; readonly katKcv: Uint8Array }> {
+    permit.assertAllows('ceremony', keyId)
+    return this.#ceremony('makeCardMaster', { keyId })
+  }
+
+  async makeTransportKey(
+    permit: Permit,
+    { keyId, macKeyId, recipient }: { readonly keyId: KeyId; readonly macKeyId: KeyId; readonly recipient: Uint8Array },
+  ): Promise<TransportKeyMade> {
+    permit.assertAllows('ceremony', keyId)
+    permit.assertAllows('generate', macKeyId)
+    return this.#ceremony('makeTransportKey', { keyId, recipient })
+  }
+
+  async fillCards(permit: Permit, request: Parameters<Hsm['fillCards']>[1]): Promise<FilledKey[][]> {
+    const { master, operatorKey, transportKeyId, plan, kdds } = request
+    permit.assertAllows('derive', master.id)
+    permit.assertAllows('wrap', transportKeyId)
+    permit.assertAllows('unwrap', operatorKey.id)
+    assertPlan(plan)
+    const args = {
+      master: sealedBytes(master.id, master.sealed),
+      operatorKey: sealedBytes(operatorKey.id, operatorKey.sealed),
+      transportKeyId,
+      plan,
+      kdds: Buffer.concat(kdds.map(assertKdd)),
+    }
+    return readCards(cardLayout(plan), await this.#lanes.any().call('fillCards', args, true), kdds.length)
+  }
+}
+
+function assertKdd(kdd: Uint8Array): Uint8Array {
+  if (kdd.length !== 10) throw new RangeError('diversification data is EF.ICCID, 10 bytes')
+  return kdd
+}

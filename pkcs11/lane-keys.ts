@@ -1,0 +1,192 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Handle } from 'pkcs11js'
+import type { KeyId } from '../core/ids.ts'
+import { Problem } from '../core/problem.ts'
+import { decodeRow, type Row } from '../core/row.ts'
+import { isKeyAlgorithm, kcvOf, loadedSpec, P256_PUBLIC } from './algorithms.ts'
+import type { KeyAlgorithm } from './index.ts'
+import { CKK, CKM, P256_PARAMS, p256Point } from './mechanisms.ts'
+import { findRootKeys, type RootHandles } from './root-handles.ts'
+import { SYSTEM_KEYS } from './root-keys.ts'
+import { CKA, CKO, type KeySpec } from './templates.ts'
+import type { Token } from './token.ts'
+
+/** A sealed row as it comes to a lane: the exact bytes that were MACed. */
+export interface SealedBytes {
+  /** What the row's id must be. */
+  readonly id: KeyId
+  /** `encodeRow` of the row. */
+  readonly row: Uint8Array
+  readonly mac: Uint8Array
+}
+
+export interface LoadedKey {
+  readonly algorithm: KeyAlgorithm
+  readonly handle: Handle
+  /** The public part in the token, made at the first verification. */
+  publicKey?: Handle
+  readonly row: Row
+}
+
+export interface LoadedMaster {
+  readonly handle: Handle
+  readonly k1: Buffer
+}
+
+interface Cached<Value> {
+  readonly row: Buffer
+  readonly mac: Buffer
+  readonly value: Value
+}
+
+/** An AES-128 card key as it is made: it leaves once, under a trusted key. */
+export const cardKeySpec = (kcv: 'aes-gp' | 'aes-cmac', encrypts = kcv === 'aes-gp'): KeySpec => ({
+  class: CKO.SECRET,
+  keyType: CKK.AES,
+  uses: [...(encrypts ? (['encrypt'] as const) : []), ...(kcv === 'aes-cmac' ? (['sign'] as const) : [])],
+  mechanisms: [...(encrypts ? [CKM.AES_ECB] : []), ...(kcv === 'aes-cmac' ? [CKM.AES_CMAC] : [])],
+  extractable: true,
+  wrapWithTrusted: true,
+})
+
+/** KDF3 (SP 800-108 in counter mode with CMAC, one block) of GlobalPlatform: `01 000000 t 00 KDD`. */
+export function kdf3Block(type: number, kdd: Uint8Array, out: Buffer = Buffer.alloc(16)): Buffer {
+  if (kdd.length !== 10) throw new RangeError('diversification data has 10 bytes')
+  out.fill(0, 0, 6)
+  out[0] = 1
+  out[4] = type
+  out.set(kdd, 6)
+  return out
+}
+
+/** CMAC's subkey K1 (RFC 4493 2.3) from E(key, 0): doubled in GF(2^128). */
+export function doubleBlock(block: Uint8Array): Buffer {
+  const doubled = Buffer.alloc(16)
+  let carry = 0
+  for (let at = 15; at >= 0; at--) {
+    const byte = block[at] ?? 0
+    doubled[at] = ((byte << 1) | carry) & 0xff
+    carry = byte >> 7
+  }
+  doubled[15] = (doubled[15] ?? 0) ^ (carry === 1 ? 0x87 : 0)
+  return doubled
+}
+
+/** The keys that a lane holds. A row is believed only after its MAC; a key is cached with the exact row and MAC that it came from. */
+export class LaneKeys {
+  readonly token: Token
+  roots: RootHandles
+  readonly #capacity: number
+  readonly #stored = new Map<KeyId, Cached<LoadedKey>>()
+  readonly #masters = new Map<KeyId, Cached<LoadedMaster>>()
+  readonly #named = new Map<KeyId, Handle>()
+
+  /** `capacity`: how many keys of the database stay unwrapped; the least recently used goes first. */
+  constructor(token: Token, capacity: number) {
+    this.token = token
+    this.roots = findRootKeys(token)
+    this.#capacity = capacity
+  }
+
+  /** After a reopened session: session objects are gone, token objects are looked up again. */
+  forget(): void {
+    this.#stored.clear()
+    this.#masters.clear()
+    this.#named.clear()
+    this.roots = findRootKeys(this.token)
+  }
+
+  macKey(id: KeyId): Handle {
+    return this.roots.mac.get(id) as Handle
+  }
+
+  isSealed(row: Uint8Array, mac: Uint8Array): boolean {
+    const right = this.token.cmac(this.macKey(SYSTEM_KEYS.rowMac), row)
+    return mac.length === right.length && timingSafeEqual(right, mac)
+  }
+
+  /** The row, once its MAC and its id are right. Throws the problem `integrity-failed`. */
+  open(sealed: SealedBytes): Row {
+    const row = this.isSealed(sealed.row, sealed.mac) ? decodeRow(sealed.row) : undefined
+    if (row?.id !== sealed.id) throw new Problem('integrity-failed', `The stored row of ${sealed.id} is not what the service wrote. The key was not used.`)
+    return row
+  }
+
+  /** A key of the database, unwrapped now or before from exactly these bytes. */
+  load(sealed: SealedBytes): LoadedKey {
+    const cached = this.#stored.get(sealed.id)
+    if (cached !== undefined && cached.row.equals(sealed.row) && cached.mac.equals(sealed.mac)) {
+      this.#stored.delete(sealed.id)
+      this.#stored.set(sealed.id, cached)
+      return cached.value
+    }
+    const row = this.open(sealed)
+    const { algorithm, wrapped } = row.columns
+    if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) throw new Error('a key row lacks its algorithm or its wrapped key')
+    const handle = this.token.unwrap(this.roots.storageKek, wrapped, this.token.form(loadedSpec(algorithm)))
+    this.#drop(sealed.id)
+    const value: LoadedKey = { algorithm, handle, row }
+    this.#stored.set(sealed.id, { row: Buffer.from(sealed.row), mac: Buffer.from(sealed.mac), value })
+    for (const [oldest] of this.#stored) {
+      if (this.#stored.size <= this.#capacity) break
+      this.#drop(oldest)
+    }
+    return value
+  }
+
+  /** The public part of an ec-p256 key, from the column `public_key` (SPKI DER) of its sealed row. */
+  publicKey(key: LoadedKey): Handle {
+    if (key.publicKey === undefined) {
+      const spki = key.row.columns['public_key']
+      const ecPoint = spki instanceof Uint8Array ? p256Point(spki) : undefined
+      if (ecPoint === undefined) throw new Error('an ec-p256 row lacks its public_key')
+      key.publicKey = this.token.importKey(
+        this.token.form(P256_PUBLIC),
+        { type: CKA.EC_PARAMS, value: P256_PARAMS },
+        { type: CKA.EC_POINT, value: ecPoint },
+      )
+    }
+    return key.publicKey
+  }
+
+  /** A key that lives in the token under its id: a transport key or a master, and nothing else. */
+  named(id: KeyId, kind: 'transport' | 'master'): Handle {
+    if (!id.startsWith(`${kind}:`)) throw new Error(`${id} is not the id of a ${kind} key`)
+    const known = this.#named.get(id) ?? this.token.find(CKO.SECRET, id)
+    if (known === undefined) throw new Error(`the token has no key of the name ${id}`)
+    this.#named.set(id, known)
+    return known
+  }
+
+  /** A card master, whose K1 was proved by its known-answer KCV. Throws the problem `integrity-failed`. */
+  master(sealed: SealedBytes): LoadedMaster {
+    const cached = this.#masters.get(sealed.id)
+    if (cached !== undefined && cached.row.equals(sealed.row) && cached.mac.equals(sealed.mac)) return cached.value
+    const { k1, kat_kcv: expected } = this.open(sealed).columns
+    if (!(k1 instanceof Uint8Array) || k1.length !== 16 || !(expected instanceof Uint8Array)) throw new Error('a master row lacks its k1 or its kat_kcv')
+    const value = { handle: this.named(sealed.id, 'master'), k1: Buffer.from(k1) }
+    if (!masterKcv(this.token, value).equals(expected)) {
+      throw new Problem('integrity-failed', `The card master ${sealed.id} is not the key that its row describes. No card key was made.`)
+    }
+    this.#masters.set(sealed.id, { row: Buffer.from(sealed.row), mac: Buffer.from(sealed.mac), value })
+    return value
+  }
+
+  #drop(id: KeyId): void {
+    const old = this.#stored.get(id)
+    if (old === undefined) return
+    this.#stored.delete(id)
+    this.token.destroy(old.value.handle)
+    if (old.value.publicKey !== undefined) this.token.destroy(old.value.publicKey)
+  }
+}
+
+/** The known-answer KCV (aes-gp) of a master: of its ENC key (type 1) for the diversification data 00 * 10. */
+export function masterKcv(token: Token, { handle, k1 }: LoadedMaster): Buffer {
+  const key = token.deriveCbc(handle, k1, kdf3Block(1, Buffer.alloc(10)), token.form(cardKeySpec('aes-gp')))
+  try {
+    return Buffer.from(kcvOf(token, 'aes-gp', key))
+  } finally {
+    token.destroy(key)
+  }
+}

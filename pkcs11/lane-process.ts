@@ -1,0 +1,4 @@
+import { runLane } from './lane-loop.ts'
+import { VERBS } from './verbs.ts'
+
+runLane(VERBS)

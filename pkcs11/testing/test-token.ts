@@ -1,0 +1,30 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Hsm, openHsm, type TokenIdentity } from '../index.ts'
+import type { Integrity } from '../integrity.ts'
+
+export interface TestToken {
+  readonly hsm: Hsm
+  readonly integrity: Integrity
+  readonly identity: TokenIdentity
+  /** The data folder. */
+  readonly folder: string
+  close(): Promise<void>
+}
+
+/** A real SoftHSM2 token in a temporary folder, with lanes. `close` ends the lanes and removes the folder. */
+export async function testToken({ lanes = 1 }: { readonly lanes?: number } = {}): Promise<TestToken> {
+  const folder = mkdtempSync(join(tmpdir(), 'gridseal-token-'))
+  const { hsm, integrity, identity, close } = await openHsm({ dataFolder: folder, lanes })
+  return {
+    hsm,
+    integrity,
+    identity,
+    folder,
+    close: async () => {
+      await close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

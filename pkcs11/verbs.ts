@@ -1,0 +1,163 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Handle } from 'pkcs11js'
+import type { KeyId } from '../core/ids.ts'
+import { unframe } from '../core/bytes.ts'
+import { freshSpec, kcvOf, P256_PUBLIC, SECRET_ALGORITHMS } from './algorithms.ts'
+import { cryptokiError } from './errors.ts'
+import { fillCards } from './fill-cards.ts'
+import type { GeneratedKey, KeyAlgorithm } from './index.ts'
+import type { LaneKeys, SealedBytes } from './lane-keys.ts'
+import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
+import { selfTest } from './probe.ts'
+import type { ProbeName } from './probe-names.ts'
+import { identify } from './root-handles.ts'
+import { SYSTEM_KEYS } from './root-keys.ts'
+import { CKA } from './templates.ts'
+
+const DIGEST = 32
+const SIGNATURE = 64
+const MAC = 16
+const SIGNATURE_INVALID = 0xc0
+const SIGNATURE_LEN_RANGE = 0xc1
+
+/**
+ * Everything that a lane can be asked. There is no verb that creates a key from a value, reads one, or names a mechanism or an attribute:
+ * a captured service gets from a lane what these give and no more.
+ * Lists of messages come framed (core/bytes.ts), lists of digests and results of one length run together.
+ */
+export const VERBS = {
+  identify: (keys: LaneKeys) => identify(keys.token, keys.roots),
+
+  selfTest: (keys: LaneKeys, { ignore }: { readonly ignore: readonly ProbeName[] }) => selfTest(keys, ignore),
+
+  generate: (keys: LaneKeys, { algorithm }: { readonly algorithm: KeyAlgorithm }): GeneratedKey =>
+    algorithm === 'ec-p256' ? generatePair(keys) : generateSecret(keys, algorithm),
+
+  /** `items`: digests for ec-p256, framed messages for hmac-sha256. */
+  sign: (keys: LaneKeys, { key, items }: { readonly key: SealedBytes; readonly items: Uint8Array }): Buffer => {
+    const loaded = keys.load(key)
+    if (loaded.algorithm === 'ec-p256') return signDigests(keys, loaded.handle, items)
+    if (loaded.algorithm === 'hmac-sha256') return signEach(keys, CKM.SHA256_HMAC, loaded.handle, unframe(items), DIGEST)
+    throw new Error(`a key of algorithm ${loaded.algorithm} does not sign`)
+  },
+
+  /** `items`: framed pairs of digest (or message) and signature. One byte for each: 1 is right. */
+  verify: (keys: LaneKeys, { key, items }: { readonly key: SealedBytes; readonly items: Uint8Array }): Buffer => {
+    const loaded = keys.load(key)
+    const fields = unframe(items)
+    const answers = Buffer.alloc(fields.length / 2)
+    const right = { 'ec-p256': verifyDigest, 'hmac-sha256': verifyHmac } as const
+    if (loaded.algorithm !== 'ec-p256' && loaded.algorithm !== 'hmac-sha256') throw new Error(`a key of algorithm ${loaded.algorithm} does not verify`)
+    const handle = loaded.algorithm === 'ec-p256' ? keys.publicKey(loaded) : loaded.handle
+    for (let at = 0; at < answers.length; at++) {
+      answers[at] = right[loaded.algorithm](keys, handle, fields[2 * at] as Uint8Array, fields[2 * at + 1] as Uint8Array) ? 1 : 0
+    }
+    return answers
+  },
+
+  mac: (keys: LaneKeys, { key, messages }: { readonly key: SealedBytes; readonly messages: Uint8Array }): Buffer => {
+    const loaded = keys.load(key)
+    if (!loaded.algorithm.startsWith('aes-cmac')) throw new Error(`a key of algorithm ${loaded.algorithm} does not MAC`)
+    return signEach(keys, CKM.AES_CMAC, loaded.handle, unframe(messages), MAC)
+  },
+
+  signWithRoot: (keys: LaneKeys, { keyId, digests }: { readonly keyId: KeyId; readonly digests: Uint8Array }): Buffer => {
+    const key = keys.roots.signing.get(keyId)
+    if (key === undefined) throw new Error(`${keyId} is not a root key that operations may name`)
+    return signDigests(keys, key.handle, digests)
+  },
+
+  fillCards,
+
+  macRows: (keys: LaneKeys, { rows }: { readonly rows: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.rowMac, unframe(rows)),
+
+  /** `pairs`: framed row and MAC by turns. One byte for each: 1 is right. */
+  checkRows: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, SYSTEM_KEYS.rowMac, unframe(pairs)),
+
+  macGroups: (keys: LaneKeys, { messages }: { readonly messages: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.groupMac, unframe(messages)),
+
+  checkGroups: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, SYSTEM_KEYS.groupMac, unframe(pairs)),
+
+  /** `message`: the text for Ed25519, its digest for ECDSA. */
+  signCheckpoint: (keys: LaneKeys, { message }: { readonly message: Uint8Array }): Buffer => {
+    const { handle, algorithm } = keys.roots.checkpoint
+    return keys.token.sign(algorithm === 'ed25519' ? CKM.EDDSA : CKM.ECDSA, handle, message, Buffer.alloc(SIGNATURE))
+  },
+
+  blindIndex: (keys: LaneKeys, { values }: { readonly values: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.blindIndex, unframe(values)),
+} as const
+
+type VerbTable = typeof VERBS
+export type VerbName = keyof VerbTable
+export type VerbArguments<Name extends VerbName> = Parameters<VerbTable[Name]>[1]
+export type VerbResult<Name extends VerbName> = Awaited<ReturnType<VerbTable[Name]>>
+
+/** A verb as the lane's loop sees it. */
+export type Verb = (keys: LaneKeys, args: never) => unknown
+
+function generatePair({ token, roots }: LaneKeys): GeneratedKey {
+  const pair = token.generatePair(CKM.EC_KEY_PAIR_GEN, P256_PARAMS, token.form(P256_PUBLIC), token.form(freshSpec('ec-p256')))
+  try {
+    return { wrapped: token.wrap(roots.storageKek, pair.privateKey), publicKey: p256Spki(token.read(pair.publicKey, CKA.EC_POINT)) }
+  } finally {
+    token.destroy(pair.privateKey, pair.publicKey)
+  }
+}
+
+function generateSecret({ token, roots }: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>): GeneratedKey {
+  const { lengthBytes, kcv } = SECRET_ALGORITHMS[algorithm]
+  const key = token.generate(token.form(freshSpec(algorithm)), lengthBytes)
+  try {
+    return { wrapped: token.wrap(roots.storageKek, key), kcv: { method: kcv, value: kcvOf(token, kcv, key) } }
+  } finally {
+    token.destroy(key)
+  }
+}
+
+/** CKM_ECDSA over ready digests: raw r||s, 64 bytes each. */
+function signDigests({ token }: LaneKeys, key: Handle, digests: Uint8Array): Buffer {
+  if (digests.length % DIGEST !== 0) throw new RangeError('digests have 32 bytes')
+  const count = digests.length / DIGEST
+  const out = Buffer.alloc(count * SIGNATURE)
+  for (let at = 0; at < count; at++) {
+    token.sign(CKM.ECDSA, key, digests.subarray(at * DIGEST, (at + 1) * DIGEST), out.subarray(at * SIGNATURE, (at + 1) * SIGNATURE))
+  }
+  return out
+}
+
+function signEach({ token }: LaneKeys, mechanism: number, key: Handle, messages: readonly Uint8Array[], lengthBytes: number): Buffer {
+  const out = Buffer.alloc(messages.length * lengthBytes)
+  messages.forEach((message, at) => void token.sign(mechanism, key, message, out.subarray(at * lengthBytes, (at + 1) * lengthBytes)))
+  return out
+}
+
+const macEach = (keys: LaneKeys, id: KeyId, messages: readonly Uint8Array[]): Buffer => signEach(keys, CKM.AES_CMAC, keys.macKey(id), messages, MAC)
+
+function checkEach(keys: LaneKeys, id: KeyId, fields: readonly Uint8Array[]): Buffer {
+  const answers = Buffer.alloc(fields.length / 2)
+  const right = Buffer.alloc(MAC)
+  for (let at = 0; at < answers.length; at++) {
+    keys.token.sign(CKM.AES_CMAC, keys.macKey(id), fields[2 * at] as Uint8Array, right)
+    const mac = fields[2 * at + 1] as Uint8Array
+    answers[at] = mac.length === MAC && timingSafeEqual(right, mac) ? 1 : 0
+  }
+  return answers
+}
+
+/** Whether the token says that a signature is right. One of a wrong form is wrong. */
+function verifyDigest({ token }: LaneKeys, key: Handle, digest: Uint8Array, signature: Uint8Array): boolean {
+  if (digest.length !== DIGEST || signature.length !== SIGNATURE) return false
+  token.lib.C_VerifyInit(token.handle, { mechanism: CKM.ECDSA }, key)
+  try {
+    return token.lib.C_Verify(token.handle, digest as Buffer, signature as Buffer)
+  } catch (error) {
+    const code = cryptokiError(error)?.code
+    if (code === SIGNATURE_INVALID || code === SIGNATURE_LEN_RANGE) return false
+    throw error
+  }
+}
+
+function verifyHmac({ token }: LaneKeys, key: Handle, message: Uint8Array, signature: Uint8Array): boolean {
+  const right = token.sign(CKM.SHA256_HMAC, key, message, Buffer.alloc(DIGEST))
+  return signature.length === DIGEST && timingSafeEqual(right, signature)
+}

@@ -1,0 +1,38 @@
+import { open, readFile, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+/** Where the last signed checkpoint is kept outside the database. Trusted only as far as its signature goes. */
+export interface CheckpointFile {
+  /** The note, or undefined when there is none yet. */
+  read(): Promise<string | undefined>
+  /** Whole or not at all, and on disk when it resolves. */
+  write(note: string): Promise<void>
+}
+
+/** A file beside the data: temporary file, fsync, rename, fsync of the folder. */
+export const checkpointFile = (path: string): CheckpointFile => ({
+  read: async () => {
+    try {
+      return await readFile(path, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  },
+  write: async (note) => {
+    const temporary = `${path}.new`
+    await synced(temporary, 'w', (file) => file.writeFile(note))
+    await rename(temporary, path)
+    await synced(dirname(path), 'r', () => Promise.resolve())
+  },
+})
+
+async function synced(path: string, flags: 'w' | 'r', work: (file: Awaited<ReturnType<typeof open>>) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, 0o600)
+  try {
+    await work(file)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,38 @@
+import { base64, fromBase64 } from '../../core/bytes.ts'
+
+/**
+ * An exported log: one JSON object a line. The header; then each entry in order of its index, and each checkpoint where its size is reached,
+ * so that who reads needs no more memory than the tree's edge; the last line is a checkpoint over all. Pure.
+ */
+export type ExportLine =
+  | { readonly kind: 'header'; readonly origin: string; readonly vkey: string }
+  | { readonly kind: 'entry'; readonly index: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'checkpoint'; readonly note: string }
+
+const FORMAT = 'gridseal-audit-export-v1'
+
+export function encodeExportLine(line: ExportLine): string {
+  if (line.kind === 'header') return `${JSON.stringify({ format: FORMAT, origin: line.origin, key: line.vkey })}\n`
+  if (line.kind === 'entry') return `{"index":${line.index},"entry":"${base64(line.bytes)}"}\n`
+  return `${JSON.stringify({ checkpoint: line.note })}\n`
+}
+
+/** Reads a line, without its line end. `undefined` when it is none of the three. */
+export function parseExportLine(text: string): ExportLine | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null) return undefined
+  const line = value as Record<string, unknown>
+  const { index, entry, checkpoint, origin, key } = line
+  if (typeof entry === 'string' && Number.isSafeInteger(index)) {
+    const bytes = fromBase64(entry)
+    return base64(bytes) === entry ? { kind: 'entry', index: Number(index), bytes } : undefined
+  }
+  if (typeof checkpoint === 'string') return { kind: 'checkpoint', note: checkpoint }
+  if (line['format'] === FORMAT && typeof origin === 'string' && typeof key === 'string') return { kind: 'header', origin, vkey: key }
+  return undefined
+}

@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto'
+import { Problem } from '../../core/problem.ts'
+import type { AuditLog, EntryDraft, LogTx } from './log.ts'
+import { Writer, type WriterSettings } from './writer.pg.ts'
+
+export interface AuditLogSettings extends Pick<WriterSettings, 'connect' | 'macGroup' | 'blindIndex'> {
+  /** Slots for transactions. Default 4. */
+  readonly writers?: number
+  /** Slots for group commits of single entries. Default 2. */
+  readonly appenders?: number
+  /** Transactions, or single entries, that may wait for a slot; more are refused at once. Default 1000 and 8000. */
+  readonly maxWaiting?: number
+  readonly maxQueued?: number
+  /** How long a transaction waits for a slot. Default 10,000. */
+  readonly waitMs?: number
+  /** How long to look for the answer of a lost commit. Default 5,000. */
+  readonly settleMs?: number
+  readonly now?: () => Date
+  readonly salt?: () => Uint8Array
+}
+
+/** The most entries of one group commit. */
+const MAX_APPENDED = 512
+
+const busy = (): Problem => new Problem('log-unavailable', 'The audit log has too much waiting. Try again in a second.')
+const closed = (): Problem => new Problem('log-unavailable', 'The audit log is closed: the service is stopping.')
+
+/** The log on PostgreSQL: transactions on slots of their own, single entries in group commits on others. Slots are taken at first use and again when lost. */
+export class PgAuditLog implements AuditLog {
+  readonly #limits: { readonly maxWaiting: number; readonly maxQueued: number; readonly waitMs: number }
+  readonly #writers: readonly Writer[]
+  readonly #freeWriters: Writer[]
+  readonly #freeAppenders: Writer[]
+  readonly #waiting: ((writer: Writer) => void)[] = []
+  #queue: { readonly draft: EntryDraft; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+  #isPumping = false
+  #isClosed = false
+  #inFlight = 0
+
+  constructor(settings: AuditLogSettings) {
+    const { writers = 4, appenders = 2, maxWaiting = 1000, maxQueued = 8000, waitMs = 10_000, settleMs = 5000 } = settings
+    const { now = () => new Date(), salt = () => randomBytes(16) } = settings
+    this.#limits = { maxWaiting, maxQueued, waitMs }
+    const make = (count: number): Writer[] => Array.from({ length: count }, () => new Writer({ ...settings, now, salt, settleMs }))
+    this.#freeWriters = make(writers)
+    this.#freeAppenders = make(appenders)
+    this.#writers = [...this.#freeWriters, ...this.#freeAppenders]
+  }
+
+  async transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result> {
+    const writer = await this.#take()
+    this.#inFlight += 1
+    try {
+      return await writer.transact(work)
+    } finally {
+      this.#inFlight -= 1
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#freeWriters.push(writer)
+      else next(writer)
+    }
+  }
+
+  append(draft: EntryDraft): Promise<void> {
+    if (draft.kind === 'intent') return Promise.reject(new Error('an intent commits with what it reserves: use transact'))
+    if (this.#isClosed) return Promise.reject(closed())
+    if (this.#queue.length >= this.#limits.maxQueued) return Promise.reject(busy())
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ draft, resolve, reject })
+      if (this.#isPumping) return
+      // What else arrives in this turn of the event loop goes into the same group.
+      this.#isPumping = true
+      setImmediate(() => this.#pump())
+    })
+  }
+
+  /** Waits for what is under way, then gives the slots up. What comes later is refused. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    while (this.#inFlight > 0 || this.#queue.length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await Promise.all(this.#writers.map((writer) => writer.close()))
+  }
+
+  #take(): Promise<Writer> {
+    if (this.#isClosed) return Promise.reject(closed())
+    const free = this.#freeWriters.pop()
+    if (free !== undefined) return Promise.resolve(free)
+    if (this.#waiting.length >= this.#limits.maxWaiting) return Promise.reject(busy())
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        reject(busy())
+      }, this.#limits.waitMs)
+      const waiter = (writer: Writer): void => {
+        clearTimeout(timer)
+        resolve(writer)
+      }
+      this.#waiting.push(waiter)
+    })
+  }
+
+  #pump(): void {
+    this.#isPumping = false
+    while (this.#queue.length > 0) {
+      const writer = this.#freeAppenders.pop()
+      if (writer === undefined) return
+      const group = this.#queue.splice(0, MAX_APPENDED)
+      this.#inFlight += 1
+      void writer.append(group).finally(() => {
+        this.#inFlight -= 1
+        this.#freeAppenders.push(writer)
+        this.#pump()
+      })
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import type { Entry } from './entry.ts'
+
+/** An entry as it was committed, with its place in the tree. */
+export interface FoundEntry {
+  readonly index: number
+  /** The exact bytes that are hashed. */
+  readonly bytes: Uint8Array
+  readonly entry: Entry
+}
+
+export interface EntryFilter {
+  /** Index to start at. */
+  readonly from: number
+  /** At most so many. */
+  readonly limit: number
+  readonly operationId?: string | undefined
+  readonly operation?: string | undefined
+  readonly caller?: string | undefined
+  readonly code?: string | undefined
+}
+
+/**
+ * What auditors read: entries that are in the tree, at most a second behind what is committed. Not trusted: an index row that does not fit its
+ * entry, and an entry that is gone, are the problem `integrity-failed`; that nothing was left out only the verification of an export shows.
+ */
+export interface LogReader {
+  /** In order of their index. */
+  search(filter: EntryFilter): Promise<FoundEntry[]>
+  /** Entries from..to (to not included), without gaps. */
+  read(from: number, to: number): Promise<{ readonly index: number; readonly bytes: Uint8Array }[]>
+  /** The last signed checkpoint, a note. */
+  lastCheckpoint(): Promise<string | undefined>
+  /** Checkpoints over more than `from` and at most `to` entries, by size. */
+  checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]>
+}

@@ -1,0 +1,88 @@
+import type { Client, QueryConfig, QueryResult } from 'pg'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A dedicated connection, in the service's role. main.ts hands in how to get one. */
+export type Connect = () => Promise<Client>
+
+/** Classes of advisory locks (the first of two keys). The second is the writer's slot; of the sequencer 0. */
+export const WRITER_LOCK = 0x6773_6c77
+export const SEQUENCER_LOCK = 0x6773_6c73
+
+/** SQLSTATE codes that end a connection. */
+const LOST_CODES = new Set(['57P01', '57P02', '57P03', '57P05', '25P03'])
+/** Longer than any statement's own limit: only a network that swallows everything meets it. */
+const ANSWER_TIMEOUT_MS = 70_000
+
+/**
+ * Whether an error that pg gave means that the connection is gone, so that a COMMIT which met it may or may not have happened.
+ * An error without SQLSTATE is taken for one: only the server can say that a statement failed. (pg itself refuses a value by a TypeError or RangeError, before sending.)
+ */
+function isConnectionLost(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return false
+  const { code, severity } = error as { readonly code?: unknown; readonly severity?: unknown }
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return true
+  return severity === 'FATAL' || severity === 'PANIC' || LOST_CODES.has(code) || code.startsWith('08')
+}
+
+/** One connection with its prepared statements. Once lost it stays lost. */
+export class Session {
+  readonly #client: Client
+  readonly #names = new Map<string, string>()
+  #lost = false
+
+  constructor(client: Client) {
+    this.#client = client
+    client.on('error', () => this.#lose())
+    client.on('end', () => this.#lose())
+  }
+
+  get lost(): boolean {
+    return this.#lost
+  }
+
+  /** Runs a statement, prepared by its text. Statements of one session run one after another in the order of the calls. */
+  async query<Row extends object = Record<string, unknown>>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
+    let name = this.#names.get(text)
+    if (name === undefined && this.#names.size < 1000) this.#names.set(text, (name = `s${this.#names.size}`))
+    try {
+      return await this.#client.query<Row>(timed({ ...(name === undefined ? {} : { name }), text, values: [...values] }))
+    } catch (error) {
+      if (isConnectionLost(error)) this.#lose()
+      throw error
+    }
+  }
+
+  /** BEGIN, COMMIT, ROLLBACK: without parameters and not prepared. Gives the command that the server says it ran. */
+  async command(text: 'BEGIN' | 'COMMIT' | 'ROLLBACK'): Promise<string> {
+    try {
+      return (await this.#client.query(timed({ text }))).command
+    } catch (error) {
+      if (isConnectionLost(error)) this.#lose()
+      throw error
+    }
+  }
+
+  /** Ends the connection, and with it every lock and what is not committed. Never throws. */
+  async end(): Promise<void> {
+    this.#lose()
+    await this.#client.end().catch(() => undefined)
+  }
+
+  #lose(): void {
+    this.#lost = true
+  }
+}
+
+/** pg takes a limit with each statement; its types do not know. */
+const timed = (config: QueryConfig): QueryConfig => Object.assign(config, { query_timeout: ANSWER_TIMEOUT_MS })
+
+/** Takes a session advisory lock if it is free within `waitMs`. It is held until the session ends: that is the fence. */
+export async function tryLock(session: Session, lock: { readonly class: number; readonly key: number; readonly waitMs?: number }): Promise<boolean> {
+  const deadline = performance.now() + (lock.waitMs ?? 0)
+  for (;;) {
+    const { rows } = await session.query<{ locked: boolean }>('SELECT pg_try_advisory_lock($1::int, $2::int) AS locked', [lock.class, lock.key])
+    if (rows[0]?.locked === true) return true
+    if (performance.now() >= deadline) return false
+    await sleep(20)
+  }
+}

@@ -1,0 +1,111 @@
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { utf8 } from '../../core/bytes.ts'
+import { newOperationId, type OperationId } from '../../core/ids.ts'
+import { systemCaller } from '../caller.ts'
+import { checkpointText, logKey, openCheckpoint, signedNote } from './checkpoint.ts'
+import { encodeEntry } from './entry.ts'
+import { encodeExportLine } from './export.ts'
+import type { EntryKind } from './log.ts'
+import { append, EMPTY_EDGE, leafHash, rootOf } from './merkle.ts'
+import { type FindingCode, type LogReport, LogVerifier } from './verify.ts'
+
+const pair = generateKeyPairSync('ed25519')
+const key = logKey('grid.example/audit', 'ed25519', pair.publicKey.export({ format: 'der', type: 'spki' }))
+const noteOver = (entries: readonly Uint8Array[]): string => {
+  const text = checkpointText({ origin: key.name, size: entries.length, root: rootOf(append(EMPTY_EDGE, entries.map(leafHash))) })
+  return signedNote(text, key, sign(null, utf8(text), pair.privateKey))
+}
+
+type Step = { kind: EntryKind; id?: OperationId; effect?: 'durable' | 'transient'; slot?: number; epoch?: number; seq?: number }
+
+/** Entries of one writer, dense unless said. */
+function entriesOf(steps: readonly Step[]): Uint8Array[] {
+  const next = new Map<string, number>()
+  return steps.map(({ kind, id = newOperationId(), effect = 'transient', slot = 1, epoch = 1, seq }) => {
+    const place = `${slot}/${epoch}`
+    const at = seq ?? next.get(place) ?? 0
+    next.set(place, at + 1)
+    const draft = { kind, id, operation: 'test.do', caller: systemCaller('test'), code: 'ok' }
+    return encodeEntry(draft, { time: new Date(1_790_000_000_000), writer: { slot, epoch, seq: at }, effect, salt: () => new Uint8Array(16) }).bytes
+  })
+}
+
+/** An honest export, with a checkpoint after each of `sizes`. */
+function linesOf(entries: readonly Uint8Array[], sizes: readonly number[] = [entries.length]): string[] {
+  const lines = [encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey })]
+  entries.forEach((bytes, index) => {
+    lines.push(encodeExportLine({ kind: 'entry', index, bytes }))
+    if (sizes.includes(index + 1)) lines.push(encodeExportLine({ kind: 'checkpoint', note: noteOver(entries.slice(0, index + 1)) }))
+  })
+  return lines.map((line) => line.trimEnd())
+}
+
+function verify(lines: readonly string[], known: readonly string[] = []): LogReport {
+  const verifier = new LogVerifier(key, { known: known.map((note) => openCheckpoint(note, key)) })
+  for (const line of lines) verifier.add(line)
+  return verifier.finish()
+}
+
+const codesOf = (report: LogReport): FindingCode[] => report.findings.map(({ code }) => code)
+const a = newOperationId()
+const b = newOperationId()
+const honest = entriesOf([{ kind: 'intent', id: a }, { kind: 'item', id: a }, { kind: 'outcome', id: a, effect: 'durable' }, { kind: 'outcome' }, { kind: 'intent', id: b }])
+
+describe('the offline verifier', () => {
+  it('verifies an honest log with the public key alone, and names what is open', () => {
+    const report = verify(linesOf(honest, [2, 3, 5]), [noteOver(honest.slice(0, 2)), noteOver(honest.slice(0, 4))])
+    expect(report).toMatchObject({ ok: true, size: 5, checkpoints: 3, epochs: 1, entries: { intent: 2, outcome: 2, item: 1 }, findingCount: 0 })
+    expect(report.openIntents).toMatchObject([{ id: b, index: 4, operation: 'test.do' }])
+  })
+
+  it('takes writers and epochs side by side, and an outcome sequenced before its intent', () => {
+    const steps: Step[] = [{ kind: 'outcome', id: a, effect: 'durable', slot: 2 }, { kind: 'intent', id: a }, { kind: 'event', slot: 2, epoch: 2 }, { kind: 'event' }]
+    expect(verify(linesOf(entriesOf(steps)))).toMatchObject({ ok: true, epochs: 3, openIntents: [] })
+  })
+
+  const swap = (entries: readonly Uint8Array[]): Uint8Array[] => entries.map((_, at) => entries[at === 1 ? 2 : at === 2 ? 1 : at] ?? new Uint8Array())
+  const honestLines = linesOf(honest, [3, 5])
+
+  it.each<[string, string[], FindingCode[]]>([
+    ['an entry edited after it was signed', honestLines.map((line, at) => (at === 5 ? line.replace(/"entry":"[^"]+"/, `"entry":"${Buffer.from(honest[0] ?? '').toString('base64')}"`) : line)), ['sequence-gap', 'sequence-gap', 'root-mismatch', 'uncovered']],
+    ['an entry left out', honestLines.filter((_, at) => at !== 2), ['index-gap', 'sequence-gap', 'checkpoint-misplaced', 'index-gap', 'index-gap', 'checkpoint-misplaced', 'uncovered']],
+    ['an end cut off', honestLines.slice(0, -1), ['uncovered']],
+    ['no checkpoint at all', linesOf(honest, []), ['uncovered']],
+    ['nothing', [], ['uncovered']],
+    ['no header', honestLines.slice(1), ['wrong-log']],
+    ['another log\u2019s header', [encodeExportLine({ kind: 'header', origin: 'other', vkey: key.vkey }), ...honestLines.slice(1)], ['wrong-log']],
+    ['a second header', [...honestLines, honestLines[0] ?? ''], ['line-malformed']],
+    ['noise', [...honestLines, 'noise', '{}', '[]', 'null', '{"index":1,"entry":"*"}'], Array<FindingCode>(5).fill('line-malformed')],
+    ['a forged checkpoint', [...honestLines.slice(0, -1), JSON.stringify({ checkpoint: noteOver(honest).replace('\n5\n', '\n4\n') })], ['checkpoint-invalid', 'uncovered']],
+  ])('finds %s', (_name, lines, codes) => {
+    const report = verify(lines)
+    expect(report.ok).toBe(false)
+    expect(codesOf(report)).toEqual(codes)
+  })
+
+  it.each<[string, Uint8Array[], FindingCode[]]>([
+    ['entries of a writer in another order, even signed', swap(honest), ['sequence-gap', 'sequence-gap', 'sequence-gap']],
+    ['a sequence number left out', entriesOf([{ kind: 'event' }, { kind: 'event', seq: 2 }]), ['sequence-gap']],
+    ['an epoch that does not start at 0', entriesOf([{ kind: 'event', seq: 1 }]), ['sequence-gap']],
+    ['an entry of a fenced epoch', entriesOf([{ kind: 'event', epoch: 2 }, { kind: 'event', epoch: 1 }]), ['epoch-order']],
+    ['a durable outcome without its intent', entriesOf([{ kind: 'outcome', effect: 'durable' }]), ['outcome-without-intent']],
+    ['an outcome told twice', entriesOf([{ kind: 'intent', id: a }, { kind: 'outcome', id: a, effect: 'durable' }, { kind: 'outcome', id: a, effect: 'durable' }]), ['outcome-without-intent']],
+    ['an intent told twice', entriesOf([{ kind: 'intent', id: a }, { kind: 'intent', id: a }]), ['intent-doubled']],
+    ['bytes that are no entry', [utf8('{"v":1}')], ['entry-malformed']],
+  ])('finds %s, though the log signed it', (_name, entries, codes) => {
+    const report = verify(linesOf(entries))
+    expect(codesOf(report)).toEqual(codes)
+  })
+
+  it('finds a log that was cut back or rewritten behind a checkpoint held from before', () => {
+    expect(codesOf(verify(linesOf(honest.slice(0, 3)), [noteOver(honest)]))).toEqual(['known-checkpoint-missing'])
+    const rewritten = entriesOf([{ kind: 'event' }, { kind: 'event' }, { kind: 'event' }])
+    expect(codesOf(verify(linesOf(rewritten), [noteOver(honest.slice(0, 2))]))).toEqual(['root-mismatch'])
+  })
+
+  it('lists 100 findings and counts all', () => {
+    const report = verify(Array.from({ length: 250 }, () => 'noise'))
+    expect([report.findings.length, report.findingCount]).toEqual([100, 251])
+  })
+})

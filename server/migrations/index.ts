@@ -1,0 +1,22 @@
+import type { Knex } from 'knex'
+import * as auditLog from './0001-audit-log.ts'
+import * as callers from './0002-callers.ts'
+import * as rootKeys from './0003-root-keys.ts'
+import * as keysAndCertificates from './0004-keys-and-certificates.ts'
+import * as cardPersonalization from './0005-card-personalization.ts'
+
+/** One step of the one story that all tables have. Forward only. */
+export interface Migration {
+  /** `0001-audit-log`. Never changed once released: databases remember it. */
+  readonly name: string
+  up(knex: Knex): Promise<void>
+}
+
+/** In the order of their numbers. */
+export const MIGRATIONS: readonly Migration[] = [
+  { name: '0001-audit-log', up: auditLog.up },
+  { name: '0002-callers', up: callers.up },
+  { name: '0003-root-keys', up: rootKeys.up },
+  { name: '0004-keys-and-certificates', up: keysAndCertificates.up },
+  { name: '0005-card-personalization', up: cardPersonalization.up },
+]

@@ -1,0 +1,130 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { constants } from 'node:crypto'
+import { join } from 'node:path'
+import pino, { type Logger } from 'pino'
+import type { FaultPoint, Faults } from '../core/fault-point.ts'
+import { base64 } from '../core/bytes.ts'
+import { newOperationId } from '../core/ids.ts'
+import { systemCaller } from '../policies/caller.ts'
+import { createApp } from './app.ts'
+import type { Config } from './config.ts'
+import { Identities } from './identity.ts'
+import { Metrics } from './metrics.ts'
+import { createPlainListener } from './plain-listener.ts'
+import { pemBlocks } from './pem.ts'
+import { type OpenService, openService } from './service.ts'
+import { loadTlsIdentity } from './tls-identity.ts'
+
+/** Runs the service until SIGTERM or SIGINT. Prints a line `ready` with both addresses when it answers. */
+export async function serve(config: Config): Promise<void> {
+  const logger = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
+  const stop = new AbortController()
+  const service = await openService(config, logger, faultsOf(config))
+  const closeListeners = await listen(config, service, logger)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
+  await once(stop.signal, 'abort')
+  logger.info({ signal: stop.signal.reason as string }, 'stopping')
+  await closeListeners()
+  await service.cards.fillJob.stop()
+  await service.close()
+}
+
+async function listen(config: Config, service: OpenService, logger: Logger): Promise<() => Promise<void>> {
+  const metrics = new Metrics()
+  metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => service.hsm.stats().lanes.restarts)
+  await service.audit.start()
+  await service.audit.log.append({ kind: 'event', id: newOperationId(), operation: 'system.started', caller: systemCaller('start'), facts: { public: { node: process.version, lanes: config.lanes } } })
+  service.cards.fillJob.start()
+
+  const tls = await loadTlsIdentity({
+    folder: join(config.data, 'tls'),
+    names: config.names,
+    nowMs: Date.now(),
+    issue: async ({ spki, dnsNames, ipAddresses }) => {
+      const issued = await service.performSystem(systemCaller('start'), 'kms.service-certificate.issue', { purpose: 'tls-server', spki: base64(spki), dnsNames, ipAddresses })
+      return String(issued['certificate'])
+    },
+  })
+  const callersCa = pemBlocks((await service.kms.certificates.chainPem('callers')) ?? '')[0]
+  const app = createApp({
+    operations: service.operations,
+    gate: service.gate,
+    identities: new Identities({ find: service.findCaller }),
+    metrics,
+    logger,
+    countEarlyFailure: (source, code) => service.audit.earlyFailures.count(source, code),
+  })
+  const tlsServer = createServer(
+    {
+      ...tls,
+      // The callers' CA alone is trusted, not the root above it: a card's certificate chains to the same root, and is no caller's.
+      ca: callersCa,
+      allowPartialTrustChain: true,
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.2',
+      ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384',
+      honorCipherOrder: true,
+      // No resumption: each connection shows its certificate.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      handshakeTimeout: 10_000,
+      headersTimeout: 15_000,
+      requestTimeout: 120_000,
+      keepAliveTimeout: 75_000,
+      maxHeaderSize: 16_384,
+    },
+    app.callback(),
+  )
+  const plainServer = createPlainListener({
+    metrics,
+    authority: (name) => (isAuthority(name) ? service.kms.certificates.chainPem(name) : Promise.resolve(undefined)),
+    logKey: service.audit.key.vkey,
+    health: async () => ({
+      database: await service.database.sql.query('SELECT 1').then(
+        () => true,
+        () => false,
+      ),
+      token: await service.hsm.integrity.blindIndex([{ name: 'health', value: '' }]).then(
+        () => true,
+        () => false,
+      ),
+      auditLog: service.audit.status().fault === undefined,
+    }),
+  })
+  const tlsPort = await bind(tlsServer, config.tlsPort, config.host)
+  const plainPort = await bind(plainServer, config.plainPort, config.host)
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host
+  logger.info({ tls: `https://${host}:${String(tlsPort)}`, plain: `http://${host}:${String(plainPort)}`, data: config.data, pid: process.pid }, 'ready')
+  return async () => {
+    await Promise.all([shut(tlsServer), shut(plainServer)])
+  }
+}
+
+const AUTHORITIES = ['root', 'callers', 'cards'] as const
+const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
+
+async function bind(server: Server, port: number, host: string): Promise<number> {
+  server.listen(port, host)
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** Stops accepting, gives what is under way 10 s, then cuts. */
+async function shut(server: Server): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), 10_000)
+  await closed
+  clearTimeout(timer)
+}
+
+/** For crash tests: the process kills itself at the point that the setting names. */
+const faultsOf =
+  ({ insecureCrashAt }: Config): Faults =>
+  (point: FaultPoint) => {
+    if (point === insecureCrashAt) process.kill(process.pid, 'SIGKILL')
+  }

@@ -1,0 +1,155 @@
+import { X509Certificate } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { type CardPersonalizationFeature, cardPersonalizationFeature } from '../card-personalization/index.ts'
+import { type Faults, noFaults } from '../core/fault-point.ts'
+import { type KmsFeature, kmsFeature } from '../kms/index.ts'
+import { openHsm } from '../pkcs11/index.ts'
+import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
+import { type Caller, systemCaller } from '../policies/caller.ts'
+import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
+import { callerFeature } from '../policies/callers/index.ts'
+import { compilePolicy } from '../policies/firewall/compile.ts'
+import type { Asked, Decision } from '../policies/firewall/decide.ts'
+import { parsePolicy } from '../policies/firewall/parse.ts'
+import { type Gate, perform } from '../policies/gate.ts'
+import type { AnyOperation } from '../policies/operation.ts'
+import type { Config } from './config.ts'
+import { type Database, openDatabase } from './database.ts'
+import { writeDurably } from './durable-file.ts'
+import type { FindCaller } from './identity.ts'
+import { migrateDatabase } from './migrate.ts'
+import { pemBlocks } from './pem.ts'
+import { startEmbeddedPostgres } from './postgres/launcher.ts'
+
+/** The service without its listeners and timers: what `serve` and `init` both stand on. */
+export interface OpenService {
+  readonly gate: Gate
+  readonly operations: readonly AnyOperation[]
+  readonly database: Database
+  readonly hsm: Awaited<ReturnType<typeof openHsm>>
+  readonly audit: AuditFeature
+  readonly callers: ReturnType<typeof callerFeature>
+  readonly kms: KmsFeature
+  readonly cards: CardPersonalizationFeature
+  readonly findCaller: FindCaller
+  /** An operation that the service itself performs, through the gate like everybody else's. */
+  performSystem(caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>>
+  close(): Promise<void>
+}
+
+/**
+ * Opens everything in the order in which it depends on each other: database, token, log, gate, features; and at first start makes what is missing:
+ * token and root keys, tables, authorities, the delivery certificate, the card profile. Each of these is done whole or found missing by the next start.
+ * Throws an error that says what to do; nothing stays running then.
+ */
+export async function openService(config: Config, logger: Logger, faults: Faults = noFaults): Promise<OpenService> {
+  mkdirSync(config.data, { recursive: true, mode: 0o700 })
+  const closers: (() => Promise<unknown>)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).toReversed()) await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
+  }
+  try {
+    return await open({ config, logger, faults, closers, close })
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function open({
+  config,
+  logger,
+  faults,
+  closers,
+  close,
+}: {
+  readonly config: Config
+  readonly logger: Logger
+  readonly faults: Faults
+  readonly closers: (() => Promise<unknown>)[]
+  readonly close: () => Promise<void>
+}): Promise<OpenService> {
+  const now = (): Date => new Date()
+  const urls = await databaseUrls(config, closers)
+  await migrateDatabase(urls)
+  const database = openDatabase({ serviceUrl: urls.serviceUrl })
+  closers.push(() => database.close())
+
+  const hsm = await openHsm({ dataFolder: config.data, lanes: config.lanes, insecureTokenIgnores: config.insecureTokenIgnores, ...(config.token === undefined ? {} : { uri: config.token }), ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }) })
+  closers.push(() => hsm.close())
+  await new PgRootKeyStore(database.sql).assertSameToken(hsm.identity)
+
+  const audit = auditFeature({
+    sql: database.sql,
+    connect: () => database.connect(),
+    integrity: hsm.integrity,
+    origin: config.origin,
+    checkpointFile: join(config.data, 'checkpoint'),
+    writers: config.writers,
+    now,
+    onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
+    onError: (error) => logger.warn({ cause: String(error) }, 'the audit log is tried again'),
+    onReconciled: (report) => logger.info(report, 'operations that a crash left open'),
+  })
+  closers.push(() => audit.close())
+
+  let policy: (asked: Asked) => Decision = () => {
+    throw new Error('the policy is not compiled yet')
+  }
+  const gate: Gate = { decide: (asked) => policy(asked), log: audit.log, faults }
+  const shared = { hsm: hsm.hsm, sealer: hsm.integrity, sql: database.sql, now }
+  const callers = callerFeature(shared)
+  const kms = kmsFeature({ ...shared, callers: callers.callers })
+  const cards = cardPersonalizationFeature({
+    ...shared,
+    gate,
+    faults,
+    lanes: config.lanes,
+    deliveryChain: async () => derOf([(await kms.certificates.findService('delivery'))?.certificate, await kms.certificates.chainPem('root')]),
+    onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: String(problem.cause ?? '') }, 'filling is tried again'),
+  })
+  const operations: readonly AnyOperation[] = [...audit.operations, ...callers.operations, ...kms.operations, ...Object.values(kms.systemOperations), ...cards.operations]
+  policy = compilePolicy(parsePolicy(readPolicy(config.policy)), operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })))
+
+  const performSystem = async (caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>> => {
+    const op = operations.find((candidate) => candidate.name === name)
+    if (op === undefined) throw new Error(`no operation is named ${name}`)
+    return (await perform(gate, op, { caller, body })) as Record<string, unknown>
+  }
+  const start = systemCaller('start')
+  if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
+  if ((await kms.certificates.findService('delivery')) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose: 'delivery' })
+  await cards.establishProfiles()
+
+  const findCaller: FindCaller = async (fingerprint) => {
+    const certificate = await kms.certificates.findByFingerprint(fingerprint)
+    if (certificate === undefined || certificate.state !== 'issued' || certificate.notAfter.getTime() < Date.now()) return undefined
+    const registration = await callers.callers.find(certificate.callerId)
+    return registration?.state === 'active' ? { kind: registration.kind, name: registration.name, id: registration.id } : undefined
+  }
+  return { gate, operations, database, hsm, audit, callers, kms, cards, findCaller, performSystem, close }
+}
+
+/** The database that the settings name, or the embedded one, started. */
+async function databaseUrls({ data, databaseUrl, databaseOwnerUrl }: Config, closers: (() => Promise<unknown>)[]): Promise<{ serviceUrl: string; ownerUrl: string }> {
+  if (databaseUrl !== undefined) return { serviceUrl: databaseUrl, ownerUrl: databaseOwnerUrl ?? databaseUrl }
+  const embedded = await startEmbeddedPostgres({ folder: join(data, 'postgres') })
+  closers.push(() => embedded.stop())
+  return { serviceUrl: embedded.url('service'), ownerUrl: embedded.url('owner') }
+}
+
+/** Every certificate of these PEM texts, DER. */
+const derOf = (pems: readonly (string | undefined)[]): Uint8Array[] => pems.flatMap((pem) => pemBlocks(pem ?? '')).map((block) => new X509Certificate(block).raw)
+
+/** The policy's text. At first start the example policy is written where the settings say. */
+function readPolicy(file: string): string {
+  if (!existsSync(file)) writeDurably(file, readFileSync(examplePolicy(), 'utf8'))
+  return readFileSync(file, 'utf8')
+}
+
+const examplePolicy = (): URL => {
+  const beside = new URL('../examples/policy.yaml', import.meta.url)
+  return existsSync(beside) ? beside : new URL('../../examples/policy.yaml', import.meta.url)
+}
