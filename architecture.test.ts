@@ -43,7 +43,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   'graphene-pk11': /^pkcs11\//,
   'pkcs11js': /^pkcs11\//,
   'knex': /\.pg\.ts$|^server\//,
-  'pg': /\.pg\.ts$|\.pg\.test\.ts$|^server\//,
+  'pg': /\.pg\.ts$|\.pg\.test\.ts$|\/testing\/|^server\//,
   'koa': /^server\//,
   '@koa/router': /^server\//,
   'pkijs': /^kms\/certificates\/|^card-personalization\/|^attestation\/|^clients\//,

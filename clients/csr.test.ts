@@ -5,8 +5,10 @@ import { makeEncryptionCertificate, makeTlsRequest } from './csr.ts'
 
 test('a TLS request verifies in openssl, with the key that was made', async () => {
   const { privateKey, csr } = await makeTlsRequest('acme')
-  const own = createPublicKey(createPrivateKey(privateKey)).export({ format: 'pem', type: 'spki' })
-  expect(execFileSync('openssl', ['req', '-verify', '-noout', '-pubkey', '-subject', '-nameopt', 'RFC2253'], { input: csr, encoding: 'utf8' })).toBe(`${own}subject=CN=acme\n`)
+  const own = createPublicKey(createPrivateKey(privateKey)).export({ format: 'pem', type: 'spki' }).toString()
+  expect(execFileSync('openssl', ['req', '-verify', '-noout', '-pubkey', '-subject', '-nameopt', 'RFC2253'], { input: csr, encoding: 'utf8' })).toBe(
+    `${own}subject=CN=acme\n`,
+  )
 })
 
 test('an encryption certificate is RSA-3072, self-signed, for keyEncipherment', async () => {

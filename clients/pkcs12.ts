@@ -53,10 +53,7 @@ export function makePkcs12({ privateKey, certificate, chain, password, friendlyN
     })
   const attributes = bagAttributes(friendlyName, own)
   const above = chain.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []
-  const certificates = [
-    bag(OID.certBag, certBag(own), attributes),
-    ...above.map((pem) => bag(OID.certBag, certBag(new X509Certificate(pem)))),
-  ]
+  const certificates = [bag(OID.certBag, certBag(own), attributes), ...above.map((pem) => bag(OID.certBag, certBag(new X509Certificate(pem))))]
   const key = bag(OID.shroudedKeyBag, encrypt(asn1.fromDer(forge.pem.decode(privateKey)[0]?.body ?? '')), attributes)
   const safes = sequence(encryptedSafe(encrypt(sequence(...certificates))), dataSafe(sequence(key)))
   const file = sequence(integer(3), dataSafe(safes), macData(derOf(safes), password, encryption === 'aes-256' ? 'sha256' : 'sha1'))
@@ -81,10 +78,7 @@ const certBag = (certificate: X509Certificate): Asn1 => sequence(oid(OID.x509Cer
 /** The same on the key and its certificate, so that programs find the pair: friendlyName and localKeyId (the certificate's SHA-1, as is usual). */
 function bagAttributes(friendlyName: string, certificate: X509Certificate): Asn1 {
   const localKeyId = Buffer.from(certificate.fingerprint.replaceAll(':', ''), 'hex').toString('binary')
-  return set(
-    sequence(oid(OID.friendlyName), set(universal(asn1.Type.BMPSTRING, false, friendlyName))),
-    sequence(oid(OID.localKeyId), set(octets(localKeyId))),
-  )
+  return set(sequence(oid(OID.friendlyName), set(universal(asn1.Type.BMPSTRING, false, friendlyName))), sequence(oid(OID.localKeyId), set(octets(localKeyId))))
 }
 
 /** ContentInfo of data. */
@@ -112,6 +106,13 @@ function macData(content: string, password: string, hash: 'sha256' | 'sha1'): As
 /** The part of node-forge that its declarations leave out. */
 const { pbe } = pki as unknown as {
   readonly pbe: {
-    generatePkcs12Key(password: string, salt: forge.util.ByteBuffer, purpose: number, rounds: number, bytes: number, digest: forge.md.MessageDigest): forge.util.ByteBuffer
+    generatePkcs12Key(
+      password: string,
+      salt: forge.util.ByteBuffer,
+      purpose: number,
+      rounds: number,
+      bytes: number,
+      digest: forge.md.MessageDigest,
+    ): forge.util.ByteBuffer
   }
 }

@@ -1,7 +1,22 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { fromHex, hex } from './bytes.ts'
-import { bitString, constructed, ecdsaSignature, oid, readDer, readDerValues, sequence, setOf, smallInteger, TAG, time, tlv, unsigned, utf8String } from './der.ts'
+import {
+  bitString,
+  constructed,
+  ecdsaSignature,
+  oid,
+  readDer,
+  readDerValues,
+  sequence,
+  setOf,
+  smallInteger,
+  TAG,
+  time,
+  tlv,
+  unsigned,
+  utf8String,
+} from './der.ts'
 
 describe('writing', () => {
   test.each([

@@ -76,7 +76,16 @@ export interface KmsFeature {
 }
 
 /** Keys and certificates. */
-export function kmsFeature({ hsm, sealer, sql, callers, organization = 'Gridseal', now = () => new Date(), newId = () => newUuid(), random = randomBytes }: KmsDeps): KmsFeature {
+export function kmsFeature({
+  hsm,
+  sealer,
+  sql,
+  callers,
+  organization = 'Gridseal',
+  now = () => new Date(),
+  newId = () => newUuid(),
+  random = randomBytes,
+}: KmsDeps): KmsFeature {
   const keys = new PgKeyStore(sql, sealer)
   const certificates = new PgCertificateStore(sql, sealer)
   const deps: CertificateDeps = { hsm, sealer, certificates, callers, now, random, organization }

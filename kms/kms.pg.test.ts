@@ -68,7 +68,11 @@ interface KeyView {
   readonly publicKey?: string
 }
 
-const problemOf = (work: Promise<unknown>): Promise<Problem> => work.then(() => expect.unreachable('it was not refused'), (error: unknown) => error as Problem)
+const problemOf = (work: Promise<unknown>): Promise<Problem> =>
+  work.then(
+    () => expect.unreachable('it was not refused'),
+    (error: unknown) => error as Problem,
+  )
 
 let at: Awaited<ReturnType<typeof world>>
 beforeEach(async () => {
@@ -80,7 +84,10 @@ describe('keys', () => {
   test.each(['ec-p256', 'hmac-sha256'])('%s: a batch of 1,000 is signed and verified', async (algorithm) => {
     const { keyId, publicKey } = await at.ask<KeyView>('kms.key.generate', { label: 'meters', algorithm })
     const messages = Array.from({ length: 1000 }, (_, i) => utf8(`reading ${i}`))
-    const { signatures } = await at.ask<{ signatures: { signature: string }[] }>('kms.key.sign', { keyId, items: messages.map((message) => ({ message: base64(message) })) })
+    const { signatures } = await at.ask<{ signatures: { signature: string }[] }>('kms.key.sign', {
+      keyId,
+      items: messages.map((message) => ({ message: base64(message) })),
+    })
     const items = messages.map((message, i) => ({ message: base64(message), signature: signatures[(i === 7 ? 8 : i) % 1000]?.signature }))
     const { results } = await at.ask<{ results: { valid: boolean }[] }>('kms.key.verify', { keyId, items })
     expect(results.flatMap(({ valid }, i) => (valid ? [] : [i]))).toEqual([7])

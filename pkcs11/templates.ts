@@ -85,11 +85,19 @@ export class AttributeError extends Error {
   override readonly name = 'AttributeError'
 }
 
+/** What keeps a value in the token. */
+const PROTECTION: readonly number[] = [CKA.SENSITIVE, CKA.WRAP_WITH_TRUSTED]
+
+type Flag = readonly [type: number, value: Buffer]
+
 /** The complete template of a kind of keys, and the check that a key came out so. */
 export class KeyForm {
   readonly spec: KeySpec
-  readonly #kind: readonly (readonly [type: number, value: number | string])[]
-  readonly #flags: readonly (readonly [type: number, value: Buffer])[]
+  readonly #kind: readonly Attribute[]
+  readonly #flags: readonly Attribute[]
+  readonly #expected: readonly Flag[]
+  readonly #protection: readonly Flag[]
+  #proved = false
 
   /** `takesCopyable`: whether the token knows CKA_COPYABLE. */
   constructor(spec: KeySpec, takesCopyable: boolean) {
@@ -107,35 +115,40 @@ export class KeyForm {
     }
     if (spec.trusted === true) flags.push([CKA.TRUSTED, true])
     flags.push([CKA.MODIFIABLE, original]) // last: SoftHSM takes a template in order, and nothing after this
-    this.#flags = flags.map(([type, value]) => [type, typeof value === 'boolean' ? Buffer.from([value ? 1 : 0]) : value])
+    this.#expected = flags.map(([type, value]) => [type, typeof value === 'boolean' ? Buffer.from([value ? 1 : 0]) : value])
+    this.#protection = this.#expected.filter(([type]) => PROTECTION.includes(type))
+    this.#flags = flags.map(([type, value]) => Object.freeze({ type, value }))
     this.#kind = [
-      [CKA.CLASS, spec.class],
-      [CKA.KEY_TYPE, spec.keyType],
-      ...(spec.label === undefined ? [] : [[CKA.LABEL, spec.label] as const]),
+      Object.freeze({ type: CKA.CLASS, value: spec.class }),
+      Object.freeze({ type: CKA.KEY_TYPE, value: spec.keyType }),
+      ...(spec.label === undefined ? [] : [Object.freeze({ type: CKA.LABEL, value: spec.label })]),
     ]
   }
 
-  /** A fresh template: pkcs11js writes into those it is given. */
+  /** A fresh template of frozen attributes: graphene edits those it is given. */
   template(...more: readonly Attribute[]): Template {
-    const template: Template = this.#kind.map(([type, value]) => ({ type, value }))
-    template.push(...more)
-    for (const [type, value] of this.#flags) template.push({ type, value })
-    return template
+    return [...this.#kind, ...more, ...this.#flags]
   }
 
-  /** Reads every flag back, in one call. Throws an {@link AttributeError} naming the first that differs. */
+  /**
+   * Reads a new key's flags back, in one call: of the first key of this form all, of every later one those that protect it (a full read costs as much as
+   * making the key, and a token that takes the same template differently the second time is not a token). Throws an {@link AttributeError}.
+   */
   assert(lib: PKCS11, session: Handle, key: Handle): void {
+    const expected = this.#proved ? this.#protection : this.#expected
+    if (expected.length === 0) return
     const read = lib.C_GetAttributeValue(
       session,
       key,
-      this.#flags.map(([type]) => ({ type })),
+      expected.map(([type]) => ({ type })),
     )
-    for (let at = 0; at < this.#flags.length; at++) {
-      const [type, value] = this.#flags[at] as readonly [number, Buffer]
+    for (let at = 0; at < expected.length; at++) {
+      const [type, value] = expected[at] as Flag
       const got = read[at]?.value as Buffer | undefined
       if (got === undefined || Buffer.compare(got, value) !== 0) {
         throw new AttributeError(`the token made a key whose attribute 0x${type.toString(16)} is not what was asked for`)
       }
     }
+    this.#proved = true
   }
 }

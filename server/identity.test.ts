@@ -3,11 +3,12 @@ import type { TLSSocket } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { type FindCaller, Identities } from './identity.ts'
 
-const socket = (parts: { fingerprint?: string; authorized?: boolean } = {}): TLSSocket =>
+const issuer = {} as X509Certificate
+const socket = (parts: { fingerprint?: string; authorized?: boolean; isIssued?: boolean; isSigned?: boolean } = {}): TLSSocket =>
   ({
     authorized: parts.authorized ?? true,
     remoteAddress: '127.0.0.1',
-    getPeerX509Certificate: () => (parts.fingerprint === '' ? undefined : ({ fingerprint256: parts.fingerprint ?? 'AA:BB' } as X509Certificate)),
+    getPeerX509Certificate: () => (parts.fingerprint === '' ? undefined : ({ fingerprint256: parts.fingerprint ?? 'AA:BB', checkIssued: (by: X509Certificate) => by === issuer && parts.isIssued !== false, verify: () => parts.isSigned !== false } as X509Certificate)),
   }) as unknown as TLSSocket
 
 const billing = { kind: 'module', name: 'billing', id: 'c1' } as const
@@ -16,6 +17,7 @@ function identities(answers: Awaited<ReturnType<FindCaller>>[]) {
   const asked: string[] = []
   const clock = { nowMs: 0 }
   const known = new Identities({
+    issuer,
     find: (fingerprint) => {
       asked.push(fingerprint)
       return Promise.resolve(answers[Math.min(asked.length, answers.length) - 1])
@@ -44,7 +46,9 @@ describe('who is on a connection', () => {
 
   it.each([
     ['no certificate', socket({ fingerprint: '' })],
-    ['a certificate of another CA', socket({ authorized: false })],
+    ['a certificate of a foreign CA', socket({ authorized: false })],
+    ['a certificate of another CA under the same root (a card’s)', socket({ isIssued: false })],
+    ['a certificate that only bears the callers’ CA’s name', socket({ isSigned: false })],
   ])('nobody: %s, and the registrations are not even asked', async (_what, connection) => {
     const { known, asked } = identities([billing])
     await expect(known.callerOf(connection)).rejects.toMatchObject({ code: 'unauthenticated' })
@@ -53,7 +57,7 @@ describe('who is on a connection', () => {
 
   it('a look-up that fails is not remembered', async () => {
     let calls = 0
-    const known = new Identities({ find: () => (++calls === 1 ? Promise.reject(new Error('database away')) : Promise.resolve(billing)), nowMs: () => 0 })
+    const known = new Identities({ issuer, find: () => (++calls === 1 ? Promise.reject(new Error('database away')) : Promise.resolve(billing)), nowMs: () => 0 })
     await expect(known.callerOf(socket())).rejects.toThrow('database away')
     await Promise.resolve()
     expect((await known.callerOf(socket())).name).toBe('billing')

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { Problem } from '../core/problem.ts'
 import type { Caller } from '../policies/caller.ts'
@@ -17,16 +18,18 @@ const MOST_KNOWN = 50_000
 
 /**
  * Tells who is on a connection: from the registration of the certificate, never from what the certificate says.
- * The TLS listener has checked chain, dates and purpose (clientAuth, callers' CA); here its state is asked for, with every request.
+ * The TLS listener has checked chain, dates and purpose (clientAuth); here the issuer is, and the registration is asked for, with every request.
  */
 export class Identities {
   readonly #find: FindCaller
+  readonly #issuer: X509Certificate
   readonly #nowMs: () => number
   readonly #known = new Map<string, Known>()
   readonly #fingerprints = new WeakMap<TLSSocket, string>()
 
-  constructor({ find, nowMs = () => performance.now() }: { readonly find: FindCaller; readonly nowMs?: () => number }) {
+  constructor({ find, issuer, nowMs = () => performance.now() }: { readonly find: FindCaller; readonly issuer: X509Certificate; readonly nowMs?: () => number }) {
     this.#find = find
+    this.#issuer = issuer
     this.#nowMs = nowMs
   }
 
@@ -47,7 +50,8 @@ export class Identities {
     if (known !== undefined) return known
     const certificate = socket.getPeerX509Certificate()
     if (certificate === undefined) throw new Problem('unauthenticated', 'Present a client certificate of the callers’ CA in the TLS handshake.')
-    if (!socket.authorized) throw new Problem('unauthenticated', 'The client certificate is not of the callers’ CA, or not valid now, or not for client authentication.')
+    // The chain may end in the root, which stands above the cards' CA too: so the issuer is looked at.
+    if (!socket.authorized || !certificate.checkIssued(this.#issuer) || !certificate.verify(this.#issuer.publicKey)) throw new Problem('unauthenticated', 'The client certificate is not of the callers’ CA, or not valid now, or not for client authentication.')
     const fingerprint = certificate.fingerprint256.replaceAll(':', '').toLowerCase()
     this.#fingerprints.set(socket, fingerprint)
     return fingerprint

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { constants } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import type { FaultPoint, Faults } from '../core/fault-point.ts'
@@ -48,11 +48,11 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
       return String(issued['certificate'])
     },
   })
-  const callersCa = pemBlocks((await service.kms.certificates.chainPem('callers')) ?? '')[0]
+  const callersChain = pemBlocks((await service.kms.certificates.chainPem('callers')) ?? '')
   const app = createApp({
     operations: service.operations,
     gate: service.gate,
-    identities: new Identities({ find: service.findCaller }),
+    identities: new Identities({ find: service.findCaller, issuer: new X509Certificate(callersChain[0] ?? '') }),
     metrics,
     logger,
     countEarlyFailure: (source, code) => service.audit.earlyFailures.count(source, code),
@@ -60,9 +60,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const tlsServer = createServer(
     {
       ...tls,
-      // The callers' CA alone is trusted, not the root above it: a card's certificate chains to the same root, and is no caller's.
-      ca: callersCa,
-      allowPartialTrustChain: true,
+      ca: callersChain,
       requestCert: true,
       rejectUnauthorized: false,
       minVersion: 'TLSv1.2',

@@ -13,7 +13,10 @@ export interface LocatedIssuer {
 }
 
 /** The authority's own certificate, if it is established. Throws `integrity-failed` when the certificate is not that of the key in the token. */
-export async function locateIssuer(name: AuthorityName, { certificates, hsm }: { certificates: CertificateStore; hsm: Hsm }): Promise<LocatedIssuer | undefined> {
+export async function locateIssuer(
+  name: AuthorityName,
+  { certificates, hsm }: { certificates: CertificateStore; hsm: Hsm },
+): Promise<LocatedIssuer | undefined> {
   const found = await certificates.findCurrent('authority', name)
   return found === undefined ? undefined : { found, issuer: issuerOf(name, found.record, hsm) }
 }

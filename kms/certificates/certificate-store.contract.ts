@@ -16,7 +16,12 @@ export interface CertificateStoreWorld {
 export function certificateStoreContract(name: string, world: () => CertificateStoreWorld): void {
   const reserved = (over: Partial<CertificateRecord> = {}): CertificateRecord => ({
     ...{ serial: `40${hex(randomBytes(15))}`, version: 1, authority: 'callers', profile: 'client', subjectKind: 'caller', subjectId: hex(randomBytes(8)) },
-    ...{ tbsSha256: Uint8Array.from(randomBytes(32)), notBefore: new Date('2026-11-23T10:00:00Z'), notAfter: new Date('2027-11-23T10:00:00Z'), state: 'reserved' },
+    ...{
+      tbsSha256: Uint8Array.from(randomBytes(32)),
+      notBefore: new Date('2026-11-23T10:00:00Z'),
+      notAfter: new Date('2027-11-23T10:00:00Z'),
+      state: 'reserved',
+    },
     ...over,
   })
   const issued = (certificate: CertificateRecord): CertificateRecord => ({
@@ -86,7 +91,9 @@ export function certificateStoreContract(name: string, world: () => CertificateS
       await at.transact((tx) => at.store.reserveCertificates(tx, [reserved({ ...subject, notAfter: new Date('2029-01-01') })]))
       const current = async () => (await at.store.findCurrent('service', subject.subjectId))?.record.serial
       expect(await current()).toBe(long.serial)
-      await at.transact((tx) => at.store.replaceCertificates(tx, [{ ...long, version: 3, state: 'revoked', revoked: { at: new Date(), reason: 'superseded' } }]))
+      await at.transact((tx) =>
+        at.store.replaceCertificates(tx, [{ ...long, version: 3, state: 'revoked', revoked: { at: new Date(), reason: 'superseded' } }]),
+      )
       expect(await current()).toBe(short.serial)
     })
 

@@ -8,14 +8,7 @@ export type CertificateState = 'reserved' | 'issued' | 'revoked'
  * Reasons of a revocation (RFC 5280 5.3.1), without those that take a certificate back into use (certificateHold, removeFromCRL):
  * a revocation is final here.
  */
-export const REVOCATION_REASONS = [
-  'unspecified',
-  'keyCompromise',
-  'affiliationChanged',
-  'superseded',
-  'cessationOfOperation',
-  'privilegeWithdrawn',
-] as const
+export const REVOCATION_REASONS = ['unspecified', 'keyCompromise', 'affiliationChanged', 'superseded', 'cessationOfOperation', 'privilegeWithdrawn'] as const
 export type RevocationReason = (typeof REVOCATION_REASONS)[number]
 
 export type SubjectKind = 'authority' | 'service' | 'caller' | 'card'

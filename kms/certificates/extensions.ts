@@ -39,8 +39,7 @@ export function keyUsage(usages: readonly Usage[]): Uint8Array {
 }
 
 /** 4.2.1.6. Critical only where the subject is empty, which it never is here. */
-export const subjectAltName = (names: readonly GeneralName[]): Uint8Array =>
-  extension(ID.subjectAltName, false, sequence(...names.map(encodeGeneralName)))
+export const subjectAltName = (names: readonly GeneralName[]): Uint8Array => extension(ID.subjectAltName, false, sequence(...names.map(encodeGeneralName)))
 
 /** 4.2.1.9, critical. `pathLength` undefined: not a CA. */
 export const basicConstraints = (pathLength: number | undefined): Uint8Array =>

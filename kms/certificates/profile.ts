@@ -1,11 +1,10 @@
 import { constructed, oid, sequence, smallInteger } from '../../core/der.ts'
-import { type KeyId } from '../../core/ids.ts'
 import { ROOT_KEYS, type RootKeyId } from '../../pkcs11/index.ts'
 import { authorityKeyIdentifier, basicConstraints, extendedKeyUsage, keyUsage, onlySubjectsBelow, type Purpose, type Usage } from './extensions.ts'
 import { type DistinguishedName, encodeName } from './names.ts'
 
 /** The three authorities, and the key in the token that each signs with. */
-export const AUTHORITIES = { root: ROOT_KEYS.root, callers: ROOT_KEYS.callers, cards: ROOT_KEYS.cards } as const satisfies Record<string, RootKeyId & KeyId>
+export const AUTHORITIES = { root: ROOT_KEYS.root, callers: ROOT_KEYS.callers, cards: ROOT_KEYS.cards } as const satisfies Record<string, RootKeyId>
 export type AuthorityName = keyof typeof AUTHORITIES
 export const AUTHORITY_NAMES = ['root', 'callers', 'cards'] as const satisfies readonly AuthorityName[]
 

@@ -56,7 +56,7 @@ const CASES: readonly Case[] = [
 const plan = ({ profile, key, subject, names }: Case, now = NOW): PlannedCertificate =>
   planCertificate({
     profile,
-    issuer: profile === 'root-ca' ? undefined : issuers[PROFILES[profile].issuer as 'root' | 'callers'],
+    issuer: profile === 'root-ca' ? undefined : issuers[PROFILES[profile].issuer],
     organization: 'Gridseal',
     subject,
     subjectKind: 'service',
@@ -99,7 +99,8 @@ async function builtByPkijs({ profile, key, subject, names }: Case, { record }: 
   const purposes = { 'callers-ca': ['1.3.6.1.5.5.7.3.2'], 'client': ['1.3.6.1.5.5.7.3.2'], 'tls-server': ['1.3.6.1.5.5.7.3.1'] }[profile as string]
   const below = { 'callers-ca': 'callers', 'cards-ca': 'cards' }[profile as string]
   const keyId = (which: keyof typeof keys) => new asn1js.OctetString({ valueHex: Uint8Array.from(keyIdentifier(keys[which].spki)).buffer })
-  const subtree = (type: 2 | 4 | 7, value: string | object) => new pkijs.GeneralSubtree({ base: new pkijs.GeneralName({ type, value } as pkijs.GeneralNameParameters) })
+  const subtree = (type: 2 | 4 | 7, value: string | object) =>
+    new pkijs.GeneralSubtree({ base: new pkijs.GeneralName({ type, value } as pkijs.GeneralNameParameters) })
   certificate.extensions = [
     extension('2.5.29.19', true, new pkijs.BasicConstraints(ca === undefined ? {} : { cA: true, pathLenConstraint: ca }).toSchema()),
     extension('2.5.29.15', true, new asn1js.BitString({ valueHex: Uint8Array.of(usage.byte).buffer, unusedBits: usage.unusedBits })),

@@ -40,8 +40,7 @@ export function spliceTbs(template: Template, { serial, notBefore, notAfter, sub
 }
 
 /** The DER of the certificate, from its TBSCertificate and the raw r||s signature over it. */
-export const assembleCertificate = (tbs: Uint8Array, signature: Uint8Array): Uint8Array =>
-  sequence(tbs, ECDSA_SHA256, bitString(ecdsaSignature(signature)))
+export const assembleCertificate = (tbs: Uint8Array, signature: Uint8Array): Uint8Array => sequence(tbs, ECDSA_SHA256, bitString(ecdsaSignature(signature)))
 
 /** The first 160 bits of SHA-256 of the public key's bits (RFC 7093 2, method 1). */
 export function keyIdentifier(spki: Uint8Array): Uint8Array {

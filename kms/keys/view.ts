@@ -35,4 +35,6 @@ export function viewKey(key: KeyRecord): z.infer<typeof keyView> {
 }
 
 const spkiPem = (spki: Uint8Array): string =>
-  createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }).export({ format: 'pem', type: 'spki' }).toString()
+  createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    .export({ format: 'pem', type: 'spki' })
+    .toString()

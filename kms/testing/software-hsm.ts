@@ -47,7 +47,7 @@ export function softwareHsm(sealer: RowSealer): Hsm & { fail: 'no' | 'before' | 
   }
   const refuse = () => Promise.reject(new Error('not in the software HSM'))
   const rootOf = (id: KeyId) => {
-    const pair = roots.get(id as (typeof ROOT_KEYS)['root'])
+    const pair = roots.get(id)
     if (pair === undefined) throw new Problem('hsm-failed', 'There is no such root key.')
     return pair
   }

@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { newOperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { sqlOf } from '../../core/tx.ts'
@@ -198,9 +199,9 @@ describe('a lost connection', () => {
   })
 
   it.each([
-    ['before', 'COMMIT had not happened: the caller is told so, and nothing stands'],
-    ['after', 'COMMIT had happened: it is looked up, and the caller gets the answer'],
-  ] as const)('%s the answer of COMMIT. %s', async (when) => {
+    ['before', 'so that it did not happen: the caller is told so, and nothing stands'],
+    ['after', 'which had happened: it is looked up, and the caller gets the answer'],
+  ] as const)('%s COMMIT was heard, %s', async (when, _what) => {
     const broken = breaker(db.database.connect)
     const log = openLog({ connect: broken.connect, writers: 1 })
     const id = newOperationId()
@@ -241,15 +242,36 @@ describe('a lost connection', () => {
     await log.append(draftOf('event'))
   })
 
-  it('killed by an administrator while it commits is looked up as well', async () => {
-    const log = openLog({ writers: 1 })
-    const id = newOperationId()
-    const killed = log.transact(async ({ tx, append }) => {
-      append(draftOf('event', id))
-      await sqlOf(tx).query('SELECT pg_terminate_backend(pg_backend_pid())')
+  it('again and again, by an administrator: what is acknowledged stands, what is refused as not committed does not', async () => {
+    const admin = new pg.Client({ connectionString: inject('testServer') })
+    await admin.connect()
+    const log = openLog({ writers: 3, appenders: 1 })
+    const said = new Map<string, string>()
+    const write = async (isSingle: boolean): Promise<void> => {
+      const id = newOperationId()
+      const work = isSingle ? log.append(draftOf('event', id)) : log.transact(({ append }) => Promise.resolve(append(draftOf('event', id))))
+      said.set(
+        id,
+        await work.then(
+          () => 'ok',
+          (error: unknown) => (error instanceof Problem ? error.code : String(error)),
+        ),
+      )
+    }
+    const until = performance.now() + 1500
+    const callers = Array.from({ length: 8 }, async (_, at) => {
+      while (performance.now() < until) await write(at % 2 === 0)
     })
-    await expect(killed).rejects.toEqual(problem('database-unavailable'))
-    expect(await countOf(id)).toBe(0)
+    while (performance.now() < until) {
+      await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'gridseal' AND query !~ 'bundle FROM'`, [new URL(db.serviceUrl).pathname.slice(1)])
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await Promise.all(callers)
+    await admin.end()
+    const written = new Set((await entries()).map(({ id }) => String(id)))
+    const outcomes = new Set(said.values())
+    expect([...outcomes].sort().join()).toMatch(/^database-unavailable(,log-unavailable)?,ok$/)
+    for (const [id, code] of said) if (code !== 'log-unavailable') expect([id, code, written.has(id)]).toEqual([id, code, code === 'ok'])
   })
 })
 

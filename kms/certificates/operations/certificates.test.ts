@@ -61,7 +61,11 @@ interface View {
 
 /** Of CN=officer:root, which nobody believes. */
 const csr = () => pemOf(csrDer())
-const problemOf = (work: Promise<unknown>): Promise<Problem> => work.then(() => expect.unreachable('it was not refused'), (error: unknown) => error as Problem)
+const problemOf = (work: Promise<unknown>): Promise<Problem> =>
+  work.then(
+    () => expect.unreachable('it was not refused'),
+    (error: unknown) => error as Problem,
+  )
 
 let at: ReturnType<typeof world>
 beforeEach(() => {

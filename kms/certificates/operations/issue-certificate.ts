@@ -29,7 +29,10 @@ export const issueCertificateOperation = (deps: CertificateDeps) =>
     effect: 'durable',
     route: { method: 'POST', path: '/v1/kms/certificates', status: 201 },
     input: z.strictObject({
-      callerId: z.string().regex(UUID_PATTERN, 'not the id of a registration').meta({ description: 'Id of the registration of the caller that the certificate is for' }),
+      callerId: z
+        .string()
+        .regex(UUID_PATTERN, 'not the id of a registration')
+        .meta({ description: 'Id of the registration of the caller that the certificate is for' }),
       csr: z.string().min(1).max(CSR_CHARACTERS).meta({ description: 'PKCS#10 request, PEM. P-256 or P-384. Of its content only the public key is used.' }),
       validityDays: z.int().min(1).max(PROFILES.client.days).default(365),
     }),

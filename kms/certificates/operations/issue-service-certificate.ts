@@ -45,10 +45,7 @@ export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
       const names: GeneralName[] =
         input.purpose === 'delivery'
           ? [{ kind: 'uri', value: 'urn:gridseal:service:delivery' }]
-          : [
-              ...input.dnsNames.map((value) => ({ kind: 'dns', value }) as const),
-              ...input.ipAddresses.map((value) => ({ kind: 'ip', value }) as const),
-            ]
+          : [...input.dnsNames.map((value) => ({ kind: 'dns', value }) as const), ...input.ipAddresses.map((value) => ({ kind: 'ip', value }) as const)]
       if (issuer === undefined) return { issuer, planned: undefined, names, purpose }
       const planned = planCertificate({
         profile: purpose,

@@ -25,8 +25,7 @@ export const getKeyOperation = ({ keys, sealer }: { readonly keys: KeyStore; rea
     locate: async ({ keyId }): Promise<Target> => ({ keyId, found: await keys.findKey(keyId) }),
     uses: () => [],
     facts: ({ keyId, found }) => ({ public: keyFacts(keyId, found?.record) }),
-    admit: ({ found }) =>
-      found === undefined || found.record.wrapped === undefined ? new Problem('not-found', 'There is no key with this id.') : undefined,
+    admit: ({ found }) => (found === undefined || found.record.wrapped === undefined ? new Problem('not-found', 'There is no key with this id.') : undefined),
     execute: async (_permit, { found }) => {
       const { record, sealed } = present(found)
       await sealer.assertRows([sealed])

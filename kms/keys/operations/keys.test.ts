@@ -33,11 +33,15 @@ function world() {
   const hsm = softwareHsm(sealer)
   const keys = new MemoryKeyStore(sealer)
   const gate = memoryGate()
-  const ask = async <Output>(op: AnyOperation, body: unknown, caller: Caller = billing): Promise<Output> => (await perform(gate, op, { caller, body })) as Output
+  const ask = async <Output>(op: AnyOperation, body: unknown, caller: Caller = billing): Promise<Output> =>
+    (await perform(gate, op, { caller, body })) as Output
   const generate = (label: string, algorithm = 'ec-p256', caller?: Caller) =>
     ask<KeyView>(generateKeyOperation({ hsm, keys, now: () => new Date('2026-11-23T10:00:00.123Z'), newId: () => newUuid() }), { label, algorithm }, caller)
   const sign = (keyId: string, ...messages: string[]) =>
-    ask<{ signatures: { signature: string }[] }>(signOperation({ hsm, keys }), { keyId, items: messages.map((message) => ({ message: base64(utf8(message)) })) })
+    ask<{ signatures: { signature: string }[] }>(signOperation({ hsm, keys }), {
+      keyId,
+      items: messages.map((message) => ({ message: base64(utf8(message)) })),
+    })
   const check = (keyId: string, message: string, signature: string) =>
     ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys }), { keyId, items: [{ message: base64(utf8(message)), signature }] })
   const list = (body: object = {}, caller?: Caller) => ask<{ keys: KeyView[]; next?: string }>(listKeysOperation({ keys, sealer }), body, caller)
@@ -51,7 +55,11 @@ function world() {
   return { hsm, keys, gate, ask, generate, sign, check, list, get, move }
 }
 
-const problemOf = (work: Promise<unknown>): Promise<Problem> => work.then(() => expect.unreachable('it was not refused'), (error: unknown) => error as Problem)
+const problemOf = (work: Promise<unknown>): Promise<Problem> =>
+  work.then(
+    () => expect.unreachable('it was not refused'),
+    (error: unknown) => error as Problem,
+  )
 
 let at: ReturnType<typeof world>
 beforeEach(() => {
@@ -144,7 +152,11 @@ describe('signing and verifying', () => {
     const { keyId } = await at.generate('meters')
     const signature = (await at.sign(keyId, 'm')).signatures[0]?.signature ?? ''
     if (state !== 'active') await at.move(keyId, state)
-    const codeOf = (work: Promise<unknown>) => work.then(() => 'ok', (error: unknown) => (error as Problem).code)
+    const codeOf = (work: Promise<unknown>) =>
+      work.then(
+        () => 'ok',
+        (error: unknown) => (error as Problem).code,
+      )
     expect([await codeOf(at.sign(keyId, 'm')), await codeOf(at.check(keyId, 'm', signature))]).toEqual([signs, verifies])
   })
 
@@ -201,7 +213,11 @@ describe('signing and verifying', () => {
     await at.move(keyId, 'deactivated')
     const [mine, others] = [at.keys.rows.get(keyId), at.keys.rows.get(other)]
     if (mine?.record.wrapped === undefined || others?.record.wrapped === undefined) throw new Error('the keys are there')
-    for (const edit of [{ owner: 'urn:gridseal:module:traffic', state: 'active' }, { state: 'active' }, { state: 'active', wrapped: others.record.wrapped }] as const) {
+    for (const edit of [
+      { owner: 'urn:gridseal:module:traffic', state: 'active' },
+      { state: 'active' },
+      { state: 'active', wrapped: others.record.wrapped },
+    ] as const) {
       const record = { ...mine.record, ...edit }
       at.keys.rows.set(keyId, { record, sealed: { row: keyRow(record), mac: mine.sealed.mac } })
       expect((await problemOf(at.sign(keyId, 'm'))).code).toBe('integrity-failed')

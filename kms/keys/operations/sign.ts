@@ -25,7 +25,9 @@ export const signOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys:
       keyVersion: z.int().min(1).max(1_000_000),
       algorithm: z.enum(CALLER_ALGORITHMS),
       signatures: z
-        .array(z.object({ signature: z.string().meta({ description: 'ec-p256: raw r||s, 64 bytes. hmac-sha256: 32 bytes. Base64.', contentEncoding: 'base64' }) }))
+        .array(
+          z.object({ signature: z.string().meta({ description: 'ec-p256: raw r||s, 64 bytes. hmac-sha256: 32 bytes. Base64.', contentEncoding: 'base64' }) }),
+        )
         .meta({ description: 'In the order of the items' }),
     }),
     locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await keys.findKey(keyId), messages: items.map(({ message }) => message) }),

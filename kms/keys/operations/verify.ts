@@ -23,7 +23,10 @@ export const verifyOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly key
     input: z.strictObject({
       keyId: keyIdText,
       items: batchOf(
-        z.strictObject({ message: messageText, signature: base64Text(256, 'The signature as kms.key.sign gives it. One of another form is answered valid: false.') }),
+        z.strictObject({
+          message: messageText,
+          signature: base64Text(256, 'The signature as kms.key.sign gives it. One of another form is answered valid: false.'),
+        }),
       ),
     }),
     output: z.object({
