@@ -17,6 +17,8 @@ const wrap = (key: Uint8Array, value: Uint8Array): Uint8Array => {
   return Buffer.concat([cipher.update(value), cipher.final()])
 }
 
+const kcvOf = async (method: string, key: Uint8Array): Promise<Uint8Array> => (await checkValue(method, key)) ?? new Uint8Array()
+
 interface Line {
   iccid: string
   imsi: string
@@ -43,7 +45,7 @@ class Maker {
 
   async package(): Promise<TransportKeyPackage> {
     const recipient = { key: this.vendor.pem, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' }
-    const kcv = async (key: Uint8Array): Promise<{ method: string; value: string }> => ({ method: 'aes-cmac', value: hex(await checkValue('aes-cmac', key)) })
+    const kcv = async (key: Uint8Array): Promise<{ method: string; value: string }> => ({ method: 'aes-cmac', value: hex(await kcvOf('aes-cmac', key)) })
     return {
       ...{ transportKeyId: this.transportKeyId, encryptedKey: base64(publicEncrypt(recipient, this.transport)), kcv: await kcv(this.transport) },
       ...{ macKeyId: MAC_KEY, wrappedMacKey: base64(wrap(this.transport, this.mac)), macKcv: await kcv(this.mac) },
@@ -60,7 +62,7 @@ class Maker {
       for (const [purpose, keyVersion, method] of [['ki', 1, 'aes-cmac'], ['gp-enc', 0x30, 'aes-gp']] as const) {
         const value = randomBytes(16)
         this.values.set(`${card.iccid} ${purpose}`, hex(value))
-        keys.push({ purpose, keyVersion, kcv: { method, value: await checkValue(method, value) }, wrapped: wrap(this.transport, value) })
+        keys.push({ purpose, keyVersion, kcv: { method, value: await kcvOf(method, value) }, wrapped: wrap(this.transport, value) })
       }
       const context = { orderId, transportKeyId: this.transportKeyId, profile: 'grid-usim-1', ...card }
       lines.push(encodeDeliveryLine({ ...card, keys, mac: await mac.sign(rowMacInput(context, encodeCardKeys(keys))) }))
@@ -207,7 +209,7 @@ describe('line 1 is not believed', () => {
     await refused(head + body(), /not for deliveries/, { trustedRoot: root })
   })
   it('when the certificate is an authority’s, or has ended', async () => {
-    const ca = forged({ ca: true })
+    const ca = forged({ ca: true, keyUsage: 0x06 })
     await refused(ca.head + body(), /not for deliveries/, { trustedRoot: ca.root })
     await refused(good.head + body(), /not valid at/, { at: new Date(Date.now() + 10 * 86_400_000) })
   })

@@ -3,7 +3,7 @@ import { DELIVERY_HEADER, DELIVERY_LINE, DELIVERY_MANIFEST, type DeliveryLine, t
 import { type CardKey, encodeCardKeys, rowMacInput } from '../card-personalization/delivery-row.ts'
 import { iccidFault } from '../card-personalization/iccid.ts'
 import { base64url, fromBase64url, hex } from '../core/bytes.ts'
-import { aesCmacKey, type CmacKey, checkValue } from './cmac.ts'
+import { aesCmacKey, type CmacKey, hasCheckValue } from './cmac.ts'
 
 /** What `card-personalization.transport-key.get` answers, as much of it as opening needs. Byte strings are base64, KCVs hex. */
 export interface TransportKeyPackage {
@@ -164,7 +164,7 @@ async function openKeys(keys: readonly CardKey[], transport: Uint8Array, blame: 
   for (const key of keys) {
     const value = unwrap(transport, key.wrapped)
     if (value === undefined) blame(`the key ${key.purpose} does not unwrap under the transport key`)
-    else if (hex(await checkValue(key.kcv.method, value)) !== hex(key.kcv.value)) blame(`the key ${key.purpose} has another KCV (${key.kcv.method}) than the row says`)
+    else if (!(await hasCheckValue(value, { method: key.kcv.method, value: hex(key.kcv.value) }))) blame(`the key ${key.purpose} has another KCV (${key.kcv.method}) than the row says`)
     else opened.push({ ...key, value })
   }
   return opened
@@ -232,14 +232,12 @@ async function openTransportKey(manifest: DeliveryManifest, { transportKey, priv
   if (transportKey.macKeyId !== manifest.macKeyId) throw new Refusal(`the rows are under the MAC key ${manifest.macKeyId}, this is ${transportKey.macKeyId}`)
   const transport = decrypt(privateKey, Buffer.from(transportKey.encryptedKey, 'base64'))
   if (transport?.length !== 32) throw new Refusal('the transport key does not open with this private key')
-  if (!(await matches(transport, transportKey.kcv))) throw new Refusal('the transport key has another KCV than its package says')
+  if (!(await hasCheckValue(transport, transportKey.kcv))) throw new Refusal('the transport key has another KCV than its package says')
   const mac = unwrap(transport, Buffer.from(transportKey.wrappedMacKey, 'base64'))
   if (mac === undefined) throw new Refusal('the row-MAC key does not unwrap under the transport key')
-  if (!(await matches(mac, transportKey.macKcv))) throw new Refusal('the row-MAC key has another KCV than its package says')
+  if (!(await hasCheckValue(mac, transportKey.macKcv))) throw new Refusal('the row-MAC key has another KCV than its package says')
   return { transport, mac: await aesCmacKey(mac) }
 }
-
-const matches = async (key: Uint8Array, kcv: { readonly method: string; readonly value: string }): Promise<boolean> => hex(await checkValue(kcv.method, key)) === kcv.value.toLowerCase()
 
 function decrypt(privateKey: string, encrypted: Uint8Array): Uint8Array | undefined {
   try {

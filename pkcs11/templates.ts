@@ -74,7 +74,7 @@ export interface KeySpec {
 
 /** CKA_ALLOWED_MECHANISMS: CK_ULONGs of this machine. An empty list would mean any, so a key without a use gets one that it has no use for. */
 const mechanismList = (allowed: readonly number[]): Buffer => {
-  const mechanisms = allowed.length > 0 ? allowed : KWP_CANDIDATES
+  const mechanisms = [...(allowed.length > 0 ? allowed : KWP_CANDIDATES)].sort((a, b) => a - b) // SoftHSM answers them sorted
   const list = Buffer.alloc(8 * mechanisms.length)
   mechanisms.forEach((mechanism, at) => list.writeBigUInt64LE(BigInt(mechanism), 8 * at))
   return list

@@ -8,7 +8,7 @@ const socket = (parts: { fingerprint?: string; authorized?: boolean; isIssued?: 
   ({
     authorized: parts.authorized ?? true,
     remoteAddress: '127.0.0.1',
-    getPeerX509Certificate: () => (parts.fingerprint === '' ? undefined : ({ fingerprint256: parts.fingerprint ?? 'AA:BB', checkIssued: (by: X509Certificate) => by === issuer && parts.isIssued !== false, verify: () => parts.isSigned !== false } as X509Certificate)),
+    getPeerX509Certificate: () => (parts.fingerprint === '' ? undefined : ({ fingerprint256: parts.fingerprint ?? 'AA:BB', checkIssued: (by: X509Certificate) => by === issuer && parts.isIssued !== false, verify: () => parts.isSigned !== false } as unknown as X509Certificate)),
   }) as unknown as TLSSocket
 
 const billing = { kind: 'module', name: 'billing', id: 'c1' } as const

@@ -1,6 +1,6 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
-import { BitString, Integer, Utf8String } from 'asn1js'
-import { AlgorithmIdentifier, AttributeTypeAndValue, BasicConstraints, Certificate, Extension, PublicKeyInfo, Time } from 'pkijs'
+import { BitString, Integer, Sequence, Set, Utf8String } from 'asn1js'
+import { AlgorithmIdentifier, AttributeTypeAndValue, BasicConstraints, Certificate, Extension, PublicKeyInfo, RelativeDistinguishedNames, Time } from 'pkijs'
 
 const [CN, OU] = ['2.5.4.3', '2.5.4.11']
 const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
@@ -23,9 +23,7 @@ export interface CertificateDraft {
 export function makeCertificate(draft: CertificateDraft): { readonly certificate: Certificate; readonly der: Uint8Array; readonly pem: string } {
   const certificate = new Certificate({ version: 2 })
   certificate.serialNumber = new Integer({ valueHex: new Uint8Array([1, ...randomBytes(8)]).buffer })
-  for (const [type, value] of draft.subject) {
-    certificate.subject.typesAndValues.push(new AttributeTypeAndValue({ type: type === 'CN' ? CN : OU, value: new Utf8String({ value }) }))
-  }
+  certificate.subject = encodeName(draft.subject)
   certificate.issuer = draft.issuer?.subject ?? certificate.subject
   certificate.notBefore = new Time({ value: draft.notBefore ?? new Date(Date.now() - 3_600_000) })
   certificate.notAfter = new Time({ value: draft.notAfter ?? new Date(Date.now() + 86_400_000) })
@@ -45,6 +43,12 @@ export function makeCertificate(draft: CertificateDraft): { readonly certificate
   const der = new Uint8Array(certificate.toSchema(true).toBER())
   const pem = `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString('base64').replaceAll(/.{64}/g, '$&\n').trimEnd()}\n-----END CERTIFICATE-----\n`
   return { certificate, der, pem }
+}
+
+/** One attribute a RDN. (pkijs would put all of them into one.) */
+function encodeName(attributes: CertificateDraft['subject']): RelativeDistinguishedNames {
+  const names = attributes.map(([type, value]) => new Set({ value: [new AttributeTypeAndValue({ type: type === 'CN' ? CN : OU, value: new Utf8String({ value }) }).toSchema()] }))
+  return RelativeDistinguishedNames.fromBER(new Sequence({ value: names }).toBER())
 }
 
 const spki = (key: KeyObject): Uint8Array => createPublicKey(key.export({ format: 'pem', type: 'pkcs8' }).toString()).export({ format: 'der', type: 'spki' })

@@ -50,6 +50,19 @@ export function keyStoreContract(name: string, world: () => KeyStoreWorld): void
       await transact((tx) => store.reserveKey(tx, reserved({ label: first.label })))
     })
 
+    test('a label that a crash left reserved is free after ten minutes, and the crashed one cannot come back', async () => {
+      const { store, transact } = world()
+      const crashed = reserved()
+      const after = (minutes: number) => reserved({ owner: crashed.owner, createdAt: new Date(crashed.createdAt.getTime() + minutes * 60_000) })
+      await transact((tx) => store.reserveKey(tx, crashed))
+      await expect(transact((tx) => store.reserveKey(tx, after(9)))).rejects.toMatchObject({ code: 'conflict' })
+      const next = after(10)
+      await transact((tx) => store.reserveKey(tx, next))
+      await expect(transact((tx) => store.replaceKey(tx, active(crashed)))).rejects.toMatchObject({ code: 'conflict' })
+      await transact((tx) => store.replaceKey(tx, active(next)))
+      await expect(transact((tx) => store.reserveKey(tx, after(60)))).rejects.toMatchObject({ code: 'conflict' })
+    })
+
     test('a version is written once', async () => {
       const { store, transact } = world()
       const key = reserved()

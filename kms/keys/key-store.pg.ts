@@ -5,7 +5,7 @@ import type { Row, RowSealer } from '../../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../../core/tx.ts'
 import type { KcvMethod } from '../../pkcs11/index.ts'
 import { type CallerAlgorithm, type FoundKey, type KeyRecord, keyRow } from './key.ts'
-import type { KeyStore } from './key-store.ts'
+import { type KeyStore, STALE_RESERVATION_MS } from './key-store.ts'
 import type { KeyState } from './state.ts'
 
 interface Columns {
@@ -30,6 +30,7 @@ const LIST = `select ${COLUMNS} from kms_keys
   where owner = $1 and id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000') and wrapped is not null order by id limit $3`
 const INSERT = `insert into kms_keys (id, version, mac, owner, label, algorithm, key_version, state, created_at)
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing returning id`
+const STALE = `select ${COLUMNS} from kms_keys where owner = $1 and label = $2 and state = 'reserved' and created_at <= $3 for update`
 /** Id, owner, label and algorithm never change, and the service may not change them. */
 const REPLACE = `update kms_keys set version = $2, mac = $3, key_version = $4, state = $5, wrapped = $6, public_key = $7, kcv_method = $8, kcv = $9
   where id = $1 and version = $2 - 1 returning id`
@@ -56,8 +57,19 @@ export class PgKeyStore implements KeyStore {
   async reserveKey(tx: Tx, key: KeyRecord): Promise<void> {
     const { id, version, owner, label, algorithm, keyVersion, state, createdAt } = key
     const { mac } = await this.#seal(key)
-    const taken = await sqlOf(tx).query(INSERT, [id, version, mac, owner, label, algorithm, keyVersion, state, createdAt])
-    if (taken.length !== 1) throw new Problem('conflict', `There is a key labelled ${JSON.stringify(label)} of yours already. Take another label.`)
+    const insert = () => sqlOf(tx).query(INSERT, [id, version, mac, owner, label, algorithm, keyVersion, state, createdAt])
+    if ((await insert()).length === 1) return
+    if ((await this.#destroyStale(tx, key)) && (await insert()).length === 1) return
+    throw new Problem('conflict', `There is a key labelled ${JSON.stringify(label)} of yours already. Take another label.`)
+  }
+
+  async #destroyStale(tx: Tx, { owner, label, createdAt }: KeyRecord): Promise<boolean> {
+    const [stale] = await sqlOf(tx).query<Columns>(STALE, [owner, label, new Date(createdAt.getTime() - STALE_RESERVATION_MS)])
+    if (stale === undefined) return false
+    const { record, sealed } = found(stale)
+    await this.#sealer.assertRows([sealed])
+    await this.replaceKey(tx, { ...record, version: record.version + 1, state: 'destroyed' })
+    return true
   }
 
   async replaceKey(tx: Tx, key: KeyRecord): Promise<Row> {

@@ -47,3 +47,9 @@ export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Prob
   if (isPermitted(found.record.state, use)) return undefined
   return new Problem('conflict', `The key is ${found.record.state}, and a key in that state does not ${use}.`)
 }
+
+/** What `admit` let through is there. */
+export function present<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('the operation was admitted without its target')
+  return value
+}

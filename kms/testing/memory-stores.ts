@@ -5,7 +5,7 @@ import type { Tx } from '../../core/tx.ts'
 import { type CertificateRecord, certificateRow, type FoundCertificate } from '../certificates/certificate.ts'
 import type { CertificateStore } from '../certificates/certificate-store.ts'
 import { type FoundKey, type KeyRecord, keyRow } from '../keys/key.ts'
-import type { KeyStore } from '../keys/key-store.ts'
+import { type KeyStore, STALE_RESERVATION_MS } from '../keys/key-store.ts'
 
 /** {@link KeyStore} in memory. Writes stand at once: it knows no transactions. `rows` may be edited, as who writes the database can. */
 export class MemoryKeyStore implements KeyStore {
@@ -25,11 +25,16 @@ export class MemoryKeyStore implements KeyStore {
     return Promise.resolve(mine.sort((a, b) => (a.record.id < b.record.id ? -1 : 1)).slice(0, limit))
   }
 
-  reserveKey(_tx: Tx, key: KeyRecord): Promise<void> {
-    return this.#put(key, () => {
-      const taken = [...this.rows.values()].some(({ record: { owner, label, state } }) => owner === key.owner && label === key.label && state !== 'destroyed')
-      if (taken) throw new Problem('conflict', 'There is a key of that label already.')
-    }).then(() => undefined)
+  async reserveKey(tx: Tx, key: KeyRecord): Promise<void> {
+    const taken = (): FoundKey | undefined =>
+      [...this.rows.values()].find(({ record: { owner, label, state } }) => owner === key.owner && label === key.label && state !== 'destroyed')
+    const other = taken()?.record
+    if (other?.state === 'reserved' && other.createdAt.getTime() <= key.createdAt.getTime() - STALE_RESERVATION_MS) {
+      await this.replaceKey(tx, { ...other, version: other.version + 1, state: 'destroyed' })
+    }
+    await this.#put(key, () => {
+      if (taken() !== undefined) throw new Problem('conflict', 'There is a key of that label already.')
+    })
   }
 
   replaceKey(_tx: Tx, key: KeyRecord): Promise<Row> {

@@ -1,5 +1,4 @@
 import type { Client, QueryConfig, QueryResult } from 'pg'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A dedicated connection, in the service's role. main.ts hands in how to get one. */
 export type Connect = () => Promise<Client>
@@ -76,13 +75,8 @@ export class Session {
 /** pg takes a limit with each statement; its types do not know. */
 const timed = (config: QueryConfig): QueryConfig => Object.assign(config, { query_timeout: ANSWER_TIMEOUT_MS })
 
-/** Takes a session advisory lock if it is free within `waitMs`. It is held until the session ends: that is the fence. */
-export async function tryLock(session: Session, lock: { readonly class: number; readonly key: number; readonly waitMs?: number }): Promise<boolean> {
-  const deadline = performance.now() + (lock.waitMs ?? 0)
-  for (;;) {
-    const { rows } = await session.query<{ locked: boolean }>('SELECT pg_try_advisory_lock($1::int, $2::int) AS locked', [lock.class, lock.key])
-    if (rows[0]?.locked === true) return true
-    if (performance.now() >= deadline) return false
-    await sleep(20)
-  }
+/** Takes a session advisory lock if it is free. It is held until the session ends: that is the fence. */
+export async function tryLock(session: Session, lock: { readonly class: number; readonly key: number }): Promise<boolean> {
+  const { rows } = await session.query<{ locked: boolean }>('SELECT pg_try_advisory_lock($1::int, $2::int) AS locked', [lock.class, lock.key])
+  return rows[0]?.locked === true
 }

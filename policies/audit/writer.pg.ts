@@ -1,5 +1,6 @@
-import { closeTx, type Sql, Tx } from '../../core/tx.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../../core/problem.ts'
+import { closeTx, type Sql, Tx } from '../../core/tx.ts'
 import { type EncodedEntry, EntryError, encodeEntry } from './entry.ts'
 import { encodeBundle, groupMessage, MAX_GROUP_BYTES, MAX_GROUP_ENTRIES, nextChain, startChain } from './group.ts'
 import type { EntryDraft, LogTx } from './log.ts'
@@ -56,8 +57,8 @@ const unavailable = (detail: string, cause?: unknown): Problem => new Problem('l
 /**
  * One connection slot of the log. It serves one transaction or one group at a time; who owns it sees to that.
  *
- * INVARIANT: sequence and chain advance only after a COMMIT that is known. One whose answer was lost is looked up on a new connection, after that
- * one holds the slot's lock: the old backend is then gone, and the answer is final. If it cannot be looked up, the slot is given up and the caller gets `log-unavailable`.
+ * INVARIANT: sequence and chain advance only after a COMMIT that is known. One whose answer was lost is looked up on a new connection, once the slot's
+ * lock is free or newly taken: the old backend is then gone, and the answer is final. If it cannot be looked up, the caller gets `log-unavailable`.
  */
 export class Writer {
   readonly #settings: WriterSettings
@@ -228,13 +229,13 @@ export class Writer {
     held.chain = group.chain
   }
 
-  /** Looks a lost commit up, holding the slot's lock in a new session that then is the slot's. False also when it could not be found out. */
+  /** Looks a lost commit up, when the backend that ran it is gone for certain. False also when it could not be found out. */
   async #wasCommitted(lost: Held, group: Group): Promise<boolean> {
     await this.close()
     const deadline = performance.now() + this.#settings.settleMs
     for (let pauseMs = 10; ; pauseMs *= 2) {
       try {
-        const held = await this.#open(lost.slot, deadline - performance.now())
+        const held = await this.#open({ lost, deadline })
         if (held === undefined) return false
         this.#held = held
         const { rows } = await held.session.query<{ chain: Buffer }>('SELECT chain FROM audit_groups WHERE writer = $1 AND epoch = $2 AND first_seq = $3', [
@@ -246,7 +247,7 @@ export class Writer {
       } catch {
         await this.close()
         if (performance.now() + pauseMs >= deadline) return false
-        await new Promise((resolve) => setTimeout(resolve, pauseMs))
+        await sleep(pauseMs)
       }
     }
   }
@@ -272,17 +273,15 @@ export class Writer {
     return this.#held
   }
 
-  /** Takes the slot (or any that is free) and a new epoch. Undefined when no lock was to be had. */
-  async #open(slot?: number, waitMs = 0): Promise<Held | undefined> {
+  /** Takes a slot that is free, and a new epoch. With `lost`: only once nobody can commit under the lost epoch any more. Undefined when there was none in time. */
+  async #open(after?: { readonly lost: Held; readonly deadline: number }): Promise<Held | undefined> {
     const session = new Session(await this.#settings.connect())
     try {
-      let taken = slot ?? 0
-      while (!(await tryLock(session, { class: WRITER_LOCK, key: taken, waitMs }))) {
-        taken += 1
-        if (slot !== undefined || taken > MAX_SLOT) {
-          await session.end()
-          return undefined
-        }
+      const slot = after === undefined ? 'any' : await this.#fence(session, after.lost, after.deadline)
+      const taken = slot === 'any' ? await this.#anySlot(session) : slot
+      if (taken === undefined) {
+        await session.end()
+        return undefined
       }
       const { rows } = await session.query<{ epoch: number }>(
         'INSERT INTO audit_writers (writer, epoch) SELECT $1::int, coalesce(max(epoch), 0) + 1 FROM audit_writers WHERE writer = $1::int RETURNING epoch',
@@ -294,5 +293,21 @@ export class Writer {
       await session.end()
       throw error
     }
+  }
+
+  /** Waits until the lost epoch is over: its lock is ours (the slot), or somebody has taken a newer epoch of it (any slot will do). Undefined when neither in time. */
+  async #fence(session: Session, lost: Held, deadline: number): Promise<number | 'any' | undefined> {
+    for (;;) {
+      if (await tryLock(session, { class: WRITER_LOCK, key: lost.slot })) return lost.slot
+      const newer = await session.query('SELECT FROM audit_writers WHERE writer = $1 AND epoch > $2', [lost.slot, lost.epoch])
+      if (newer.rowCount !== 0) return 'any'
+      if (performance.now() >= deadline) return undefined
+      await sleep(20)
+    }
+  }
+
+  async #anySlot(session: Session): Promise<number | undefined> {
+    for (let slot = 0; slot <= MAX_SLOT; slot += 1) if (await tryLock(session, { class: WRITER_LOCK, key: slot })) return slot
+    return undefined
   }
 }

@@ -5,7 +5,7 @@ import type { Registration } from './caller-store.ts'
 
 export const CALLER_NAME = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'a name is 1 to 64 of a-z, 0-9, dot, dash, underscore, and begins with a letter or digit')
+  .regex(/^[a-z0-9][a-z0-9._-]{0,55}$/, 'a name is 1 to 56 of a-z, 0-9, dot, dash, underscore, and begins with a letter or digit')
   .meta({ description: 'Unique within its kind, and never given twice.', example: 'acme-cards' })
 
 export const CALLER_ID = z.string().regex(UUID_PATTERN, 'an id is a UUID in lower case').meta({ description: 'Id of the registration.' })

@@ -17,7 +17,8 @@ interface Deps {
 
 /**
  * The row is reserved with the intent, so that the id and the label are taken before a key is made.
- * A crash after the key was made leaves the row reserved: the key's only copy was in memory, so it is nowhere. A failure gives the label back.
+ * A crash after the key was made leaves the row reserved: the key's only copy was in memory, so it is nowhere.
+ * A failure gives the label back at once, a crash after ten minutes.
  */
 export const generateKeyOperation = ({ hsm, keys, now, newId }: Deps) =>
   operation({

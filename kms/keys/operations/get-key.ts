@@ -5,9 +5,8 @@ import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import { type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { keyIdText } from '../messages.ts'
+import { keyIdText, present } from '../messages.ts'
 import { keyView, viewKey } from '../view.ts'
-import { present } from './sign.ts'
 
 interface Target {
   readonly keyId: KeyId

@@ -4,7 +4,7 @@ import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
 import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, batchFacts, batchOf, keyIdText, messageText, obstacleTo } from '../messages.ts'
+import { BATCH_BODY_BYTES, batchFacts, batchOf, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
 import type { KeyId } from '../../../core/ids.ts'
 
 interface Target {
@@ -45,9 +45,3 @@ export const signOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys:
       signatures: signatures.map((signature) => ({ signature: base64(signature) })),
     }),
   })
-
-/** What `admit` let through is there. */
-export function present<Value>(value: Value | undefined): Value {
-  if (value === undefined) throw new Error('the operation was admitted without its target')
-  return value
-}

@@ -4,9 +4,8 @@ import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
 import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, keyIdText, messageText, obstacleTo } from '../messages.ts'
+import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
 import { KEY_STATES } from '../state.ts'
-import { present } from './sign.ts'
 
 interface Target {
   readonly keyId: KeyId

@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs'
+import { createDecipheriv, createHash } from 'node:crypto'
+import type { Handle } from 'pkcs11js'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { frame } from '../core/bytes.ts'
+import { keyId } from '../core/ids.ts'
+import { encodeRow } from '../core/row.ts'
+import { kcvOf } from './algorithms.ts'
+import { cardKeySpec, doubleBlock, kdf3Block, type LaneKeys } from './lane-keys.ts'
+import { CKK, CKM } from './mechanisms.ts'
+import { knownAnswers, masterK1, selfTest } from './probe.ts'
+import { CKA, CKO, type KeySpec } from './templates.ts'
+import { type TestToken, testToken } from './testing/test-token.ts'
+import { tokenInProcess } from './testing/token-in-process.ts'
+import type { Token } from './token.ts'
+import { VERBS } from './verbs.ts'
+
+interface Vector {
+  readonly tcId: number
+  readonly key: string
+  readonly msg: string
+  readonly ct: string
+  readonly tag: string
+  readonly sig: string
+  readonly result: 'valid' | 'invalid'
+}
+const vectors = <Content>(name: string): Content => JSON.parse(readFileSync(new URL(`./testing/vectors/${name}.json`, import.meta.url), 'utf8')) as Content
+interface Card {
+  readonly aes_cmac: { readonly key: string; readonly K1: string; readonly cases: readonly { readonly msg: string; readonly mac: string }[] }
+  readonly gp_card_key_diversification: {
+    readonly cases: readonly { readonly kdf: string; readonly master: string; readonly kdd: string; readonly keys: readonly string[]; readonly kcv_aes_gp: readonly string[] }[]
+  }
+  readonly kcv: { readonly cases: readonly { readonly key: string; readonly aes_gp: string; readonly aes_cmac?: string }[] }
+  readonly derive_check: { readonly master_aes128: string; readonly data: string; readonly derived: string; readonly kek_aes256: string; readonly kwp: string }
+  readonly milenage_set_1: { readonly K: string; readonly OP: string; readonly OPc: string }
+}
+const card = vectors<Card>('card')
+const hex = (text: string): Buffer => Buffer.from(text, 'hex')
+
+let test: TestToken
+let keys: LaneKeys
+let token: Token
+beforeAll(async () => {
+  test = await testToken()
+  keys = tokenInProcess(test.folder)
+  token = keys.token
+})
+afterAll(() => test.close())
+
+const known = (value: string, spec: Omit<KeySpec, 'class'>): Handle => token.importKey(token.form({ class: CKO.SECRET, ...spec }), { type: CKA.VALUE, value: hex(value) })
+const unwrapped = (kek: string, wrapped: string): string => {
+  const wrapping = known(kek, { keyType: CKK.AES, uses: ['unwrap'], mechanisms: [token.kwp] })
+  const spec: KeySpec = { class: CKO.SECRET, keyType: CKK.GENERIC_SECRET, uses: [], mechanisms: [], extractable: true, insecureReadable: true }
+  try {
+    const key = token.unwrap(wrapping, hex(wrapped), token.form(spec))
+    const value = token.read(key, CKA.VALUE).toString('hex')
+    token.destroy(key)
+    return value
+  } finally {
+    token.destroy(wrapping)
+  }
+}
+
+describe('card.json through the token', () => {
+  it('KDF3: the keys and KCVs of GlobalPlatformPro, and the first block of an AES-256 master', () => {
+    const cases = card.gp_card_key_diversification.cases.filter(({ kdf }) => kdf === 'kdf3')
+    expect(cases).toHaveLength(2)
+    for (const { master, kdd, keys: expected, kcv_aes_gp } of cases) {
+      const base = known(master, { keyType: CKK.AES, uses: ['derive'], mechanisms: [CKM.AES_CBC_ENCRYPT_DATA] })
+      const k1 = masterK1(token, base)
+      expected.forEach((value, at) => {
+        const key = token.deriveCbc(base, k1, kdf3Block(at + 1, hex(kdd)), token.form(cardKeySpec('aes-gp')))
+        // The key itself, opened by a second implementation under a wrapping key that is known here.
+        const kek = '11'.repeat(32)
+        const open = token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], extractable: true })
+        const readable = token.deriveCbc(base, k1, kdf3Block(at + 1, hex(kdd)), open)
+        const wrapping = known(kek, { keyType: CKK.AES, uses: ['wrap'], mechanisms: [token.kwp] })
+        const decipher = createDecipheriv('id-aes256-wrap-pad', hex(kek), hex('a65959a6'))
+        expect(Buffer.concat([decipher.update(token.wrap(wrapping, readable)), decipher.final()]).toString('hex')).toBe(value.slice(0, 32))
+        if (master.length === 32) expect(kcvOf(token, 'aes-gp', key).toString('hex')).toBe(kcv_aes_gp[at])
+        token.destroy(key, readable, wrapping)
+      })
+      token.destroy(base)
+    }
+  })
+
+  it('KCVs by Amendment D and by CMAC', () => {
+    for (const { key, aes_gp, aes_cmac } of card.kcv.cases) {
+      const handle = known(key, { keyType: CKK.AES, uses: ['encrypt', 'sign'], mechanisms: [CKM.AES_ECB, CKM.AES_CMAC] })
+      expect(kcvOf(token, 'aes-gp', handle).toString('hex')).toBe(aes_gp)
+      if (aes_cmac !== undefined) expect(kcvOf(token, 'aes-cmac', handle).toString('hex')).toBe(aes_cmac)
+      token.destroy(handle)
+    }
+  })
+
+  it('CMAC of RFC 4493 and its subkey K1', () => {
+    const { key, K1, cases } = card.aes_cmac
+    const handle = known(key, { keyType: CKK.AES, uses: ['sign', 'encrypt', 'derive'], mechanisms: [CKM.AES_CMAC, CKM.AES_ECB, CKM.AES_CBC_ENCRYPT_DATA] })
+    expect(cases.map(({ msg }) => token.cmac(handle, hex(msg)).toString('hex'))).toEqual(cases.map(({ mac }) => mac))
+    expect(doubleBlock(token.encryptBlock(handle, Buffer.alloc(16))).toString('hex')).toBe(K1)
+    expect(masterK1(token, handle).toString('hex')).toBe(K1)
+    token.destroy(handle)
+  })
+
+  it('derives one block and wraps it by KWP', () => {
+    const { master_aes128, data, kek_aes256, kwp } = card.derive_check
+    const base = known(master_aes128, { keyType: CKK.AES, uses: ['derive'], mechanisms: [CKM.AES_CBC_ENCRYPT_DATA] })
+    const wrapping = known(kek_aes256, { keyType: CKK.AES, uses: ['wrap'], mechanisms: [token.kwp] })
+    const key = token.deriveCbc(base, Buffer.alloc(16), hex(data), token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], extractable: true }))
+    expect(token.wrap(wrapping, key).toString('hex')).toBe(kwp)
+    token.destroy(base, wrapping, key)
+  })
+
+  it('the self-test of the service passes, and finds a wrong value', () => {
+    expect(selfTest(keys, [])).toEqual([])
+    const lie = vi.spyOn(token, 'cmac').mockReturnValue(Buffer.alloc(16))
+    expect(knownAnswers(token)).toEqual(['RFC 4493 example 1', 'RFC 4493 example 2', 'RFC 4493 example 3', 'RFC 4493 example 4'])
+    expect(() => selfTest(keys, [])).toThrow('RFC 4493 example 1')
+    lie.mockRestore()
+  })
+})
+
+describe('Wycheproof through the token', () => {
+  it('KWP: every valid value opens, every invalid one is refused', () => {
+    for (const { tcId, key, msg, ct, result } of vectors<Vector[]>('aes_kwp_test')) {
+      const open = (): string => unwrapped(key, ct)
+      if (result === 'valid') expect(open(), `tcId ${tcId}`).toBe(msg)
+      else expect(() => open(), `tcId ${tcId}`).toThrow(/^CKR_/)
+    }
+  })
+
+  it('CMAC: the tag is right where the vector says so, and no other is', () => {
+    let refusedKeys = 0
+    for (const { tcId, key, msg, tag, result } of vectors<Vector[]>('aes_cmac_test')) {
+      if (![32, 48, 64].includes(key.length)) {
+        expect(() => token.cmac(known(key, { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }), hex(msg)), `tcId ${tcId}`).toThrow()
+        refusedKeys++
+        continue
+      }
+      const handle = known(key, { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] })
+      expect(token.cmac(handle, hex(msg)).toString('hex') === tag, `tcId ${tcId}`).toBe(result === 'valid')
+      token.destroy(handle)
+    }
+    expect(refusedKeys).toBe(5)
+  })
+
+  it('HMAC-SHA-256: the full tag is right where the vector says so; keys under 32 bytes are refused', () => {
+    let refusedKeys = 0
+    for (const { tcId, key, msg, tag, result } of vectors<Vector[]>('hmac_sha256_test')) {
+      const handle = known(key, { keyType: CKK.GENERIC_SECRET, uses: ['sign'], mechanisms: [CKM.SHA256_HMAC] })
+      if (key.length < 64) {
+        expect(() => token.sign(CKM.SHA256_HMAC, handle, hex(msg), Buffer.alloc(32)), `tcId ${tcId}`).toThrow()
+        refusedKeys++
+      } else {
+        const whole = token.sign(CKM.SHA256_HMAC, handle, hex(msg), Buffer.alloc(32)).toString('hex')
+        expect(whole.slice(0, tag.length) === tag, `tcId ${tcId}`).toBe(result === 'valid')
+      }
+      token.destroy(handle)
+    }
+    expect(refusedKeys).toBe(6)
+  })
+
+  it('ECDSA P-256, raw r||s: verify says what the vector says', () => {
+    const wrong: number[] = []
+    for (const { publicKeyDer, tests } of vectors<{ publicKeyDer: string; tests: Vector[] }[]>('ecdsa_secp256r1_sha256_p1363_test')) {
+      const id = keyId(publicKeyDer)
+      // A row whose private part is some key of ours: verification uses the public column alone.
+      const { wrapped } = VERBS.generate(keys, { algorithm: 'ec-p256' })
+      const row = encodeRow({ table: 'keys', schema: 1, id, version: 1, columns: { algorithm: 'ec-p256', wrapped, public_key: hex(publicKeyDer) } })
+      const key = { id, row, mac: VERBS.macRows(keys, { rows: frame([row]) }) }
+      const items = frame(tests.flatMap(({ msg, sig }) => [createHash('sha256').update(hex(msg)).digest(), hex(sig)]))
+      const answers = VERBS.verify(keys, { key, items })
+      tests.forEach(({ tcId, result }, at) => {
+        if ((answers[at] === 1) !== (result === 'valid')) wrong.push(tcId)
+      })
+    }
+    expect(wrong).toEqual([])
+  })
+})
