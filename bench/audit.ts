@@ -5,61 +5,85 @@ import { newOperationId } from '../core/ids.ts'
 import { auditFeature } from '../policies/audit/index.ts'
 import type { AuditLog } from '../policies/audit/log.ts'
 import { softKeys } from '../policies/audit/testing/soft-keys.ts'
-import { openDatabase } from '../server/database.ts'
+import { type Database, openDatabase } from '../server/database.ts'
 import { migrateDatabase } from '../server/migrate.ts'
 import { startEmbeddedPostgres } from '../server/postgres/launcher.ts'
+import { type Report, type Result, result } from './report.ts'
 
-export interface AuditBenchRow {
-  readonly what: string
-  readonly callers: number
-  /** Durable entries, acknowledged. */
-  readonly entriesPerSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  /** What the sequencer had signed when the writing ended, and how long it took to catch up. */
-  readonly signedShare: number
-  readonly catchUpMs: number
-}
+/** Seconds of each measurement. */
+const SECONDS = 2
+const WRITERS = 13
 
-/** Durable writes to the log: an embedded PostgreSQL with fsync, software MACs, the sequencer running beside. `seconds` for each row. */
-export async function benchAudit({ seconds = 3, writers = 6 }: { readonly seconds?: number; readonly writers?: number } = {}): Promise<AuditBenchRow[]> {
+const WORKS = [
+  ['single entries, 16 callers', 16, appendOne],
+  ['single entries, 256 callers', 256, appendOne],
+  ['intent and outcome, 16 callers', 16, operate],
+  ['intent and outcome, 256 callers', 256, operate],
+] as const
+
+/**
+ * Durable writes to the log: an embedded PostgreSQL that waits for the disk, software MACs, the sequencer running beside.
+ * The limit is a bare loop of one-row INSERTs into the same table, a transaction each, over as many connections as there are slots for transactions.
+ */
+export async function benchAudit(say: (line: string) => void): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-bench-'))
   const postgres = await startEmbeddedPostgres({ folder: join(folder, 'postgres') })
+  const notes: string[] = []
+  const results: Result[] = []
   try {
     await migrateDatabase({ ownerUrl: postgres.url('owner'), serviceUrl: postgres.url('service') })
     const database = openDatabase({ serviceUrl: postgres.url('service') })
-    const audit = auditFeature({ sql: database.sql, connect: () => database.connect(), integrity: softKeys(), origin: 'bench', checkpointFile: join(folder, 'checkpoint'), writers })
+    say('bare inserts')
+    const limit = await bareInserts(database, WRITERS - 2)
+    const audit = auditFeature({
+      sql: database.sql,
+      connect: () => database.connect(),
+      integrity: softKeys(),
+      origin: 'bench',
+      checkpointFile: join(folder, 'checkpoint'),
+      writers: WRITERS,
+    })
     await audit.start()
-    const rows: AuditBenchRow[] = []
-    for (const [what, callers, work] of [
-      ['single entries (transient outcomes)', 16, appendOne],
-      ['single entries (transient outcomes)', 256, appendOne],
-      ['intent and outcome (durable operations)', 16, operate],
-      ['intent and outcome (durable operations)', 256, operate],
-    ] as const) {
-      const { entries, latencies } = await run(audit.log, work, callers, seconds)
+    let written = 0
+    for (const [what, callers, work] of WORKS) {
+      say(what)
+      const { entries, latencies } = await run(audit.log, work, callers)
+      written += entries
       const signed = audit.status().signedSize
-      const total = rows.reduce((sum, row) => sum + row.entriesPerSecond * seconds, 0) + entries
       const started = performance.now()
       await audit.flush()
-      const at = (share: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
-      rows.push({
-        what,
-        callers,
-        entriesPerSecond: Math.round(entries / seconds),
-        p50Ms: Number(at(0.5).toFixed(1)),
-        p99Ms: Number(at(0.99).toFixed(1)),
-        signedShare: Number((signed / total).toFixed(2)),
-        catchUpMs: Math.round(performance.now() - started),
-      })
+      const at = (share: number): string => (latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0).toFixed(1)
+      results.push(result({ metric: what, value: entries / SECONDS, unit: 'entries/s', limit, ...(work === appendOne ? { goal: 5000 } : {}) }))
+      notes.push(
+        `${what}: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms; ${((100 * signed) / written).toFixed(0)} % signed when the writing ended, all ${(performance.now() - started).toFixed(0)} ms later`,
+      )
     }
     await audit.close()
     await database.close()
-    return rows
+    return { bench: 'audit', results, notes }
   } finally {
     await postgres.stop()
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+async function bareInserts(database: Database, connections: number): Promise<number> {
+  const clients = await Promise.all(Array.from({ length: connections }, () => database.connect()))
+  const text = 'INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac) VALUES ($1, 1, $2, 1, $3, $4, $5)'
+  const until = performance.now() + SECONDS * 1000
+  const done = await Promise.all(
+    clients.map(async (client, at) => {
+      let count = 0
+      // Slots that nobody takes: no epoch of theirs is known, so that they are not sequenced.
+      while (performance.now() < until) {
+        await client.query({ name: 'bare', text, values: [100_000 + at, count, Buffer.alloc(600), Buffer.alloc(32), Buffer.alloc(16)] })
+        count += 1
+      }
+      return count
+    }),
+  )
+  await Promise.all(clients.map((client) => client.end()))
+  return done.reduce((a, b) => a + b, 0) / SECONDS
 }
 
 const caller = { kind: 'module', name: 'bench', id: '0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e', certificate: 'ab'.repeat(32), address: '192.0.2.7' } as const
@@ -79,10 +103,10 @@ async function operate(log: AuditLog): Promise<number> {
   return 2
 }
 
-async function run(log: AuditLog, work: (log: AuditLog) => Promise<number>, callers: number, seconds: number): Promise<{ entries: number; latencies: number[] }> {
+async function run(log: AuditLog, work: (log: AuditLog) => Promise<number>, callers: number): Promise<{ entries: number; latencies: number[] }> {
   const latencies: number[] = []
   let entries = 0
-  const until = performance.now() + seconds * 1000
+  const until = performance.now() + SECONDS * 1000
   const one = async (): Promise<void> => {
     while (performance.now() < until) {
       const started = performance.now()

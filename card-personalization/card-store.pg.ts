@@ -3,7 +3,7 @@ import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Card, cardRow } from './card.ts'
-import type { CardStore } from './card-store.ts'
+import type { CardPage, CardStore } from './card-store.ts'
 import { openRecords } from './sealed-records.ts'
 
 interface CardColumns {
@@ -46,13 +46,20 @@ export class PgCardStore implements CardStore {
     if (inserted.length !== cards.length) throw new Problem('conflict', 'A card of this chunk has keys already: they are not made again.')
   }
 
-  async list(orderId: string, { from, limit }: { readonly from: number; readonly limit: number }): Promise<Card[]> {
-    const rows = await this.#sql.query<CardColumns>(
+  async list(orderId: string, page: CardPage): Promise<Card[]> {
+    return openRecords(this.#sealer, await this.#read(orderId, page), toCard, cardRow)
+  }
+
+  async listUnchecked(orderId: string, page: CardPage): Promise<Card[]> {
+    return (await this.#read(orderId, page)).map(toCard)
+  }
+
+  #read(orderId: string, { from, limit }: CardPage): Promise<CardColumns[]> {
+    return this.#sql.query<CardColumns>(
       `SELECT id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, version, mac
        FROM cards WHERE order_id = $1 AND position >= $2 AND position < $3 ORDER BY position`,
       [orderId, from, from + limit],
     )
-    return openRecords(this.#sealer, rows, toCard, cardRow)
   }
 }
 

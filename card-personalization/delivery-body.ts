@@ -13,13 +13,14 @@ interface BodyPart {
 }
 
 /**
- * What follows line 1 of an order's delivery, a chunk of cards at a time, out of the cards' rows: the same bytes each time. Every row's MAC is checked, and
- * that they are the ordered cards, all of them and in their order: throws `integrity-failed` at the chunk that is not, or at the end.
+ * What follows line 1 of an order's delivery, a chunk of cards at a time, out of the cards' rows: the same bytes each time. That they are the ordered
+ * cards, all of them and in their order, is checked: throws `integrity-failed` at the chunk that is not, or at the end. `list` says whether each row's MAC is
+ * checked too, as it must be where nothing else is compared.
  */
-export async function* readDeliveryBody(cards: CardStore, order: Order): AsyncGenerator<BodyPart> {
+export async function* readDeliveryBody(list: CardStore['list'], order: Order): AsyncGenerator<BodyPart> {
   const chunks: Uint8Array[] = []
   for (let from = 0; from < order.quantity; from += CHUNK_CARDS) {
-    const page = await cards.list(order.id, { from, limit: CHUNK_CARDS })
+    const page = await list(order.id, { from, limit: CHUNK_CARDS })
     if (page.length !== Math.min(CHUNK_CARDS, order.quantity - from)) throw broken(order)
     chunks.push(digestCards(page))
     yield { cards: page, bytes: utf8(page.map((card) => encodeDeliveryLine({ ...card, keys: decodeCardKeys(card.keys), mac: card.deliveryMac })).join('')) }

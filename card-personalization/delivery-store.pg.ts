@@ -47,7 +47,10 @@ export class PgDeliveryStore implements DeliveryStore {
     const counted = { ...found, fetches: found.fetches + 1, version: found.version + 1 }
     const row = deliveryRow(counted)
     const values = [orderId, counted.fetches, counted.version, await sealRow(this.#sealer, row)]
-    assertWritten(await sql.query('UPDATE deliveries SET fetches = $2, version = $3, mac = $4 WHERE order_id = $1 AND version = $3 - 1 RETURNING order_id', values), 'delivery')
+    assertWritten(
+      await sql.query('UPDATE deliveries SET fetches = $2, version = $3, mac = $4 WHERE order_id = $1 AND version = $3 - 1 RETURNING order_id', values),
+      'delivery',
+    )
     return digestRow(row)
   }
 

@@ -58,7 +58,12 @@ export type DeliveryLine = z.infer<typeof DELIVERY_LINE>
 export const DELIVERY_HEADER = z.strictObject({ alg: z.literal('ES256'), typ: z.literal(DELIVERY_TYPE), x5c: z.array(BASE64).min(1).max(4) })
 
 /** A card's line, `\n` included. */
-export const encodeDeliveryLine = (card: { readonly iccid: string; readonly imsi: string; readonly keys: readonly CardKey[]; readonly mac: Uint8Array }): string => {
+export const encodeDeliveryLine = (card: {
+  readonly iccid: string
+  readonly imsi: string
+  readonly keys: readonly CardKey[]
+  readonly mac: Uint8Array
+}): string => {
   const line: DeliveryLine = {
     iccid: card.iccid,
     imsi: card.imsi,
@@ -93,5 +98,5 @@ export const signingInput = (manifest: DeliveryManifest, chain: readonly Uint8Ar
 export const compactJws = (input: string, signature: Uint8Array): string => `${input}.${base64url(signature)}`
 
 /** Reads the payload of a JWS that this service wrote. */
-export const manifestOf = (jws: string): DeliveryManifest => DELIVERY_MANIFEST.parse(JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')))
-
+export const manifestOf = (jws: string): DeliveryManifest =>
+  DELIVERY_MANIFEST.parse(JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')))

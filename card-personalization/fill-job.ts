@@ -13,7 +13,7 @@ export interface FillSteps {
 export interface FillJobSettings {
   readonly orders: Pick<OrderStore, 'nextToFill' | 'find' | 'openChunks' | 'countFilled'>
   readonly steps: FillSteps
-  /** How many chunks are filled at a time: one for each lane, so that none waits. */
+  /** How many chunks are filled at a time. */
   readonly parallel: number
   readonly faults: Faults
   /** How often it looks without being woken. Default 5000. */
@@ -86,9 +86,8 @@ export class FillJob {
     } catch (error) {
       const problem = asProblem(error)
       onFailure(problem, orderId)
-      const waitMs = Math.min(retryMs * 2 ** this.#failures++, maxRetryMs)
-      if (orderId !== undefined && problem.status !== 503) await this.#judge(orderId, problem)
-      return waitMs
+      if (orderId !== undefined && problem.status !== 503 && (await this.#judge(orderId, problem)) === 'goes on') this.#failures = 0
+      return Math.min(retryMs * 2 ** this.#failures++, maxRetryMs)
     }
   }
 
@@ -129,20 +128,22 @@ export class FillJob {
     for (const end of ended) if (end.status === 'rejected') throw end.reason
   }
 
-  /** Halts the order when trying again is of no use. */
-  async #judge(orderId: string, problem: Problem): Promise<void> {
+  /** Halts the order when trying again is of no use. It goes on where another has filled a part of it since, which is what most conflicts mean. */
+  async #judge(orderId: string, problem: Problem): Promise<'goes on' | 'stuck' | 'halted'> {
     const { orders, steps, onFailure } = this.#settings
     try {
       if (problem.code !== 'integrity-failed') {
         const [order, filled] = [await orders.find(orderId), await orders.countFilled([orderId])]
         const at = `${orderId} ${order?.state} ${filled.get(orderId) ?? 0}`
         this.#stuck = { at, attempts: this.#stuck?.at === at ? this.#stuck.attempts + 1 : 1 }
-        if (this.#stuck.attempts < ATTEMPTS) return
+        if (this.#stuck.attempts < ATTEMPTS) return this.#stuck.attempts === 1 ? 'goes on' : 'stuck'
       }
       this.#stuck = undefined
       await steps.halt(orderId, problem)
+      return 'halted'
     } catch (error) {
       onFailure(asProblem(error), orderId)
+      return 'stuck'
     }
   }
 

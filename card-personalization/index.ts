@@ -41,7 +41,7 @@ export interface CardPersonalizationDeps {
   readonly gate: Gate
   /** The delivery certificate and those above it up to the root, DER. Asked at each sealing. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>
-  /** How many chunks are filled at a time. Default 2. */
+  /** Lanes of the token. Twice as many chunks are filled at a time, so that a lane has work while another chunk is written. Default 2. */
   readonly lanes?: number
   readonly now?: () => Date
   readonly faults?: Faults
@@ -83,7 +83,7 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
       seal: (orderId) => asFill(seal, { orderId }),
       halt: (orderId, { code, detail }) => asFill(halt, { orderId, code, detail: detail.slice(0, 2_000) }),
     },
-    parallel: given.lanes ?? 2,
+    parallel: 2 * (given.lanes ?? 2),
     faults: given.faults ?? noFaults,
     ...(given.pollMs === undefined ? {} : { pollMs: given.pollMs }),
     ...(given.retryMs === undefined ? {} : { retryMs: given.retryMs }),

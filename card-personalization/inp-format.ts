@@ -2,8 +2,7 @@
 export interface OutputVariable {
   /** Upper case. */
   readonly name: string
-  readonly value:
-    /** `NAME`: its value comes from elsewhere. */
+  readonly value: /** `NAME`: its value comes from elsewhere. */
     | { readonly kind: 'named' }
     /** `NAME:32x` hexadecimal, `NAME:8d` decimal: drawn at random. */
     | { readonly kind: 'random'; readonly length: number; readonly digits: 'x' | 'd' }

@@ -79,9 +79,13 @@ function readRows(rows: readonly RowLine[], reader: HeaderReader, quantity: numb
     if (second === undefined) faults.add({ message: 'a row has two values, an ICCID and an IMSI; this has one', ...at(row) })
     if (third !== undefined) faults.add({ message: 'a row has two values, an ICCID and an IMSI; keys are made here and are not taken', ...at(row, third) })
   }
-  for (const [name, value] of [['iccid', cards[0]?.iccid], ['imsi', cards[0]?.imsi]] as const) {
+  for (const [name, value] of [
+    ['iccid', cards[0]?.iccid],
+    ['imsi', cards[0]?.imsi],
+  ] as const) {
     const field = reader.find(name)
-    if (field && field.value.text !== '' && trimFiller(field.value.text) !== value) faults.add({ message: `the first row has another ${name.toUpperCase()} than this`, ...at(field) })
+    if (field && field.value.text !== '' && trimFiller(field.value.text) !== value)
+      faults.add({ message: `the first row has another ${name.toUpperCase()} than this`, ...at(field) })
   }
   const whole = rows.map((row, position) => ({ row, position })).filter(({ row }) => row.values.length >= 2)
   checkCards(

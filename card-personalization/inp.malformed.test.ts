@@ -53,7 +53,10 @@ describe('a faulty INP order', () => {
     ['GRID_IOT_TEST', '电网', /:18 only printable ASCII/],
   ])('%j turned to %j', (from, to, told) => {
     const faults = faultsOf(ROWS.replace(from, to))
-    expect(faults.some((fault) => told.test(fault)), faults.join('\n')).toBe(true)
+    expect(
+      faults.some((fault) => told.test(fault)),
+      faults.join('\n'),
+    ).toBe(true)
   })
 
   it.each([
@@ -66,7 +69,10 @@ describe('a faulty INP order', () => {
     [/VAR_OUT: .*/, 'FORMAT_OUT: /ICCID+89860099000000009999/', /starts ICCID elsewhere/],
   ] as const)('a header only: %s turned to %j', (from, to, told) => {
     const faults = faultsOf(HEADER.replace(from, to))
-    expect(faults.some((fault) => told.test(fault)), faults.join('\n')).toBe(true)
+    expect(
+      faults.some((fault) => told.test(fault)),
+      faults.join('\n'),
+    ).toBe(true)
   })
 
   it('empty or foreign text is told what is lacking', () => {
@@ -92,7 +98,9 @@ describe('a faulty INP order', () => {
     let iccid = '89860099000000001000'
     const rows: string[] = []
     for (let at = 0; at <= MAX_CARDS; at++, iccid = nextIccid(iccid) ?? '') rows.push(`${iccid} ${460009900000000 + at}`)
-    const { content, faults } = readInpOrder(ROWS.replace(/(8986.*\n)+$/, `${rows.join('\n')}\n`).replace('QUANTITY:        00010', `QUANTITY:        ${rows.length}`))
+    const { content, faults } = readInpOrder(
+      ROWS.replace(/(8986.*\n)+$/, `${rows.join('\n')}\n`).replace('QUANTITY:        00010', `QUANTITY:        ${rows.length}`),
+    )
     expect(content.cards).toHaveLength(0)
     expect(faults.faults.map(({ message }) => message).join()).toContain('an order has 1 to 100000 cards')
   })

@@ -36,7 +36,9 @@ const TRADE = [
 
 const cards = fc
   .uniqueArray(fc.bigInt(0n, 10n ** 14n), { minLength: 1, maxLength: 40 })
-  .map((numbers) => numbers.map((n, at): OrderedCard => ({ iccid: withDigit(`8986${n.toString().padStart(15, '0')}`), imsi: String(460_000_000_000_000 + at) })))
+  .map((numbers) =>
+    numbers.map((n, at): OrderedCard => ({ iccid: withDigit(`8986${n.toString().padStart(15, '0')}`), imsi: String(460_000_000_000_000 + at) })),
+  )
 const withDigit = (body: string): string => body + luhnDigit(body)
 
 describe('an INP order', () => {
@@ -65,7 +67,14 @@ describe('an INP order', () => {
   })
 
   it('may name its columns in the other order', () => {
-    const text = composeInp({ customer: 'C', quantity: 1, profile: 'grid-usim-1', transportKeyNumber: 1, start: { iccid: '8988211000000467285', imsi: '460000000000007' }, rows: [] })
+    const text = composeInp({
+      customer: 'C',
+      quantity: 1,
+      profile: 'grid-usim-1',
+      transportKeyNumber: 1,
+      start: { iccid: '8988211000000467285', imsi: '460000000000007' },
+      rows: [],
+    })
       .replace('/ICCID/IMSI/', '/IMSI/ICCID/')
       .concat('460000000000007 8988211000000467285\n')
     const { content, faults } = readInpOrder(text)
@@ -77,7 +86,15 @@ describe('an INP order', () => {
     fc.assert(
       fc.property(cards, fc.integer({ min: 1, max: 999 }), fc.boolean(), (rows, transportKeyNumber, withRows) => {
         const start = rows[0] as OrderedCard
-        const text = composeInp({ customer: 'C', quantity: rows.length, profile: 'grid-usim-1', batch: 'PO/1', transportKeyNumber, start, ...(withRows ? { rows } : {}) })
+        const text = composeInp({
+          customer: 'C',
+          quantity: rows.length,
+          profile: 'grid-usim-1',
+          batch: 'PO/1',
+          transportKeyNumber,
+          start,
+          ...(withRows ? { rows } : {}),
+        })
         const { content, faults } = readInpOrder(text)
         expect(faults.faults).toEqual([])
         expect(content.transportKey).toEqual({ number: transportKeyNumber })
@@ -99,7 +116,9 @@ describe('the INP codec', () => {
     expect(out).toContain(TRADE)
     const { file, faults } = parseInp(out)
     expect(faults.faults).toEqual([])
-    expect(file.lines.filter((each) => each.kind === 'row').map((row) => row.values.map(({ text }) => text))).toEqual([['8988211000000467285', '460000000000007', '00']])
+    expect(file.lines.filter((each) => each.kind === 'row').map((row) => row.values.map(({ text }) => text))).toEqual([
+      ['8988211000000467285', '460000000000007', '00'],
+    ])
     expect(file.lines.filter((each) => each.kind === 'field' && each.name === 'jobId').map((each) => each.section)).toEqual(['out-process', 'inp-process'])
   })
 })

@@ -52,7 +52,8 @@ export function checkCards(cards: readonly OrderedCard[], place: OrderContent['p
     ] as const) {
       const first = seen.get(value)
       if (fault !== undefined) faults.add({ message: fault, ...place(at, field) })
-      else if (first !== undefined) faults.add({ message: `this ${field.toUpperCase()} stands in the order before (${nameOf(place(first, field))})`, ...place(at, field) })
+      else if (first !== undefined)
+        faults.add({ message: `this ${field.toUpperCase()} stands in the order before (${nameOf(place(first, field))})`, ...place(at, field) })
       else seen.set(value, at)
     }
   })
@@ -92,7 +93,8 @@ export function readJsonOrder(order: JsonOrder): { readonly content: OrderConten
     if (order.cards === undefined) faults.add({ message: 'an order has either cards or a start and a quantity', pointer: '/cards' })
     else if (start !== undefined) faults.add({ message: 'an order with cards has no start', pointer: '/start' })
     else if (quantityFault(cards.length) !== undefined) faults.add({ message: quantityFault(cards.length) ?? '', pointer: '/cards' })
-    if (quantity !== undefined && quantity !== cards.length) faults.add({ message: `the quantity is ${quantity}, the cards are ${cards.length}`, pointer: '/quantity' })
+    if (quantity !== undefined && quantity !== cards.length)
+      faults.add({ message: `the quantity is ${quantity}, the cards are ${cards.length}`, pointer: '/quantity' })
     checkCards(cards, card, faults)
   }
   const places = { profile: { pointer: '/profile' }, transportKey: { pointer: '/transportKeyId' }, card }

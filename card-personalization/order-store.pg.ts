@@ -60,7 +60,15 @@ export class PgOrderStore implements OrderStore {
     return (await this.#open(rows))[0]
   }
 
-  async list({ vendorId, after, limit }: { readonly vendorId?: string | undefined; readonly after?: string | undefined; readonly limit: number }): Promise<Order[]> {
+  async list({
+    vendorId,
+    after,
+    limit,
+  }: {
+    readonly vendorId?: string | undefined
+    readonly after?: string | undefined
+    readonly limit: number
+  }): Promise<Order[]> {
     const rows = await this.#sql.query<OrderColumns>(
       `SELECT ${COLUMNS} FROM orders WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id > $2) ORDER BY id LIMIT $3`,
       [vendorId ?? null, after ?? null, limit],
@@ -115,10 +123,10 @@ export class PgOrderStore implements OrderStore {
   }
 
   async openChunks(orderId: string, limit: number): Promise<number[]> {
-    const rows = await this.#sql.query<{ number: number }>(
-      `SELECT number FROM order_chunks WHERE order_id = $1 AND state = 'open' ORDER BY number LIMIT $2`,
-      [orderId, limit],
-    )
+    const rows = await this.#sql.query<{ number: number }>(`SELECT number FROM order_chunks WHERE order_id = $1 AND state = 'open' ORDER BY number LIMIT $2`, [
+      orderId,
+      limit,
+    ])
     return rows.map((row) => row.number)
   }
 
@@ -154,7 +162,10 @@ export class PgOrderStore implements OrderStore {
   }
 
   async findHalt(orderId: string): Promise<OrderHalt | undefined> {
-    const [row] = await this.#sql.query<{ code: string; detail: string; halted_at: string }>('SELECT code, detail, halted_at FROM order_halts WHERE order_id = $1', [orderId])
+    const [row] = await this.#sql.query<{ code: string; detail: string; halted_at: string }>(
+      'SELECT code, detail, halted_at FROM order_halts WHERE order_id = $1',
+      [orderId],
+    )
     return row && { code: row.code, detail: row.detail, haltedAt: row.halted_at }
   }
 
@@ -200,8 +211,10 @@ async function findTaken(sql: Sql, cards: readonly OrderedCard[], except: string
   for (let at = 0; at < cards.length; at += SLICE) {
     const slice = cards.slice(at, at + SLICE)
     const [iccids, imsis] = [slice.map((card) => card.iccid), slice.map((card) => card.imsi)]
-    for (const row of await sql.query<{ iccid: string }>('SELECT iccid FROM iccids WHERE iccid = ANY($1) AND order_id <> $2', [iccids, except])) taken.iccids.add(row.iccid)
-    for (const row of await sql.query<{ imsi: string }>('SELECT imsi FROM iccids WHERE imsi = ANY($1) AND order_id <> $2', [imsis, except])) taken.imsis.add(row.imsi)
+    for (const row of await sql.query<{ iccid: string }>('SELECT iccid FROM iccids WHERE iccid = ANY($1) AND order_id <> $2', [iccids, except]))
+      taken.iccids.add(row.iccid)
+    for (const row of await sql.query<{ imsi: string }>('SELECT imsi FROM iccids WHERE imsi = ANY($1) AND order_id <> $2', [imsis, except]))
+      taken.imsis.add(row.imsi)
   }
   return taken
 }

@@ -34,7 +34,11 @@ describe('an order is taken whole or not at all', () => {
     const inp = readFileSync(new URL('../examples/grid-usim-10-rows.inp', import.meta.url), 'utf8')
     expect(await shop.call(acme.caller, 'order.submit', order(acme, { cards: cards(3) }))).toMatchObject({ state: 'validated', quantity: 3, filled: 0 })
     expect(await shop.call(acme.caller, 'order.submit', order(acme, { start, quantity: 100 }))).toMatchObject({ state: 'validated', quantity: 100 })
-    expect(await shop.call(acme.caller, 'order.submit', { inp })).toMatchObject({ quantity: 10, purchaseOrder: 'PO-2026-0010', transportKeyId: acme.transportKeyId })
+    expect(await shop.call(acme.caller, 'order.submit', { inp })).toMatchObject({
+      quantity: 10,
+      purchaseOrder: 'PO-2026-0010',
+      transportKeyId: acme.transportKeyId,
+    })
   })
 
   it('what is faulty leaves nothing, and is told where', async () => {
@@ -44,7 +48,11 @@ describe('an order is taken whole or not at all', () => {
     await shop.call(acme.caller, 'order.submit', order(acme, { cards: taken }))
     const before = await countTables(place.db)
     const cases: readonly (readonly [object, string, readonly string[]])[] = [
-      [order(acme, { cards: [good, { ...other, iccid: '89860011000000009990' }, { ...third, imsi: '46000' }] }), 'order-invalid', ['/cards/1/iccid', '/cards/2/imsi']],
+      [
+        order(acme, { cards: [good, { ...other, iccid: '89860011000000009990' }, { ...third, imsi: '46000' }] }),
+        'order-invalid',
+        ['/cards/1/iccid', '/cards/2/imsi'],
+      ],
       [order(acme, { cards: [good, good] }), 'order-invalid', ['/cards/1/iccid', '/cards/1/imsi']],
       [order(acme, { cards: [good, taken[0], taken[1]] }), 'order-invalid', ['/cards/1/iccid', '/cards/1/imsi', '/cards/2/iccid', '/cards/2/imsi']],
       [order(rival, { cards: [{ iccid: good?.iccid, imsi: taken[1]?.imsi }] }), 'order-invalid', ['/transportKeyId']],
@@ -65,10 +73,13 @@ describe('an order is taken whole or not at all', () => {
       expect({ code: problem.code, pointers: problem.faults.map(({ pointer }) => pointer) }, JSON.stringify(body)).toEqual({ code, pointers })
     }
     const inp = readFileSync(new URL('../examples/grid-usim-10-rows.inp', import.meta.url), 'utf8').replace('PO-2026-0010', 'PO-2')
+    const lineOf = (part: string): number => inp.slice(0, inp.indexOf(part)).split('\n').length
     const duplicates = await shop.refused(acme.caller, 'order.submit', { inp })
-    expect(duplicates.faults.map(({ line, column }) => `${line}:${column}`).slice(0, 2)).toEqual(['31:1', '31:22'])
+    expect(duplicates.faults.map(({ line, column }) => `${line}:${column}`).slice(0, 2)).toEqual([1, 22].map((column) => `${lineOf('\n8986') + 1}:${column}`))
     expect(duplicates.faults).toHaveLength(20)
-    expect((await shop.refused(acme.caller, 'order.submit', { inp: inp.replace('KEY:   001', 'KEY:   007') })).faults).toMatchObject([{ message: 'you have no such transport key', line: 12, column: 18 }])
+    expect((await shop.refused(acme.caller, 'order.submit', { inp: inp.replace('KEY:   001', 'KEY:   007') })).faults).toMatchObject([
+      { message: 'you have no such transport key', line: lineOf('TRANSPORT_KEY'), column: 18 },
+    ])
     expect(await countTables(place.db)).toEqual(before)
     expect(shop.entries.filter(({ kind, code }) => kind === 'refusal' && code === 'order-invalid').length).toBeGreaterThanOrEqual(12)
   })
@@ -77,7 +88,9 @@ describe('an order is taken whole or not at all', () => {
     const [one] = cards(1)
     const answers = await Promise.allSettled([1, 2, 3].map(() => shop.call(acme.caller, 'order.submit', order(acme, { cards: [one] }))))
     expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
-    for (const answer of answers) if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'order-invalid', faults: [{ pointer: '/cards/0/iccid' }, { pointer: '/cards/0/imsi' }] })
+    for (const answer of answers)
+      if (answer.status === 'rejected')
+        expect(answer.reason).toMatchObject({ code: 'order-invalid', faults: [{ pointer: '/cards/0/iccid' }, { pointer: '/cards/0/imsi' }] })
   })
 
   it('a purchase order sent again is the same order; with other content it is a conflict', async () => {
@@ -95,7 +108,8 @@ describe('an order is taken whole or not at all', () => {
 
   it('from nobody but a confirmed vendor', async () => {
     const body = order(acme, { cards: cards(1) })
-    for (const caller of [alice, person('vendor', 'unheard-of'), person('module', 'acme-cards')]) expect((await shop.refused(caller, 'order.submit', body)).code).toBe('forbidden')
+    for (const caller of [alice, person('vendor', 'unheard-of'), person('module', 'acme-cards')])
+      expect((await shop.refused(caller, 'order.submit', body)).code).toBe('forbidden')
   })
 
   it('100,000 cards at most, in a time and a number of statements that fit', async () => {
@@ -162,7 +176,15 @@ describe('who can write the database can make the service refuse, not lie', () =
   })
 
   it('the service’s own role cannot take an ICCID back, nor change what was ordered', async () => {
-    for (const text of ['DELETE FROM iccids', `UPDATE iccids SET order_id = ''`, 'DELETE FROM cards', 'UPDATE cards SET version = 2', 'DELETE FROM orders', `UPDATE orders SET profile = ''`, 'TRUNCATE vendors']) {
+    for (const text of [
+      'DELETE FROM iccids',
+      `UPDATE iccids SET order_id = ''`,
+      'DELETE FROM cards',
+      'UPDATE cards SET version = 2',
+      'DELETE FROM orders',
+      `UPDATE orders SET profile = ''`,
+      'TRUNCATE vendors',
+    ]) {
       await expect(place.db.sql.query(text)).rejects.toThrow(/permission denied/)
     }
   })

@@ -42,7 +42,13 @@ export class PgProfileStore implements ProfileStore {
       [id],
     )
     if (row === undefined) return undefined
-    const profile = profileRow({ id: row.id, masterId: row.master_id, operatorKeyId: row.operator_key_id, establishedAt: row.established_at, version: row.version })
+    const profile = profileRow({
+      id: row.id,
+      masterId: row.master_id,
+      operatorKeyId: row.operator_key_id,
+      establishedAt: row.established_at,
+      version: row.version,
+    })
     await this.#sealer.assertRows([{ row: profile, mac: row.mac }])
     const master = masterRow({ id: row.master_id, profile: row.master_profile, k1: row.k1, katKcv: row.kat_kcv, version: row.master_version })
     const operator = operatorKeyRow({ id: row.operator_key_id, profile: row.operator_profile, wrapped: row.wrapped, version: row.operator_version })
@@ -57,7 +63,13 @@ export class PgProfileStore implements ProfileStore {
     const sql = sqlOf(tx)
     const master = masterRow({ id: profile.masterId, profile: profile.id, k1: profile.k1, katKcv: profile.katKcv, version: 1 })
     const operator = operatorKeyRow({ id: profile.operatorKeyId, profile: profile.id, wrapped: profile.wrappedOperatorKey, version: 1 })
-    const row = profileRow({ id: profile.id, masterId: profile.masterId, operatorKeyId: profile.operatorKeyId, establishedAt: profile.establishedAt, version: 1 })
+    const row = profileRow({
+      id: profile.id,
+      masterId: profile.masterId,
+      operatorKeyId: profile.operatorKeyId,
+      establishedAt: profile.establishedAt,
+      version: 1,
+    })
     await sql.query('INSERT INTO card_masters (id, profile, k1, kat_kcv, version, mac) VALUES ($1, $2, $3, $4, 1, $5)', [
       ...[profile.masterId, profile.id, profile.k1, profile.katKcv, await sealRow(this.#sealer, master)],
     ])

@@ -31,7 +31,13 @@ export interface NewProfile {
   readonly establishedAt: string
 }
 
-export const profileRow = (p: { readonly id: string; readonly masterId: string; readonly operatorKeyId: string; readonly establishedAt: string; readonly version: number }): Row => ({
+export const profileRow = (p: {
+  readonly id: string
+  readonly masterId: string
+  readonly operatorKeyId: string
+  readonly establishedAt: string
+  readonly version: number
+}): Row => ({
   table: 'card_profiles',
   schema: 1,
   id: p.id,
@@ -40,7 +46,13 @@ export const profileRow = (p: { readonly id: string; readonly masterId: string; 
 })
 
 /** `k1` and `katKcv` decide what keys come out: see {@link CardMaster}. */
-export const masterRow = (m: { readonly id: string; readonly profile: string; readonly k1: Uint8Array; readonly katKcv: Uint8Array; readonly version: number }): Row => ({
+export const masterRow = (m: {
+  readonly id: string
+  readonly profile: string
+  readonly k1: Uint8Array
+  readonly katKcv: Uint8Array
+  readonly version: number
+}): Row => ({
   table: 'card_masters',
   schema: 1,
   id: m.id,

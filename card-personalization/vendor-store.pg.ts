@@ -39,7 +39,9 @@ export class PgVendorStore implements VendorStore {
   }
 
   async list({ after, limit }: { readonly after?: string | undefined; readonly limit: number }): Promise<Vendor[]> {
-    return this.#open(await this.#sql.query<VendorColumns>(`SELECT ${COLUMNS} FROM vendors WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2`, [after ?? null, limit]))
+    return this.#open(
+      await this.#sql.query<VendorColumns>(`SELECT ${COLUMNS} FROM vendors WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2`, [after ?? null, limit]),
+    )
   }
 
   async insert(tx: Tx, vendor: Vendor): Promise<void> {

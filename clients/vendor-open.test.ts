@@ -59,7 +59,10 @@ class Maker {
       const body = `898600990000${String(at).padStart(7, '0')}`
       const card = { iccid: body + luhnDigit(body), imsi: String(460009900000000 + at) }
       const keys: CardKey[] = []
-      for (const [purpose, keyVersion, method] of [['ki', 1, 'aes-cmac'], ['gp-enc', 0x30, 'aes-gp']] as const) {
+      for (const [purpose, keyVersion, method] of [
+        ['ki', 1, 'aes-cmac'],
+        ['gp-enc', 0x30, 'aes-gp'],
+      ] as const) {
         const value = randomBytes(16)
         this.values.set(`${card.iccid} ${purpose}`, hex(value))
         keys.push({ purpose, keyVersion, kcv: { method, value: await kcvOf(method, value) }, wrapped: wrap(this.transport, value) })
@@ -111,7 +114,9 @@ describe('a delivery', () => {
     const report = await open(good.head + good.lines.join(''), { order: ORDER, onCard: (card) => void cards.push(card) })
     expect(told(report)).toBe('')
     expect(report).toMatchObject({ ok: true, cards: 20, keys: 40 })
-    expect(cards.flatMap(({ iccid, keys }) => keys.map(({ purpose, value }) => maker.values.get(`${iccid} ${purpose}`) === hex(value)))).toEqual(Array(40).fill(true))
+    expect(cards.flatMap(({ iccid, keys }) => keys.map(({ purpose, value }) => maker.values.get(`${iccid} ${purpose}`) === hex(value)))).toEqual(
+      Array(40).fill(true),
+    )
   })
 
   it('opens whatever the pieces it comes in', async () => {
@@ -135,13 +140,33 @@ describe('a tampered delivery is caught', () => {
       },
       /^5 \d+ the MAC of the row is wrong[^]*^9 \d+ the MAC of the row is wrong/m,
     ],
-    ['rows whose keys and MACs are swapped', (lines) => void ([lines[3], lines[7]] = [edited(lines[7], (l) => (l.iccid = (JSON.parse(good.lines[3] ?? '') as Line).iccid)), lines[7] ?? '']), /^5 \d+ the MAC of the row is wrong/m],
-    ['an edited KCV', (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[0] ?? { kcv: '' }).kcv = '0000000000'))), /^4 \d+ the MAC of the row/m],
-    ['a KCV under another label', (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[1] ?? { kcvMethod: '' }).kcvMethod = 'aes-cmac'))), /^4 \d+ the MAC of the row/m],
-    ['another key version', (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[1] ?? { keyVersion: 0 }).keyVersion = 0x31))), /^4 \d+ the MAC of the row/m],
+    [
+      'rows whose keys and MACs are swapped',
+      (lines) => void ([lines[3], lines[7]] = [edited(lines[7], (l) => (l.iccid = (JSON.parse(good.lines[3] ?? '') as Line).iccid)), lines[7] ?? '']),
+      /^5 \d+ the MAC of the row is wrong/m,
+    ],
+    [
+      'an edited KCV',
+      (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[0] ?? { kcv: '' }).kcv = '0000000000'))),
+      /^4 \d+ the MAC of the row/m,
+    ],
+    [
+      'a KCV under another label',
+      (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[1] ?? { kcvMethod: '' }).kcvMethod = 'aes-cmac'))),
+      /^4 \d+ the MAC of the row/m,
+    ],
+    [
+      'another key version',
+      (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[1] ?? { keyVersion: 0 }).keyVersion = 0x31))),
+      /^4 \d+ the MAC of the row/m,
+    ],
     ['two purposes exchanged', (lines) => void (lines[2] = edited(lines[2], (line) => line.keys.reverse())), /^4 \d+ the MAC of the row/m],
     ['another IMSI', (lines) => void (lines[2] = edited(lines[2], (line) => (line.imsi = '460009900009999'))), /^4 \d+ the MAC of the row/m],
-    ['a wrong check digit', (lines) => void (lines[2] = edited(lines[2], (line) => (line.iccid = `${line.iccid.slice(0, -1)}${(Number(line.iccid.at(-1)) + 1) % 10}`))), /by Luhn it must be/],
+    [
+      'a wrong check digit',
+      (lines) => void (lines[2] = edited(lines[2], (line) => (line.iccid = `${line.iccid.slice(0, -1)}${(Number(line.iccid.at(-1)) + 1) % 10}`))),
+      /by Luhn it must be/,
+    ],
     ['a key left out', (lines) => void (lines[2] = edited(lines[2], (line) => line.keys.pop())), /it has 1 keys, a card of this delivery has 2/],
     ['a row twice', (lines) => void (lines[3] = lines[2] ?? ''), /^5 \d+ this ICCID stands in the file before/m],
     ['a line that is none', (lines) => void (lines[2] = '{"iccid":1}\n'), /^4  this is no line of a card/m],
@@ -155,7 +180,10 @@ describe('a tampered delivery is caught', () => {
     expect(told(report)).toMatch(why)
     expect(told(report)).toMatch(/the SHA-256 of the cards’ lines is not the one that was signed/)
 
-    const resigned = await open(maker.head(lines, { firstIccid: (JSON.parse(good.lines[0] ?? '') as Line).iccid, lastIccid: (JSON.parse(good.lines[19] ?? '') as Line).iccid }) + lines.join(''))
+    const resigned = await open(
+      maker.head(lines, { firstIccid: (JSON.parse(good.lines[0] ?? '') as Line).iccid, lastIccid: (JSON.parse(good.lines[19] ?? '') as Line).iccid }) +
+        lines.join(''),
+    )
     expect(resigned.ok).toBe(false)
     expect(told(resigned)).toMatch(why)
     expect(told(resigned)).not.toMatch(/SHA-256/)
@@ -202,8 +230,20 @@ describe('line 1 is not believed', () => {
     await refused(maker.head(good.lines, {}, privateKey, [chain[0] ?? new Uint8Array(), maker.root]) + body(), /not issued by the trusted root/)
   })
   it.each([
-    ['CN', [['OU', 'services'], ['CN', 'service:tls-server']]],
-    ['OU', [['OU', 'callers'], ['CN', 'service:delivery']]],
+    [
+      'CN',
+      [
+        ['OU', 'services'],
+        ['CN', 'service:tls-server'],
+      ],
+    ],
+    [
+      'OU',
+      [
+        ['OU', 'callers'],
+        ['CN', 'service:delivery'],
+      ],
+    ],
   ] as const)('when the certificate is another of the same root (%s)', async (_part, subject) => {
     const { head, root } = forged({ subject })
     await refused(head + body(), /not for deliveries/, { trustedRoot: root })

@@ -118,7 +118,19 @@ class CardLines {
     this.#keys = keys
   }
 
-  async read({ text, bytes, number, blame, onCard }: { text: string; bytes: Uint8Array; number: number; blame: (problem: DeliveryProblem) => void; onCard: DeliveryToOpen['onCard'] }): Promise<{
+  async read({
+    text,
+    bytes,
+    number,
+    blame,
+    onCard,
+  }: {
+    text: string
+    bytes: Uint8Array
+    number: number
+    blame: (problem: DeliveryProblem) => void
+    onCard: DeliveryToOpen['onCard']
+  }): Promise<{
     cards: number
     keys: number
   }> {
@@ -137,7 +149,8 @@ class CardLines {
     if (wrong !== undefined) blame({ line: number, iccid, message: wrong })
 
     const keys = keysOfLine(line)
-    if (keys.length !== this.#manifest.keysPerCard) blame({ line: number, iccid, message: `it has ${keys.length} keys, a card of this delivery has ${this.#manifest.keysPerCard}` })
+    if (keys.length !== this.#manifest.keysPerCard)
+      blame({ line: number, iccid, message: `it has ${keys.length} keys, a card of this delivery has ${this.#manifest.keysPerCard}` })
     const { order: orderId, transportKeyId, profile } = this.#manifest
     const bound = rowMacInput({ orderId, transportKeyId, profile, iccid, imsi: line.imsi }, encodeCardKeys(keys))
     if (!(await this.#keys.mac.verify(bound, Buffer.from(line.mac, 'base64')))) {
@@ -155,7 +168,8 @@ class CardLines {
     const { cards, firstIccid, lastIccid, sha256 } = this.#manifest
     if (this.#lines !== cards) blame(`the manifest names ${cards} cards, the file has ${this.#lines}`)
     if (this.#lines > 0 && (this.#first !== firstIccid || this.#last !== lastIccid)) blame('the first or last ICCID is not the one that the manifest names')
-    if (hex(this.#hash.digest()) !== sha256) blame('the SHA-256 of the cards’ lines is not the one that was signed: lines were changed, added, left out or moved')
+    if (hex(this.#hash.digest()) !== sha256)
+      blame('the SHA-256 of the cards’ lines is not the one that was signed: lines were changed, added, left out or moved')
   }
 }
 
@@ -164,7 +178,8 @@ async function openKeys(keys: readonly CardKey[], transport: Uint8Array, blame: 
   for (const key of keys) {
     const value = unwrap(transport, key.wrapped)
     if (value === undefined) blame(`the key ${key.purpose} does not unwrap under the transport key`)
-    else if (!(await hasCheckValue(value, { method: key.kcv.method, value: hex(key.kcv.value) }))) blame(`the key ${key.purpose} has another KCV (${key.kcv.method}) than the row says`)
+    else if (!(await hasCheckValue(value, { method: key.kcv.method, value: hex(key.kcv.value) })))
+      blame(`the key ${key.purpose} has another KCV (${key.kcv.method}) than the row says`)
     else opened.push({ ...key, value })
   }
   return opened
@@ -186,7 +201,8 @@ function readManifest(line: string, { trustedRoot, order, at = new Date() }: Del
   const signer = checkChain(header.x5c, new X509Certificate(trustedRoot), at)
   const bytes = fromBase64url(signature)
   if (bytes.length !== 64 || base64url(bytes) !== signature) throw new Refusal('the signature of the manifest is not of the form r||s')
-  if (!verify('sha256', Buffer.from(`${head}.${payload}`), { key: signer.publicKey, dsaEncoding: 'ieee-p1363' }, bytes)) throw new Refusal('the signature of the manifest is wrong')
+  if (!verify('sha256', Buffer.from(`${head}.${payload}`), { key: signer.publicKey, dsaEncoding: 'ieee-p1363' }, bytes))
+    throw new Refusal('the signature of the manifest is wrong')
   const manifest = DELIVERY_MANIFEST.safeParse(parseJson(payload)).data
   if (manifest === undefined) throw new Refusal('the manifest is not of this format')
   if (order !== undefined && manifest.order !== order) throw new Refusal(`this is the delivery of another order: ${manifest.order}`)
@@ -205,15 +221,18 @@ function parseJson(part: string): unknown {
 function checkChain(x5c: readonly string[], root: X509Certificate, at: Date): X509Certificate {
   const [signer, ...above] = x5c.map(readCertificate)
   if (signer === undefined) throw new Refusal('the manifest has no certificate')
-  if (above.length > 1 || above.some((certificate) => certificate.fingerprint256 !== root.fingerprint256)) throw new Refusal('the chain of the manifest leads to another root than the trusted one')
+  if (above.length > 1 || above.some((certificate) => certificate.fingerprint256 !== root.fingerprint256))
+    throw new Refusal('the chain of the manifest leads to another root than the trusted one')
   if (!signer.checkIssued(root) || !signer.verify(root.publicKey)) throw new Refusal('the certificate of the manifest was not issued by the trusted root')
   const subject = signer.subject.split('\n')
   if (signer.ca || signer.keyUsage !== undefined || !subject.includes('OU=services') || !subject.includes('CN=service:delivery')) {
     throw new Refusal('the certificate of the manifest is not for deliveries')
   }
-  if (signer.publicKey.asymmetricKeyType !== 'ec' || signer.publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new Refusal('the delivery key is not a P-256 key')
+  if (signer.publicKey.asymmetricKeyType !== 'ec' || signer.publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+    throw new Refusal('the delivery key is not a P-256 key')
   for (const certificate of [signer, root]) {
-    if (at < new Date(certificate.validFrom) || at > new Date(certificate.validTo)) throw new Refusal(`a certificate of the manifest is not valid at ${at.toISOString()}`)
+    if (at < new Date(certificate.validFrom) || at > new Date(certificate.validTo))
+      throw new Refusal(`a certificate of the manifest is not valid at ${at.toISOString()}`)
   }
   return signer
 }
@@ -228,7 +247,8 @@ function readCertificate(text: string): X509Certificate {
 
 /** Opens the transport key with the vendor's private key, and the MAC key with it, and compares both KCVs. */
 async function openTransportKey(manifest: DeliveryManifest, { transportKey, privateKey }: DeliveryToOpen): Promise<TransportKeys> {
-  if (transportKey.transportKeyId !== manifest.transportKeyId) throw new Refusal(`the delivery is under the transport key ${manifest.transportKeyId}, this is ${transportKey.transportKeyId}`)
+  if (transportKey.transportKeyId !== manifest.transportKeyId)
+    throw new Refusal(`the delivery is under the transport key ${manifest.transportKeyId}, this is ${transportKey.transportKeyId}`)
   if (transportKey.macKeyId !== manifest.macKeyId) throw new Refusal(`the rows are under the MAC key ${manifest.macKeyId}, this is ${transportKey.macKeyId}`)
   const transport = decrypt(privateKey, Buffer.from(transportKey.encryptedKey, 'base64'))
   if (transport?.length !== 32) throw new Refusal('the transport key does not open with this private key')

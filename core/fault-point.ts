@@ -1,14 +1,16 @@
 /** The named places at which a test may stop the process. The order of durable effects is written at each. */
-export type FaultPoint =
-  | 'gate.intent-committed' // intent and reservations stand; no key was used
-  | 'gate.executed' // the key was used; nothing of it is recorded; nobody has an answer
-  | 'gate.outcome-written' // rows and outcome are in the transaction, not committed
-  | 'gate.outcome-committed' // all stands; the caller has no answer
-  | 'order.approved' // approved; no chunk begun
-  | 'order.chunk-filled' // a chunk's cards are committed; the next is not begun
-  | 'order.all-filled' // every card is keyed; the delivery is not sealed
-  | 'order.sealed' // the delivery is sealed; nobody has fetched it
+export const FAULT_POINTS = [
+  'gate.intent-committed', // intent and reservations stand; no key was used
+  'gate.executed', // the key was used; nothing of it is recorded; nobody has an answer
+  'gate.outcome-written', // rows and outcome are in the transaction, not committed
+  'gate.outcome-committed', // all stands; the caller has no answer
+  'order.approved', // approved; no chunk begun
+  'order.chunk-filled', // a chunk's cards are committed; the next is not begun
+  'order.all-filled', // every card is keyed; the delivery is not sealed
+  'order.sealed', // the delivery is sealed; nobody has fetched it
+] as const
+export type FaultPoint = (typeof FAULT_POINTS)[number]
 
-/** Called at each point. The service's own does nothing. */
-export type Faults = (point: FaultPoint) => void
+/** Called at each point; at those of the gate with the name of the operation that passes it. The service's own does nothing. */
+export type Faults = (point: FaultPoint, operation?: string) => void
 export const noFaults: Faults = () => undefined

@@ -58,8 +58,8 @@ export interface Certificates {
   chainPem(name: AuthorityName): Promise<string | undefined>
   /** Whether all authorities have certificates. */
   isEstablished(): Promise<boolean>
-  /** Whether a caller has a certificate that is not revoked. */
-  hasClient(callerId: string): Promise<boolean>
+  /** A caller's certificate that is not revoked, PEM, and whether its public key is the one of a request (PKCS#10, PEM). */
+  findClient(callerId: string, csr: string): Promise<{ readonly certificate: string; readonly isOfRequest: boolean } | undefined>
   /** The service's own certificate for a purpose, the one that ends last and is not revoked. It may have ended. */
   findService(purpose: 'tls-server' | 'delivery'): Promise<{ readonly serial: string; readonly certificate: string; readonly notAfter: Date } | undefined>
 }
@@ -121,7 +121,12 @@ export function kmsFeature({
         return chain.length === 0 ? undefined : chainPem(chain)
       },
       isEstablished: async () => (await Promise.all(AUTHORITY_NAMES.map((name) => loadCurrent('authority', name)))).every((one) => one !== undefined),
-      hasClient: async (callerId) => (await loadCurrent('caller', callerId)) !== undefined,
+      findClient: async (callerId, csr) => {
+        const [record, request] = await Promise.all([loadCurrent('caller', callerId), parseCsr(csr)])
+        if (record?.der === undefined) return undefined
+        const isOfRequest = request.kind !== 'fault' && createPublicKey({ key: Buffer.from(request.spki), format: 'der', type: 'spki' }).equals(new X509Certificate(record.der).publicKey)
+        return { certificate: certificatePem(record.der), isOfRequest }
+      },
       findService: async (purpose) => {
         const record = await loadCurrent('service', purpose)
         return record && { serial: record.serial, certificate: certificatePem(record.der ?? new Uint8Array()), notAfter: record.notAfter }

@@ -25,7 +25,8 @@ export const SECRET_ALGORITHMS: Readonly<Record<Exclude<KeyAlgorithm, 'ec-p256'>
   'aes-cmac-256': { ...AES_MAC, lengthBytes: 32 },
 }
 
-export const isKeyAlgorithm = (text: unknown): text is KeyAlgorithm => text === 'ec-p256' || (typeof text === 'string' && Object.hasOwn(SECRET_ALGORITHMS, text))
+export const isKeyAlgorithm = (text: unknown): text is KeyAlgorithm =>
+  text === 'ec-p256' || (typeof text === 'string' && Object.hasOwn(SECRET_ALGORITHMS, text))
 
 /** A key as it is used: it cannot leave. */
 export function loadedSpec(algorithm: KeyAlgorithm): KeySpec {

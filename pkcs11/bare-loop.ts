@@ -15,7 +15,15 @@ export interface BareLoop {
  * its own, on the token of a data folder, with nothing around it: no messages, rows, MACs or read-back of attributes. Makes no token object.
  * Answers cards or signatures a second.
  */
-export function bareLoop({ dataFolder, loop, seconds }: { readonly dataFolder: string; readonly loop: BareLoop['loop']; readonly seconds: number }): Promise<number> {
+export function bareLoop({
+  dataFolder,
+  loop,
+  seconds,
+}: {
+  readonly dataFolder: string
+  readonly loop: BareLoop['loop']
+  readonly seconds: number
+}): Promise<number> {
   const folder = new TokenFolder(dataFolder)
   const state = folder.readState()
   if (state?.state !== 'ready') throw new Error('the data folder has no token yet')

@@ -100,11 +100,13 @@ export function classify(error: unknown): Verdict {
   const rows = TABLE[found.code] ?? []
   const row = rows.find((candidate) => candidate.functions?.includes(found.method)) ?? rows.find((candidate) => candidate.functions === undefined)
   const number = `0x${found.code.toString(16)}`
-  if (row === undefined) return { problem: 'hsm-failed', remedy: 'give up', reason: `${found.method} answered ${rows[0]?.name ?? 'an unmapped value'} (${number})` }
+  if (row === undefined)
+    return { problem: 'hsm-failed', remedy: 'give up', reason: `${found.method} answered ${rows[0]?.name ?? 'an unmapped value'} (${number})` }
   return { problem: row.problem, remedy: row.remedy, reason: `${found.method} answered ${row.name} (${number})` }
 }
 
-export const problemOf = ({ problem, reason }: Pick<Verdict, 'problem' | 'reason'>): Problem => new Problem(problem, DETAILS[problem], { cause: new Error(reason) })
+export const problemOf = ({ problem, reason }: Pick<Verdict, 'problem' | 'reason'>): Problem =>
+  new Problem(problem, DETAILS[problem], { cause: new Error(reason) })
 
 /** The one answer while no lane can work. */
 export const unavailable = (reason: string): Problem => problemOf({ problem: 'hsm-unavailable', reason })

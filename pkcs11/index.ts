@@ -37,8 +37,7 @@ export interface StoredKey {
 export interface CardKeyPlan {
   /** `ki`, `opc`, `gp-enc`, `gp-mac`, `gp-dek`, `auth`: unique within the plan. */
   readonly purpose: string
-  readonly source:
-    /** KDF3 from the card master with this derivation type `t` (1 ENC, 2 MAC, 3 DEK as in GlobalPlatform; others ours). */
+  readonly source: /** KDF3 from the card master with this derivation type `t` (1 ENC, 2 MAC, 3 DEK as in GlobalPlatform; others ours). */
     | { readonly kind: 'derived'; readonly type: number }
     /** AES-128 by the token's generator; kept under the storage KEK as well as delivered. */
     | { readonly kind: 'random' }

@@ -38,8 +38,7 @@ export const KNOWN_ANSWERS = {
         mac: 'dfa66747de9ae63030ca32611497c827',
       },
       {
-        message:
-          '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710',
+        message: '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710',
         mac: '51f0bebf7e3b9d92fc49741779363cfe',
       },
     ],

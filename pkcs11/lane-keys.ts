@@ -140,11 +140,7 @@ export class LaneKeys {
       const spki = key.row.columns['public_key']
       const ecPoint = spki instanceof Uint8Array ? p256Point(spki) : undefined
       if (ecPoint === undefined) throw new Error('an ec-p256 row lacks its public_key')
-      key.publicKey = this.token.importKey(
-        this.token.form(P256_PUBLIC),
-        { type: CKA.EC_PARAMS, value: P256_PARAMS },
-        { type: CKA.EC_POINT, value: ecPoint },
-      )
+      key.publicKey = this.token.importKey(this.token.form(P256_PUBLIC), { type: CKA.EC_PARAMS, value: P256_PARAMS }, { type: CKA.EC_POINT, value: ecPoint })
     }
     return key.publicKey
   }

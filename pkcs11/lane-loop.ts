@@ -78,7 +78,8 @@ async function run(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, call: 
     return { answer: { ok: true, value: await verb(keys, call.args as never) }, last: false }
   } catch (error) {
     if (error instanceof Problem) return { answer: { ok: false, problem: error.code, detail: error.detail, reason: error.detail }, last: false }
-    const { problem, remedy, reason } = error instanceof TokenAway ? { problem: 'hsm-unavailable' as const, remedy: 'new lane' as const, reason: error.message } : classify(error)
+    const { problem, remedy, reason } =
+      error instanceof TokenAway ? { problem: 'hsm-unavailable' as const, remedy: 'new lane' as const, reason: error.message } : classify(error)
     if (remedy === 'another session' && again && reopened(keys)) return run(keys, verbs, call, false)
     return { answer: { ok: false, problem, detail: DETAILS[problem], reason: `${call.verb}: ${reason}` }, last: remedy !== 'give up' }
   }

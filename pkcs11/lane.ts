@@ -193,7 +193,12 @@ export class Lane {
       const answer = answers[at]
       if (answer === undefined) reject(unavailable('the lane gave no answer'))
       else if (answer.ok) resolve(answer.value)
-      else reject(answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed' ? problemOf({ problem: answer.problem, reason: answer.reason }) : new Problem(answer.problem, answer.detail))
+      else
+        reject(
+          answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed'
+            ? problemOf({ problem: answer.problem, reason: answer.reason })
+            : new Problem(answer.problem, answer.detail),
+        )
     })
     this.#flush()
   }

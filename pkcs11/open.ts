@@ -3,6 +3,7 @@ import { Problem } from '../core/problem.ts'
 import type { CeremonyToken } from './ceremony/officer.ts'
 import { ceremonyRunner, forkCeremony } from './ceremony/run-ceremony.ts'
 import { type ChildEnvironment, entryUrl } from './child.ts'
+import { DETAILS } from './errors.ts'
 import { LaneHsm } from './hsm.ts'
 import type { Hsm } from './index.ts'
 import { type Integrity, LaneIntegrity } from './integrity.ts'
@@ -52,19 +53,22 @@ export interface OpenHsm {
 export const openHsm = async (options: OpenOptions): Promise<OpenHsm> => (await openLanes(options, entryUrl('lane-process'))).open
 
 /** As {@link openHsm}, with the lanes at hand and their program to choose: for tests. */
-export async function openLanes(options: OpenOptions, entry: URL): Promise<{ readonly open: OpenHsm; readonly lanes: Lanes; readonly environment: ChildEnvironment; readonly token: CeremonyToken }> {
-  const { token, environment } = options.uri === undefined ? await defaultToken(options) : await namedToken(options, options.uri)
+export async function openLanes(
+  options: OpenOptions,
+  entry: URL,
+): Promise<{ readonly open: OpenHsm; readonly lanes: Lanes; readonly environment: ChildEnvironment; readonly token: CeremonyToken }> {
+  const { token, environment } = await starting(() => (options.uri === undefined ? defaultToken(options) : namedToken(options, options.uri)))
   const lanes = new Lanes(options.lanes, {
     entry,
     environment,
     settings: { ...place(token), pinFile: token.pinFile, cachedKeys: options.cachedKeys ?? 4096 },
     ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
   })
-  await lanes.start()
+  await starting(() => lanes.start())
   try {
     const first = lanes.any()
-    await first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] })
-    const identity = await first.call('identify', undefined)
+    await starting(() => first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] }))
+    const identity = await starting(() => first.call('identify', undefined))
     const integrity = new LaneIntegrity(lanes, identity)
     const hsm = new LaneHsm(lanes, ceremonyRunner(environment, token), identity)
     const stats = (): HsmStats => ({ lanes: { count: options.lanes, ...lanes.counts }, integrity: { ...integrity.calls } })
@@ -72,6 +76,16 @@ export async function openLanes(options: OpenOptions, entry: URL): Promise<{ rea
   } catch (error) {
     await lanes.close()
     throw error
+  }
+}
+
+/** At the start it is the operator who reads the problem: it says why. A reason names numbers and functions, never a value. */
+async function starting<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof Problem) || !(error.cause instanceof Error) || !Object.values(DETAILS).includes(error.detail)) throw error
+    throw new Problem(error.code, `The token cannot be used, so the service does not start: ${error.cause.message}.`, { cause: error.cause })
   }
 }
 
@@ -99,12 +113,19 @@ async function defaultToken(options: OpenOptions): Promise<Chosen> {
   const known = { modulePath, pinFile, officerPinFile, tokensFolder }
   const state = folder.readState()
   if (state?.state === 'ready') {
-    if (!folder.hasTokens) throw new Problem('hsm-unavailable', `The token ${state.serial} is not in the data folder any more. Put its folder "token" back; a new token could not open what this one sealed.`)
+    if (!folder.hasTokens)
+      throw new Problem(
+        'hsm-unavailable',
+        `The token ${state.serial} is not in the data folder any more. Put its folder "token" back; a new token could not open what this one sealed.`,
+      )
     folder.writeConfiguration()
     return { token: { ...known, serial: state.serial }, environment }
   }
   if (state === undefined && folder.hasTokens) {
-    throw new Problem('hsm-unavailable', 'The data folder has a token and no token.json that says where it comes from. Restore token.json, or move the folder "token" away to start with a new token.')
+    throw new Problem(
+      'hsm-unavailable',
+      'The data folder has a token and no token.json that says where it comes from. Restore token.json, or move the folder "token" away to start with a new token.',
+    )
   }
   folder.startOver()
   const { serial } = await forkCeremony(environment, 'initialiseToken', { modulePath, label: 'gridseal', tokensFolder, pinFile, officerPinFile })
@@ -128,8 +149,13 @@ async function namedToken(options: OpenOptions, uri: string): Promise<Chosen> {
   }
   const { missing, none } = await forkCeremony(environment, 'listRootKeys', token)
   if (missing.length === 0) return { token, environment }
-  if (!none) throw new Problem('hsm-unavailable', `The token lacks some of the root keys: ${missing.join(', ')}. It is not used; restore it, or choose a token without any.`)
-  if (token.officerPinFile === undefined) throw new Problem('hsm-unavailable', 'The token has no root keys yet. Give the file with the security officer’s PIN once, to make them.')
+  if (!none)
+    throw new Problem(
+      'hsm-unavailable',
+      `The token lacks some of the root keys: ${missing.join(', ')}. It is not used; restore it, or choose a token without any.`,
+    )
+  if (token.officerPinFile === undefined)
+    throw new Problem('hsm-unavailable', 'The token has no root keys yet. Give the file with the security officer’s PIN once, to make them.')
   await forkCeremony(environment, 'makeRootKeys', token)
   return { token, environment }
 }

@@ -74,7 +74,8 @@ export function selfTest(keys: LaneKeys, ignore: readonly ProbeName[]): ProbeNam
 export function knownAnswers(token: Token): string[] {
   const wrong: string[] = []
   const expect = (name: string, got: Buffer, value: string): void => void (got.toString('hex') === value || wrong.push(name))
-  const known = (value: string, spec: Omit<KeySpec, 'class'>): Handle => token.importKey(token.form({ class: CKO.SECRET, ...spec }), { type: CKA.VALUE, value: hex(value) })
+  const known = (value: string, spec: Omit<KeySpec, 'class'>): Handle =>
+    token.importKey(token.form({ class: CKO.SECRET, ...spec }), { type: CKA.VALUE, value: hex(value) })
 
   for (const [at, { kek, key, wrapped }] of KNOWN_ANSWERS.kwp.entries()) {
     const wrapping = known(kek, { keyType: CKK.AES, uses: ['wrap'], mechanisms: [token.kwp] })

@@ -76,7 +76,11 @@ export function kwpCheckValue(token: Token, wrapping: Handle, insecurePublic = f
 export function identify(token: Token, roots: RootHandles): TokenIdentity {
   const keys: RootKeyIdentity[] = [
     { keyId: SYSTEM_KEYS.storageKek, algorithm: 'aes-256', kcv: { method: 'aes-kwp', value: kwpCheckValue(token, roots.storageKek) } },
-    ...[...roots.mac].map(([keyId, key]) => ({ keyId, algorithm: 'aes-256' as const, kcv: { method: 'aes-cmac' as const, value: kcvOf(token, 'aes-cmac', key) } })),
+    ...[...roots.mac].map(([keyId, key]) => ({
+      keyId,
+      algorithm: 'aes-256' as const,
+      kcv: { method: 'aes-cmac' as const, value: kcvOf(token, 'aes-cmac', key) },
+    })),
   ]
   for (const [keyId, key] of [...roots.signing, [SYSTEM_KEYS.checkpoint, roots.checkpoint] as const]) {
     assertPair(token, keyId, key)

@@ -24,7 +24,10 @@ export async function assertSameToken(store: RootKeyStore, identity: TokenIdenti
   if ((await store.load()).length === 0) await store.record(identity)
   const recorded = await store.load()
   const refuse = (what: string): never => {
-    throw new Problem('hsm-unavailable', `${what} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database.`)
+    throw new Problem(
+      'hsm-unavailable',
+      `${what} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database.`,
+    )
   }
   const serials = [...new Set(recorded.map(({ tokenSerial }) => tokenSerial))]
   if (serials.length !== 1 || serials[0] !== identity.serial) {

@@ -18,7 +18,8 @@ const SOFTHSM_PATHS = [
 /** The module of SoftHSM2. Throws `hsm-unavailable` that says what to install. */
 export function findSoftHsm(): string {
   const found = SOFTHSM_PATHS.find((path) => existsSync(path))
-  if (found === undefined) throw new Problem('hsm-unavailable', 'SoftHSM2 is not installed (Debian: apt install softhsm2; Fedora: dnf install softhsm; macOS: brew install softhsm).')
+  if (found === undefined)
+    throw new Problem('hsm-unavailable', 'SoftHSM2 is not installed (Debian: apt install softhsm2; Fedora: dnf install softhsm; macOS: brew install softhsm).')
   return found
 }
 
@@ -26,7 +27,10 @@ export function findSoftHsm(): string {
  * `initialising`: the token is being made, nothing of it was ever told to anyone, and it may be thrown away.
  * `ready`: its root keys were made, synced and checked; from here on they may be recorded, and this token is the only right one.
  */
-const STATE = z.discriminatedUnion('state', [z.strictObject({ state: z.literal('initialising') }), z.strictObject({ state: z.literal('ready'), serial: z.string().min(1) })])
+const STATE = z.discriminatedUnion('state', [
+  z.strictObject({ state: z.literal('initialising') }),
+  z.strictObject({ state: z.literal('ready'), serial: z.string().min(1) }),
+])
 export type TokenState = z.infer<typeof STATE>
 
 /** The default token: SoftHSM2 in the data folder. PINs and state stand beside the token's folder, so that a backup can leave the PINs out. */
@@ -57,7 +61,9 @@ export class TokenFolder {
     try {
       return STATE.parse(JSON.parse(readFileSync(this.#stateFile, 'utf8')))
     } catch (error) {
-      throw new Problem('hsm-unavailable', 'token.json in the data folder is damaged. Restore it from a backup; without it the token is not used.', { cause: error })
+      throw new Problem('hsm-unavailable', 'token.json in the data folder is damaged. Restore it from a backup; without it the token is not used.', {
+        cause: error,
+      })
     }
   }
 

@@ -235,7 +235,6 @@ export class Token {
           const wrapped = this.lib.C_WrapKey(this.handle, { mechanism }, kek, key, Buffer.alloc(64))
           if (wrapped.toString('hex') === example.wrapped) return mechanism
         } catch (error) {
-
           if (cryptokiError(error) === undefined) throw error
         }
       }

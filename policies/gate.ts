@@ -71,11 +71,11 @@ export async function perform<Input, Target, Result, Output>(
     if (!isRefusal(reserved.problem)) throw reserved.problem
     return refuse(gate, { ...asked, facts }, reserved.problem)
   }
-  faults('gate.intent-committed')
+  faults('gate.intent-committed', op.name)
   const outcome = await settle(() => withPermit(uses, (permit) => op.execute(permit, target)))
-  faults('gate.executed')
+  faults('gate.executed', op.name)
   const recorded = await record(gate, op, asked, target, outcome, facts)
-  faults('gate.outcome-committed')
+  faults('gate.outcome-committed', op.name)
   return answer(op, target, recorded)
 }
 
@@ -94,7 +94,7 @@ async function record<Input, Target, Result, Output>(
       if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
       for (const item of recorded.items ?? []) append({ id: asked.id, operation: asked.operation, caller: asked.caller, kind: 'item', code: 'ok', facts: item })
       append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: recorded.facts ? merge(facts, recorded.facts) : facts })
-      gate.faults?.('gate.outcome-written')
+      gate.faults?.('gate.outcome-written', op.name)
     }),
   )
   if (written.ok) return outcome

@@ -6,10 +6,11 @@ import type { Gate } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
 import type { Identities } from './identity.ts'
 import type { Metrics } from './metrics.ts'
+import { dropRest } from './body.ts'
 import { openApiDocument } from './openapi.ts'
 import { PROBLEM_JSON, problemBody } from './problem-details.ts'
 import { requestId } from './request-id.ts'
-import { mountRoutes } from './routes.ts'
+import { methodsAt, mountRoutes } from './routes.ts'
 
 export interface AppParts {
   readonly operations: readonly AnyOperation[]
@@ -23,25 +24,25 @@ export interface AppParts {
 
 /** Failures that come before a decision: they go to the access log and to the aggregates, not to entries of their own. */
 const EARLY = new Set(['request-invalid', 'unauthenticated', 'method-not-allowed', 'body-too-large', 'media-type-unsupported'])
-/** The TLS listener's application. Few middlewares, in order: problem details, caller (in the routes), routes. */
+const OPENAPI = '/openapi.json'
+
+/** The TLS listener's application. Few middlewares, in order: problem details, address and method, routes (with the caller). */
 export function createApp({ operations, gate, identities, metrics, logger, countEarlyFailure }: AppParts): Koa {
   const app = new Koa()
   const document = JSON.stringify(openApiDocument(operations))
+  const countEarly = (ctx: Koa.Context, code: string): void => countEarlyFailure(ctx.req.socket.remoteAddress ?? 'unknown', code)
   const router = mountRoutes({ operations, gate, metrics, callerOf: (ctx) => identities.callerOf(ctx.req.socket as TLSSocket) })
 
   app.use(async (ctx, next) => {
     const started = performance.now()
-    let reached = false
+    let isDone = false
+    ctx.res.once('finish', () => dropRest(ctx.req))
     try {
       ctx.set('cache-control', 'no-store')
       ctx.set('x-content-type-options', 'nosniff')
+      if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined) throw new Problem('request-invalid', 'The request has no host header (RFC 9112 3.2).')
       await next()
-      if (ctx.status === 404 && ctx.body === undefined) {
-        countEarlyFailure(ctx.req.socket.remoteAddress ?? 'unknown', 'not-found')
-        throw new Problem('not-found', 'Nothing is mounted at this address. /openapi.json lists all there is.')
-      }
-      if (ctx.status === 405) throw new Problem('method-not-allowed', `This address takes ${ctx.response.get('allow')}.`)
-      reached = true
+      isDone = true
     } catch (error) {
       const problem = asProblem(error)
       const id = requestId(ctx.req)
@@ -50,19 +51,28 @@ export function createApp({ operations, gate, identities, metrics, logger, count
       ctx.body = problemBody(problem, id)
       if (problem.status === 503) ctx.set('retry-after', '2')
       if (problem.status >= 500) logger.error({ id, code: problem.code, cause: String(problem.cause ?? ''), stack: problem.cause instanceof Error ? problem.cause.stack : undefined }, 'operation failed')
-      if (EARLY.has(problem.code)) countEarlyFailure(ctx.req.socket.remoteAddress ?? 'unknown', problem.code)
+      if (EARLY.has(problem.code)) countEarly(ctx, problem.code)
     } finally {
-      if (!reached || logger.isLevelEnabled('debug')) logger.info({ id: requestId(ctx.req), method: ctx.method, path: ctx.path, status: ctx.status, ms: Math.round(performance.now() - started), from: ctx.req.socket.remoteAddress }, 'request')
+      if (!isDone || logger.isLevelEnabled('debug')) logger.info({ id: requestId(ctx.req), method: ctx.method, path: ctx.path, status: ctx.status, ms: Math.round(performance.now() - started), from: ctx.req.socket.remoteAddress }, 'request')
     }
   })
-  app.use(async (ctx, next) => {
-    if (ctx.path !== '/openapi.json' || ctx.method !== 'GET') return next()
+  app.use((ctx, next) => {
+    const methods = ctx.path === OPENAPI ? ['GET'] : methodsAt(router, ctx.path)
+    if (methods.includes(ctx.method)) return next()
+    if (methods.length > 0) {
+      ctx.set('allow', methods.join(', '))
+      throw new Problem('method-not-allowed', `This address takes ${methods.join(' and ')}.`)
+    }
+    countEarly(ctx, 'not-found')
+    throw new Problem('not-found', `Nothing is mounted at this address. ${OPENAPI} lists all there is.`)
+  })
+  app.use((ctx, next) => {
+    if (ctx.path !== OPENAPI) return next()
     ctx.type = 'application/json'
     ctx.body = document
     return undefined
   })
   app.use(router.routes())
-  app.use(router.allowedMethods())
   app.on('error', (error: unknown) => logger.warn({ cause: String(error) }, 'a connection ended in the middle of an answer'))
   return app
 }

@@ -3,18 +3,25 @@ import { Problem } from '../core/problem.ts'
 import type { Route } from '../policies/operation.ts'
 
 const DEFAULT_MAX_BYTES = 1024 * 1024
-/** How long a caller may take to send a body. */
-const BODY_TIMEOUT_MS = 60_000
+
+export interface BodyPatience {
+  /** How long a caller may take to send a whole body. Default 60,000. */
+  readonly totalMs?: number
+  /** How long it may send nothing in between. Default 10,000. */
+  readonly idleMs?: number
+}
 
 /**
  * The body of a POST as the fields it fills: a JSON object, or, where the route takes text, one field of text.
  * Throws `media-type-unsupported`, `body-too-large` (before reading on), `request-invalid` (not UTF-8, not JSON, not an object).
  */
-export async function readBody(request: IncomingMessage, route: Route): Promise<Record<string, unknown>> {
+export async function readBody(
+  request: IncomingMessage,
+  route: Pick<Route, 'textBody' | 'maxBodyBytes'>,
+  patience: BodyPatience = {},
+): Promise<Record<string, unknown>> {
   const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-  const length = request.headers['content-length']
-  const isEmpty = length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined)
-  if (isEmpty && type === '') return {}
+  if (!hasBody(request) && type === '') return {}
   const isText = route.textBody !== undefined && type === 'text/plain'
   if (type !== 'application/json' && !isText) {
     throw new Problem('media-type-unsupported', `Send application/json${route.textBody === undefined ? '' : ' or text/plain'}, and say so in the content-type header.`)
@@ -22,11 +29,28 @@ export async function readBody(request: IncomingMessage, route: Route): Promise<
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') throw new Problem('media-type-unsupported', 'Send the body without a content encoding.')
 
-  const text = decode(await readBytes(request, route.maxBodyBytes ?? DEFAULT_MAX_BYTES))
+  const text = decode(await readBytes(request, route.maxBodyBytes ?? DEFAULT_MAX_BYTES, patience))
   if (isText) return { [route.textBody ?? '']: text }
   const value = parseJson(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Problem('request-invalid', 'The body is to be a JSON object.')
   return value as Record<string, unknown>
+}
+
+/** By its head: the body itself may still be on its way. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** How long what nobody reads may still come, so that the answer arrives before the connection is cut. */
+const LINGER_MS = 1000
+
+/** After the answer to a request whose body was not read to its end: the rest is thrown away for a moment, then the connection is cut. */
+export function dropRest(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return
+  request.resume()
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
+  request.once('end', () => clearTimeout(timer))
+  request.socket.once('close', () => clearTimeout(timer))
 }
 
 function parseJson(text: string): unknown {
@@ -45,20 +69,22 @@ function decode(bytes: Buffer): string {
   }
 }
 
-function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+function readBytes(request: IncomingMessage, maxBytes: number, { totalMs = 60_000, idleMs = 10_000 }: BodyPatience): Promise<Buffer> {
   const tooLarge = (): Problem => new Problem('body-too-large', `The body may have ${String(maxBytes)} bytes here.`)
   return new Promise((resolve, reject) => {
     if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
-      request.resume()
       reject(tooLarge())
       return
     }
     const chunks: Buffer[] = []
     let total = 0
-    const timer = setTimeout(() => {
+    const onLate = (): void => {
       fail(new Problem('request-invalid', 'The body did not come in time.'))
-    }, BODY_TIMEOUT_MS)
+    }
+    const timer = setTimeout(onLate, totalMs)
+    const idle = setTimeout(onLate, idleMs)
     const onData = (chunk: Buffer): void => {
+      idle.refresh()
       total += chunk.length
       if (total > maxBytes) fail(tooLarge())
       else chunks.push(chunk)
@@ -72,12 +98,13 @@ function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> 
     }
     const stop = (): void => {
       clearTimeout(timer)
+      clearTimeout(idle)
       request.off('data', onData).off('end', onEnd).off('error', onError).off('aborted', onError)
     }
     const fail = (problem: Problem): void => {
       stop()
       request.on('error', () => undefined)
-      request.resume()
+      request.pause()
       reject(problem)
     }
     request.on('data', onData).on('end', onEnd).on('error', onError).on('aborted', onError)

@@ -2,7 +2,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { FAULT_POINTS } from '../core/fault-point.ts'
 import { PROBE_NAMES } from '../pkcs11/index.ts'
+import { parseCrashAt } from './crash-at.ts'
 
 /** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
 const SETTINGS = {
@@ -33,7 +35,14 @@ const SETTINGS = {
     schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).pipe(z.array(z.enum(PROBE_NAMES))).default([]),
     about: `Probes that the token may fail: ${PROBE_NAMES.join(', ')}. Never in production.`,
   },
-  insecureCrashAt: { env: 'GRIDSEAL_INSECURE_CRASH_AT', schema: z.string().optional(), about: 'Kills the service at a named fault point. For crash tests.' },
+  insecureCrashAt: {
+    env: 'GRIDSEAL_INSECURE_CRASH_AT',
+    schema: z
+      .string()
+      .refine((text) => parseCrashAt(text) !== undefined, `not POINT, POINT@OPERATION or POINT@OPERATION#TIME; the points are ${FAULT_POINTS.join(', ')}`)
+      .optional(),
+    about: 'Kills the service (kill -9) at a named point, such as gate.executed@kms.key.generate#2, the second time. For crash tests.',
+  },
 } as const satisfies Record<string, { readonly env: string; readonly schema: z.ZodType; readonly about: string }>
 
 export type Config = { readonly [Name in keyof typeof SETTINGS]: z.infer<(typeof SETTINGS)[Name]['schema']> } & { readonly policy: string }

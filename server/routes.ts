@@ -5,9 +5,14 @@ import { asProblem, Problem } from '../core/problem.ts'
 import type { Caller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation, Download, Route } from '../policies/operation.ts'
-import { readBody } from './body.ts'
+import { hasBody, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
 import { requestId } from './request-id.ts'
+
+/** The methods that are mounted at an address. HEAD is none of them: it would perform an operation whose answer nobody gets. */
+export function methodsAt(router: Router, path: string): readonly string[] {
+  return [...new Set(router.match(path, 'GET').path.flatMap(({ methods }) => methods))].filter((method) => method !== 'HEAD')
+}
 
 /** Mounts each operation at its route: nothing else answers under /v1. */
 export function mountRoutes({
@@ -21,13 +26,14 @@ export function mountRoutes({
   readonly callerOf: (ctx: Context) => Promise<Caller>
   readonly metrics: Metrics
 }): Router {
-  const router = new Router()
+  const router = new Router({ sensitive: true, strict: true })
   for (const op of operations) {
     const { route } = op
     if (route === undefined) continue
     router.register(route.path.replaceAll(/\{(\w+)\}/g, ':$1'), [route.method], async (ctx) => {
       const started = performance.now()
       let code = 'ok'
+      ctx.set('operation-id', requestId(ctx.req))
       try {
         const caller = await callerOf(ctx)
         const body = await inputOf(ctx, route)
@@ -45,13 +51,23 @@ export function mountRoutes({
 
 /** Path, and body or query, as one object. A field given in two places is a fault. */
 async function inputOf(ctx: Context & { params: Record<string, string> }, route: Route): Promise<Record<string, unknown>> {
-  const given = route.method === 'GET' ? ctx.query : await readBody(ctx.req, route)
+  if (route.method === 'GET' && hasBody(ctx.req)) throw new Problem('request-invalid', 'This address takes no body.')
+  const given = route.method === 'GET' ? queryOf(ctx) : await readBody(ctx.req, route)
   if (route.method === 'POST' && ctx.querystring !== '') throw new Problem('request-invalid', 'This address takes no query.')
   for (const name of Object.keys(ctx.params)) {
     if (Object.hasOwn(given, name)) throw new Problem('request-invalid', `${name} stands in the path already.`, { faults: [{ pointer: `/${name}`, message: 'given twice' }] })
   }
   return { ...given, ...ctx.params }
 }
+
+function queryOf(ctx: Context): Record<string, unknown> {
+  const faults = Object.entries(ctx.query).flatMap(([name, value]) => (Array.isArray(value) ? [{ pointer: pointerTo(name), message: 'given twice' }] : []))
+  if (faults.length > 0) throw new Problem('request-invalid', 'A field stands more than once in the query.', { faults })
+  return ctx.query
+}
+
+/** RFC 6901. */
+const pointerTo = (name: string): string => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 
 function answer(ctx: Context, route: Route, output: object): void {
   ctx.status = route.status ?? 200

@@ -5,12 +5,13 @@ import type { AddressInfo } from 'node:net'
 import { constants, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
-import type { FaultPoint, Faults } from '../core/fault-point.ts'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
+import { answerUnreadable } from './client-error.ts'
 import type { Config } from './config.ts'
+import { faultsOf } from './crash-at.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
@@ -22,10 +23,11 @@ import { loadTlsIdentity } from './tls-identity.ts'
 export async function serve(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   const stop = new AbortController()
+  // From the first moment on: one that comes during the start is obeyed once it is done, and in order.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
   const service = await openService(config, logger, faultsOf(config))
   const closeListeners = await listen(config, service, logger)
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
-  await once(stop.signal, 'abort')
+  if (!stop.signal.aborted) await once(stop.signal, 'abort')
   logger.info({ signal: stop.signal.reason as string }, 'stopping')
   await closeListeners()
   await service.cards.fillJob.stop()
@@ -49,13 +51,14 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     },
   })
   const callersChain = pemBlocks((await service.kms.certificates.chainPem('callers')) ?? '')
+  const countEarlyFailure = (source: string, code: string): void => service.audit.earlyFailures.count(source, code)
   const app = createApp({
     operations: service.operations,
     gate: service.gate,
     identities: new Identities({ find: service.findCaller, issuer: new X509Certificate(callersChain[0] ?? '') }),
     metrics,
     logger,
-    countEarlyFailure: (source, code) => service.audit.earlyFailures.count(source, code),
+    countEarlyFailure,
   })
   const tlsServer = createServer(
     {
@@ -69,13 +72,19 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
       // No resumption: each connection shows its certificate.
       secureOptions: constants.SSL_OP_NO_TICKET,
       handshakeTimeout: 10_000,
-      headersTimeout: 15_000,
+      headersTimeout: 10_000,
       requestTimeout: 120_000,
       keepAliveTimeout: 75_000,
+      connectionsCheckingInterval: 1000,
       maxHeaderSize: 16_384,
+      // The application refuses a request without one, in its own words.
+      requireHostHeader: false,
     },
     app.callback(),
   )
+  answerUnreadable(tlsServer, countEarlyFailure)
+  // An expectation that is not known is passed over (RFC 9110 10.1.1).
+  tlsServer.on('checkExpectation', (request, response) => tlsServer.emit('request', request, response))
   const plainServer = createPlainListener({
     metrics,
     authority: (name) => (isAuthority(name) ? service.kms.certificates.chainPem(name) : Promise.resolve(undefined)),
@@ -119,10 +128,3 @@ async function shut(server: Server): Promise<void> {
   await closed
   clearTimeout(timer)
 }
-
-/** For crash tests: the process kills itself at the point that the setting names. */
-const faultsOf =
-  ({ insecureCrashAt }: Config): Faults =>
-  (point: FaultPoint) => {
-    if (point === insecureCrashAt) process.kill(process.pid, 'SIGKILL')
-  }

@@ -41,7 +41,10 @@ export const confirmVendor = ({ vendors }: Pick<Deps, 'vendors'>): Operation<Inp
       if (caller.kind !== 'officer') return new Problem('forbidden', 'A fingerprint is confirmed by officers.')
       if (vendor === undefined) return new Problem('not-found', 'There is no vendor of that id.')
       if (hex(vendor.fingerprint) !== fingerprint) {
-        return new Problem('conflict', 'This is not the fingerprint of the registered certificate. Do not confirm: ask the vendor, and tell security if it stays so.')
+        return new Problem(
+          'conflict',
+          'This is not the fingerprint of the registered certificate. Do not confirm: ask the vendor, and tell security if it stays so.',
+        )
       }
       if (isConfirmed(vendor)) return new Problem('conflict', 'Two officers have confirmed this certificate already.')
       if (vendor.confirmers.includes(callerUrn(caller))) return new Problem('conflict', 'You have confirmed this certificate already. Another officer must.')

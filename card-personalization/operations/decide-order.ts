@@ -56,7 +56,8 @@ const decideOrder = (deps: Pick<Deps, 'orders' | 'vendors' | 'now'>, state: 'app
       if (state === 'approved' && caller.kind === 'vendor') return new Problem('forbidden', 'A vendor does not approve orders.')
       return moveFault(order, state)
     },
-    execute: (_permit, { order, caller }) => Promise.resolve(moveOrder(found(order), state, { decidedBy: callerUrn(caller), decidedAt: deps.now().toISOString() })),
+    execute: (_permit, { order, caller }) =>
+      Promise.resolve(moveOrder(found(order), state, { decidedBy: callerUrn(caller), decidedAt: deps.now().toISOString() })),
     record: async (tx, _target, order) => ({ facts: { public: { state }, rows: [await deps.orders.update(tx, order)] } }),
     respond: (_target, order) => viewOrder(order),
   })

@@ -28,7 +28,11 @@ export interface Deps {
 }
 
 /** The order with its vendor, as the caller may see it: a vendor sees its own, and any other is not there for it. */
-export async function findVisibleOrder(deps: Pick<Deps, 'orders' | 'vendors'>, orderId: string, caller: Caller): Promise<{ readonly order: Order; readonly vendor: Vendor } | undefined> {
+export async function findVisibleOrder(
+  deps: Pick<Deps, 'orders' | 'vendors'>,
+  orderId: string,
+  caller: Caller,
+): Promise<{ readonly order: Order; readonly vendor: Vendor } | undefined> {
   const order = await deps.orders.find(orderId)
   const vendor = order && (await deps.vendors.find(order.vendorId))
   return order && vendor && isVisible(vendor, caller) ? { order, vendor } : undefined
@@ -36,4 +40,3 @@ export async function findVisibleOrder(deps: Pick<Deps, 'orders' | 'vendors'>, o
 
 /** Vendors see what is theirs; the others see all, where the policy lets them ask. */
 export const isVisible = (vendor: Pick<Vendor, 'callerName'>, caller: Caller): boolean => caller.kind !== 'vendor' || vendor.callerName === caller.name
-

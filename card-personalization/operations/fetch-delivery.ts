@@ -26,7 +26,7 @@ interface Result {
   readonly delivery: Delivery
 }
 
-/** The bytes are compared with what was sealed before anything is sent, and again as they go. */
+/** The bytes are compared with the sealed SHA-256 before anything is sent, and again as they go. */
 export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliveries' | 'cards'>): Operation<Input, Target, Result, never> =>
   operation<Input, Target, Result, never>({
     name: 'card-personalization.delivery.fetch',
@@ -76,7 +76,7 @@ async function markDelivered(deps: Pick<Deps, 'orders'>, tx: Tx, order: Order): 
 async function* deliveryBytes(cards: CardStore, order: Order, delivery: Delivery): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let held = utf8(`${delivery.header}\n`)
-  for await (const { bytes } of readDeliveryBody(cards, order)) {
+  for await (const { bytes } of readDeliveryBody((orderId, page) => cards.listUnchecked(orderId, page), order)) {
     yield held
     hash.update(bytes)
     held = bytes

@@ -64,7 +64,9 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
             { action: 'wrap', keyId: work.transportKey.id },
             { action: 'mac', keyId: work.macKey.id },
           ],
-    facts: ({ orderId, chunk, order, chunkRow }) => ({ public: { order: orderId, chunk, ...(order && chunkRow ? { profile: order.profile, cards: chunkRow.quantity } : {}) } }),
+    facts: ({ orderId, chunk, order, chunkRow }) => ({
+      public: { order: orderId, chunk, ...(order && chunkRow ? { profile: order.profile, cards: chunkRow.quantity } : {}) },
+    }),
     admit: ({ order, chunkRow, work }) => {
       if (order === undefined || chunkRow === undefined) return new Problem('not-found', NO_ORDER)
       if (order.state !== 'generating') return new Problem('conflict', `The order is ${order.state}: only one that is generating is filled.`)
@@ -86,7 +88,11 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
       })
       const keys = cards.map((_, at) => encodeCardKeys(versionKeys(profile, filled[at])))
       const context = { orderId: order.id, transportKeyId: transportKey.id, profile: profile.id }
-      const deliveryMacs = await deps.hsm.mac(permit, macKey, cards.map((card, at) => rowMacInput({ ...context, ...card }, keys[at] ?? new Uint8Array())))
+      const deliveryMacs = await deps.hsm.mac(
+        permit,
+        macKey,
+        cards.map((card, at) => rowMacInput({ ...context, ...card }, keys[at] ?? new Uint8Array())),
+      )
       const made = cards.map(
         ({ iccid, imsi }, at): Card => ({
           ...{ id: keyId(newUuid()), orderId: order.id, position: chunk.firstPosition + at, iccid, imsi, profile: profile.id, state: 'keyed', version: 1 },
@@ -103,7 +109,11 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
       const orderId = found(order).id
       return {
         facts: { rows: [digest] },
-        items: cards.map(({ id, iccid, imsi }, at) => ({ public: { order: orderId, card: id }, personal: { iccid, imsi }, rows: [digestRow(found(rows[at]))] })),
+        items: cards.map(({ id, iccid, imsi }, at) => ({
+          public: { order: orderId, card: id },
+          personal: { iccid, imsi },
+          rows: [digestRow(found(rows[at]))],
+        })),
       }
     },
     respond: (_target, { cards }) => ({ cards: cards.length }),
@@ -112,14 +122,21 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
 async function gather(deps: Deps, order: Order, chunk: OrderChunk): Promise<Work | undefined> {
   const profile = findProfile(order.profile)
   if (profile === undefined) return undefined
-  const [established, transportKey, cards] = await Promise.all([deps.profiles.find(profile.id), deps.transportKeys.find(order.transportKeyId), deps.orders.cardsOf(chunk)])
+  const [established, transportKey, cards] = await Promise.all([
+    deps.profiles.find(profile.id),
+    deps.transportKeys.find(order.transportKeyId),
+    deps.orders.cardsOf(chunk),
+  ])
   if (established === undefined || transportKey === undefined || transportKey.vendorId !== order.vendorId) return undefined
   const macKey = await deps.transportKeys.macKeyOf(transportKey)
   return macKey && { profile, established, transportKey, macKey, cards }
 }
 
 /** The keys with the versions that the profile gives them. Throws `hsm-failed` when they are not those of the plan, in its order. */
-function versionKeys(profile: CardProfile, filled: readonly FilledKey[] | undefined): { purpose: string; keyVersion: number; kcv: FilledKey['kcv']; wrapped: Uint8Array }[] {
+function versionKeys(
+  profile: CardProfile,
+  filled: readonly FilledKey[] | undefined,
+): { purpose: string; keyVersion: number; kcv: FilledKey['kcv']; wrapped: Uint8Array }[] {
   return profile.keys.map(({ purpose, keyVersion, kcv }, at) => {
     const key = filled?.[at]
     if (key?.purpose !== purpose || key.kcv.method !== kcv) throw new Problem('hsm-failed', 'The HSM did not make the keys that the profile asks for.')

@@ -14,7 +14,10 @@ interface Target extends Input {
 }
 
 /** Durable, as every export is: that it was handed out stands in the log before it is. */
-export const getTransportKey = ({ vendors, transportKeys }: Pick<Deps, 'vendors' | 'transportKeys'>): Operation<Input, Target, TransportKey, TransportKeyView> =>
+export const getTransportKey = ({
+  vendors,
+  transportKeys,
+}: Pick<Deps, 'vendors' | 'transportKeys'>): Operation<Input, Target, TransportKey, TransportKeyView> =>
   operation({
     name: 'card-personalization.transport-key.get',
     summary: 'Hands out a transport key and its row-MAC key, encrypted to the vendor. A vendor gets its own only.',

@@ -50,7 +50,13 @@ export const makeTransportKey = (deps: Pick<Deps, 'hsm' | 'vendors' | 'transport
       { action: 'generate', keyId: macKeyId },
     ],
     facts: ({ vendorId, vendor, id, macKeyId, number }) => ({
-      public: { vendorId, transportKey: id, macKey: macKeyId, number, ...(vendor === undefined ? {} : { vendor: vendor.callerName, recipient: hex(vendor.fingerprint) }) },
+      public: {
+        vendorId,
+        transportKey: id,
+        macKey: macKeyId,
+        number,
+        ...(vendor === undefined ? {} : { vendor: vendor.callerName, recipient: hex(vendor.fingerprint) }),
+      },
     }),
     admit: ({ vendor, at }) => {
       if (vendor === undefined) return new Problem('not-found', 'There is no vendor of that id.')

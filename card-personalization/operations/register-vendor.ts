@@ -53,7 +53,9 @@ export const registerVendor = ({ vendors, now }: Pick<Deps, 'vendors' | 'now'>):
       return Promise.resolve<Target>({ vendor, callerName, fault: undefined })
     },
     uses: () => [],
-    facts: ({ vendor, callerName }) => ({ public: { vendor: callerName, ...(vendor === undefined ? {} : { vendorId: vendor.id, fingerprint: hex(vendor.fingerprint) }) } }),
+    facts: ({ vendor, callerName }) => ({
+      public: { vendor: callerName, ...(vendor === undefined ? {} : { vendorId: vendor.id, fingerprint: hex(vendor.fingerprint) }) },
+    }),
     admit: ({ fault }) =>
       fault === undefined
         ? undefined

@@ -23,7 +23,11 @@ export const resumeOrder = (deps: Pick<Deps, 'orders' | 'vendors' | 'wake'>): Op
     route: { method: 'POST', path: '/v1/card-personalization/orders/{orderId}/resume' },
     input: z.strictObject({ orderId: ORDER_ID }),
     output: ORDER,
-    locate: async ({ orderId }, caller) => ({ orderId, order: (await findVisibleOrder(deps, orderId, caller))?.order, halt: await deps.orders.findHalt(orderId) }),
+    locate: async ({ orderId }, caller) => ({
+      orderId,
+      order: (await findVisibleOrder(deps, orderId, caller))?.order,
+      halt: await deps.orders.findHalt(orderId),
+    }),
     uses: () => [],
     facts: ({ orderId, halt }) => ({ public: { order: orderId, ...(halt === undefined ? {} : { reason: halt.code }) } }),
     admit: ({ order, halt }) => {

@@ -53,7 +53,12 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
       const { sha256, first, last } = await digestBody(deps, order)
       const manifest: DeliveryManifest = {
         ...{ format: DELIVERY_FORMAT, order: order.id, ...(order.purchaseOrder === undefined ? {} : { purchaseOrder: order.purchaseOrder }) },
-        ...{ vendor: found(target.vendor).callerName, profile: order.profile, transportKeyId: order.transportKeyId, macKeyId: found(target.transportKey).macKeyId },
+        ...{
+          vendor: found(target.vendor).callerName,
+          profile: order.profile,
+          transportKeyId: order.transportKeyId,
+          macKeyId: found(target.transportKey).macKeyId,
+        },
         ...{ cards: order.quantity, keysPerCard: found(findProfile(order.profile)).keys.length, firstIccid: first.iccid, lastIccid: last.iccid },
         ...{ sha256: hex(sha256), created },
       }
@@ -71,7 +76,7 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
 async function digestBody(deps: Deps, order: Order): Promise<{ readonly sha256: Uint8Array; readonly first: Card; readonly last: Card }> {
   const hash = createHash('sha256')
   let [first, last]: (Card | undefined)[] = []
-  for await (const { cards, bytes } of readDeliveryBody(deps.cards, order)) {
+  for await (const { cards, bytes } of readDeliveryBody((orderId, page) => deps.cards.list(orderId, page), order)) {
     hash.update(bytes)
     first ??= cards[0]
     last = cards.at(-1)

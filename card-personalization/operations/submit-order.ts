@@ -34,7 +34,11 @@ const INPUT = z
     cards: z.array(CARD).min(1).max(MAX_CARDS).optional().meta({ description: 'Every card; or `start` and `quantity`.' }),
     start: CARD.optional().meta({ description: 'The first card: the others count up, each with its own check digit.' }),
     quantity: z.int().min(1).max(MAX_CARDS).optional(),
-    inp: z.string().max(MAX_INP_CHARACTERS).optional().meta({ description: 'The whole order as INP text, instead of all other fields. It can be sent as a text/plain body.' }),
+    inp: z
+      .string()
+      .max(MAX_INP_CHARACTERS)
+      .optional()
+      .meta({ description: 'The whole order as INP text, instead of all other fields. It can be sent as a text/plain body.' }),
   })
   .superRefine((input, context) => {
     if (input.inp === undefined) {
@@ -90,7 +94,10 @@ export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orde
       addTaken(content, taken, faults)
       const problem = faults.problem()
       if (problem !== undefined) throw problem
-      return { facts: { rows: [digestRow(orderRow(order))] }, items: chunks.map((chunk) => ({ public: { order: order.id, chunk: chunk.number }, rows: [digestRow(chunkRow(chunk))] })) }
+      return {
+        facts: { rows: [digestRow(orderRow(order))] },
+        items: chunks.map((chunk) => ({ public: { order: order.id, chunk: chunk.number }, rows: [digestRow(chunkRow(chunk))] })),
+      }
     },
     respond: (_target, order) => viewOrder(order),
   })
@@ -104,10 +111,12 @@ async function locate(deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 
     return { ...target, problem: new Problem('forbidden', 'Orders are taken from vendors whose encryption certificate two officers have confirmed.') }
   }
 
-  if (content.profile !== '' && findProfile(content.profile) === undefined) faults.add({ message: 'there is no profile of that name', ...content.places.profile })
+  if (content.profile !== '' && findProfile(content.profile) === undefined)
+    faults.add({ message: 'there is no profile of that name', ...content.places.profile })
   const transportKeyId = await findTransportKey(deps, vendor, content.transportKey)
   if (transportKeyId === undefined) {
-    if (!('number' in content.transportKey) || content.transportKey.number > 0) faults.add({ message: 'you have no such transport key', ...content.places.transportKey })
+    if (!('number' in content.transportKey) || content.transportKey.number > 0)
+      faults.add({ message: 'you have no such transport key', ...content.places.transportKey })
   }
   if (faults.total > 0 || transportKeyId === undefined) return { ...target, problem: faults.problem() }
 
@@ -152,7 +161,8 @@ function draw(from: { readonly content: OrderContent; readonly vendor: Vendor; r
 function addTaken(content: OrderContent, taken: Taken, faults: FaultList): void {
   if (taken.iccids.size + taken.imsis.size === 0) return
   content.cards.forEach(({ iccid, imsi }, position) => {
-    if (taken.iccids.has(iccid)) faults.add({ message: `the ICCID ${iccid} was ordered before: an ICCID is issued once, ever`, ...content.places.card(position, 'iccid') })
+    if (taken.iccids.has(iccid))
+      faults.add({ message: `the ICCID ${iccid} was ordered before: an ICCID is issued once, ever`, ...content.places.card(position, 'iccid') })
     if (taken.imsis.has(imsi)) faults.add({ message: `the IMSI ${imsi} was ordered before`, ...content.places.card(position, 'imsi') })
   })
 }

@@ -32,7 +32,9 @@ export const VENDOR = z
     vendorId: VENDOR_ID,
     name: z.string(),
     callerName: z.string(),
-    state: z.enum(['registered', 'half-confirmed', 'confirmed']).meta({ description: 'Confirmed: two officers confirmed the fingerprint of the encryption certificate.' }),
+    state: z
+      .enum(['registered', 'half-confirmed', 'confirmed'])
+      .meta({ description: 'Confirmed: two officers confirmed the fingerprint of the encryption certificate.' }),
     fingerprint: z.string().meta({ description: 'SHA-256 of the encryption certificate, hex.' }),
     encryptionCertificate: z.string().meta({ description: 'X.509, DER in base64.' }),
     confirmedBy: z.array(z.string()).meta({ description: 'URNs of the officers.' }),
@@ -113,7 +115,10 @@ export const ORDER = z
   .meta({ id: 'Order' })
 export type OrderView = z.infer<typeof ORDER>
 
-export const viewOrder = (o: Order, about: { readonly filled?: number; readonly halt?: OrderHalt | undefined; readonly delivery?: Delivery | undefined } = {}): OrderView => ({
+export const viewOrder = (
+  o: Order,
+  about: { readonly filled?: number; readonly halt?: OrderHalt | undefined; readonly delivery?: Delivery | undefined } = {},
+): OrderView => ({
   orderId: o.id,
   vendorId: o.vendorId,
   profile: o.profile,

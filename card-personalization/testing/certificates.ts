@@ -47,21 +47,30 @@ export function makeCertificate(draft: CertificateDraft): { readonly certificate
 
 /** One attribute a RDN. (pkijs would put all of them into one.) */
 function encodeName(attributes: CertificateDraft['subject']): RelativeDistinguishedNames {
-  const names = attributes.map(([type, value]) => new Set({ value: [new AttributeTypeAndValue({ type: type === 'CN' ? CN : OU, value: new Utf8String({ value }) }).toSchema()] }))
+  const names = attributes.map(
+    ([type, value]) => new Set({ value: [new AttributeTypeAndValue({ type: type === 'CN' ? CN : OU, value: new Utf8String({ value }) }).toSchema()] }),
+  )
   return RelativeDistinguishedNames.fromBER(new Sequence({ value: names }).toBER())
 }
 
 const spki = (key: KeyObject): Uint8Array => createPublicKey(key.export({ format: 'pem', type: 'pkcs8' }).toString()).export({ format: 'der', type: 'spki' })
 
 /** An RSA key and its self-signed encryption certificate, as a vendor makes them. */
-export function makeEncryptionPair(options: { readonly bits?: number } & Partial<CertificateDraft> = {}): { readonly privateKey: string; readonly pem: string; readonly der: Uint8Array } {
+export function makeEncryptionPair(options: { readonly bits?: number } & Partial<CertificateDraft> = {}): {
+  readonly privateKey: string
+  readonly pem: string
+  readonly der: Uint8Array
+} {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: options.bits ?? 3072 })
   const { pem, der } = makeCertificate({ subject: [['CN', 'vendor encryption']], publicKey: spki(privateKey), signer: privateKey, keyUsage: 0x20, ...options })
   return { privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), pem, der }
 }
 
 /** A root, and what it certifies for the delivery key (SPKI DER). */
-export function makeDeliveryChain(deliveryKey: Uint8Array, options: Partial<CertificateDraft> = {}): { readonly root: Uint8Array; readonly chain: readonly Uint8Array[] } {
+export function makeDeliveryChain(
+  deliveryKey: Uint8Array,
+  options: Partial<CertificateDraft> = {},
+): { readonly root: Uint8Array; readonly chain: readonly Uint8Array[] } {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const root = makeCertificate({ subject: [['CN', 'Gridseal root CA']], publicKey: spki(privateKey), signer: privateKey, ca: true, keyUsage: 0x06 })
   const delivery = makeCertificate({

@@ -154,7 +154,20 @@ export async function enrolVendor(shop: Shop, name: string): Promise<TestVendor>
   return { caller: person('vendor', name), vendorId, transportKeyId, privateKey }
 }
 
-const TABLES = ['vendors', 'transport_keys', 'row_mac_keys', 'card_masters', 'operator_keys', 'card_profiles', 'orders', 'order_chunks', 'order_halts', 'iccids', 'cards', 'deliveries']
+const TABLES = [
+  'vendors',
+  'transport_keys',
+  'row_mac_keys',
+  'card_masters',
+  'operator_keys',
+  'card_profiles',
+  'orders',
+  'order_chunks',
+  'order_halts',
+  'iccids',
+  'cards',
+  'deliveries',
+]
 
 /** How many rows each table has. */
 export async function countTables({ ownerSql }: TestDatabase): Promise<Readonly<Record<string, number>>> {

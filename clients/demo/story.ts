@@ -44,7 +44,8 @@ export class Story {
     )
     if (outcome === undefined) throw new Error(`${who}: was to be refused, and was not`)
     if (outcome instanceof ApiProblem && outcome.status === status) {
-      this.#settle(`  ok refused, ${who}: ${String(status)} ${outcome.code} (audit entry ${outcome.instance.replace('urn:uuid:', '')})`)
+      const id = outcome.instance.replace('urn:uuid:', '')
+      this.#settle(`  ok refused, ${who}: ${String(status)} ${outcome.code} (${status === 401 ? 'counted in the log, before the gate' : `audit entry ${id}`})`)
     } else if ((outcome as { code?: unknown }).code === status) {
       this.#settle(`  ok refused, ${who}: ${(outcome as { stderr?: string }).stderr?.trim().split('\n')[0] ?? ''}`)
     } else throw outcome

@@ -26,14 +26,19 @@ export function makeTransportKey(settings: CeremonyToken, { keyId, recipient }: 
   if (token.find(CKO.SECRET, keyId) !== undefined) throw new Problem('conflict', 'There is a transport key of this id.')
   token.logout()
 
-  const { handle, left } = makeTrusted(token, settings, { label: keyId, uses: ['wrap'] }, {
-    extractable: true,
-    work: (original) => ({
-      encryptedKey: wrapForRecipient(token, original, recipient),
-      value: throughTwin(token, original, (twin) => Buffer.from(kcvOf(token, 'aes-gp', twin))),
-      check: kwpCheckValue(token, original, true),
-    }),
-  })
+  const { handle, left } = makeTrusted(
+    token,
+    settings,
+    { label: keyId, uses: ['wrap'] },
+    {
+      extractable: true,
+      work: (original) => ({
+        encryptedKey: wrapForRecipient(token, original, recipient),
+        value: throughTwin(token, original, (twin) => Buffer.from(kcvOf(token, 'aes-gp', twin))),
+        check: kwpCheckValue(token, original, true),
+      }),
+    },
+  )
   const macKey = makeMacKey(token, handle)
   if (settings.tokensFolder !== undefined) syncFolder(settings.tokensFolder)
   const settled = token.find(CKO.SECRET, keyId)

@@ -33,7 +33,12 @@ export interface FillFixture {
 
 /** A master, an operator key and a transport key, by their ceremonies. */
 export async function fillFixture(test: TestToken): Promise<FillFixture> {
-  const [masterId, operatorId, transportKeyId, macKeyId] = [`master:${newUuid()}`, newUuid(), `transport:${newUuid()}`, newUuid()].map(keyId) as [KeyId, KeyId, KeyId, KeyId]
+  const [masterId, operatorId, transportKeyId, macKeyId] = [`master:${newUuid()}`, newUuid(), `transport:${newUuid()}`, newUuid()].map(keyId) as [
+    KeyId,
+    KeyId,
+    KeyId,
+    KeyId,
+  ]
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 3072 })
   const recipient = publicKey.export({ type: 'spki', format: 'der' })
   const uses = [

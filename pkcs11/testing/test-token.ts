@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Hsm, openHsm, type TokenIdentity } from '../index.ts'
+import { type Hsm, openHsm, type OpenOptions, type TokenIdentity } from '../index.ts'
 import type { Integrity } from '../integrity.ts'
 
 export interface TestToken {
@@ -14,9 +14,9 @@ export interface TestToken {
 }
 
 /** A real SoftHSM2 token in a temporary folder, with lanes. `close` ends the lanes and removes the folder. */
-export async function testToken({ lanes = 1 }: { readonly lanes?: number } = {}): Promise<TestToken> {
+export async function testToken({ lanes = 1, ...options }: Partial<Omit<OpenOptions, 'dataFolder'>> = {}): Promise<TestToken> {
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-token-'))
-  const { hsm, integrity, identity, close } = await openHsm({ dataFolder: folder, lanes })
+  const { hsm, integrity, identity, close } = await openHsm({ ...options, dataFolder: folder, lanes })
   return {
     hsm,
     integrity,

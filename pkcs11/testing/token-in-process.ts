@@ -21,7 +21,10 @@ export function tokenInProcess(dataFolder: string): LaneKeys {
 /** A secret key of known value, wrapped as the database would hold it: a planted control for scans, or a key whose answers are published. */
 export function wrapKnownKey({ token, roots }: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>, value: Uint8Array): Buffer {
   if (value.length !== SECRET_ALGORITHMS[algorithm].lengthBytes) throw new RangeError('the value has another length than the algorithm')
-  const key = token.importKey(token.form({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true }), { type: CKA.VALUE, value: Buffer.from(value) })
+  const key = token.importKey(token.form({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true }), {
+    type: CKA.VALUE,
+    value: Buffer.from(value),
+  })
   try {
     return Buffer.from(token.wrap(roots.storageKek, key))
   } finally {

@@ -88,7 +88,10 @@ describe('hostile notes and keys', () => {
     ['a signature line of another dash', good.replace('\u2014', '-')],
     ['an empty signature line', `${good}\n`],
     ['too many signatures', good + `\u2014 x AAAAAAAA\n`.repeat(100)],
-    ['an ECDSA signature in place of an Ed25519 one', good.replace(/ [^ ]+\n$/, ` ${base64(Buffer.concat([Buffer.from(key.id, 'hex'), new Uint8Array(70)]))}\n`)],
+    [
+      'an ECDSA signature in place of an Ed25519 one',
+      good.replace(/ [^ ]+\n$/, ` ${base64(Buffer.concat([Buffer.from(key.id, 'hex'), new Uint8Array(70)]))}\n`),
+    ],
   ])('rejects a note with %s', (_name, hostile) => {
     expect(() => openNote(hostile, key)).toThrow(NoteError)
   })
@@ -103,7 +106,15 @@ describe('hostile notes and keys', () => {
     expect(() => parseCheckpoint(`a\n1\n${base64(new Uint8Array(31))}\n`)).toThrow(NoteError)
   })
 
-  it.each(['', 'a+b', 'name+00000000+AQ==', EXAMPLE_KEY.replace('c74f20a3', 'c74f20a4'), EXAMPLE_KEY.replace('+ARpc', '+AxRpc'), 'x+00000000+AgAA', 'x+0+AAAA'])('rejects the key %j', (vkey) => {
+  it.each([
+    '',
+    'a+b',
+    'name+00000000+AQ==',
+    EXAMPLE_KEY.replace('c74f20a3', 'c74f20a4'),
+    EXAMPLE_KEY.replace('+ARpc', '+AxRpc'),
+    'x+00000000+AgAA',
+    'x+0+AAAA',
+  ])('rejects the key %j', (vkey) => {
     expect(() => parseLogKey(vkey)).toThrow(NoteError)
   })
 

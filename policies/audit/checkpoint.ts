@@ -39,7 +39,8 @@ const CONTROL = /[\u0000-\u0009\u000b-\u001f]/
 
 /** The key by its SPKI (DER). Throws a {@link NoteError} when the name or the key will not do. */
 export function logKey(name: string, algorithm: CheckpointAlgorithm, spki: Uint8Array): LogKey {
-  if (name === '' || UNICODE_SPACE_OR_PLUS.test(name) || CONTROL.test(name)) throw new NoteError('a key name is not empty and has no spaces, pluses or control characters')
+  if (name === '' || UNICODE_SPACE_OR_PLUS.test(name) || CONTROL.test(name))
+    throw new NoteError('a key name is not empty and has no spaces, pluses or control characters')
   const publicKey = readKey(spki)
   const kind = publicKey.asymmetricKeyType
   if (algorithm === 'ed25519' ? kind !== 'ed25519' : kind !== 'ec' || publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {

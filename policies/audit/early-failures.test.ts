@@ -16,14 +16,21 @@ describe('requests that fail before the gate', () => {
     expect(log.entries[0]).toMatchObject({
       kind: 'event',
       operation: 'system.requests-failed-early',
-      facts: { public: { total: 5, since: '2026-11-22T10:00:00.000Z', counts: ['192.0.2.7 not-found 1', '192.0.2.7 unauthenticated 3', '2001:db8::1 body-too-large 1'] } },
+      facts: {
+        public: {
+          total: 5,
+          since: '2026-11-22T10:00:00.000Z',
+          counts: ['192.0.2.7 not-found 1', '192.0.2.7 unauthenticated 3', '2001:db8::1 body-too-large 1'],
+        },
+      },
     })
   })
 
   it('from a hundred thousand addresses still fit in one entry, and none is lost from the total', async () => {
     const log = new MemoryLog()
     const failures = new EarlyFailures({ log })
-    for (let at = 0; at < 100_000; at += 1) failures.count(`2001:db8:aaaa:bbbb:cccc:dddd:${(at >> 16).toString(16)}:${(at & 0xffff).toString(16)}`, 'media-type-unsupported')
+    for (let at = 0; at < 100_000; at += 1)
+      failures.count(`2001:db8:aaaa:bbbb:cccc:dddd:${(at >> 16).toString(16)}:${(at & 0xffff).toString(16)}`, 'media-type-unsupported')
     await failures.flush()
     const [draft] = log.entries
     expect(draft?.facts?.public?.['total']).toBe(100_000)

@@ -9,8 +9,19 @@ import { decodeBundle, encodeBundle, groupMessage, nextChain, startChain } from 
 import type { EntryDraft, FactValue } from './log.ts'
 
 const id = operationId('0199f0c4-0000-7000-8000-000000000001')
-const draft: EntryDraft = { kind: 'outcome', id, operation: 'kms.key.sign', caller: { kind: 'module', name: 'billing', id: 'm1', address: '192.0.2.7' }, code: 'ok' }
-const at = { time: new Date('2026-11-22T10:00:00.123Z'), writer: { slot: 3, epoch: 2, seq: 41 }, effect: 'transient', salt: () => new Uint8Array(16).fill(7) } as const
+const draft: EntryDraft = {
+  kind: 'outcome',
+  id,
+  operation: 'kms.key.sign',
+  caller: { kind: 'module', name: 'billing', id: 'm1', address: '192.0.2.7' },
+  code: 'ok',
+}
+const at = {
+  time: new Date('2026-11-22T10:00:00.123Z'),
+  writer: { slot: 3, epoch: 2, seq: 41 },
+  effect: 'transient',
+  salt: () => new Uint8Array(16).fill(7),
+} as const
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8')
 
 describe('entry v1', () => {
@@ -20,10 +31,15 @@ describe('entry v1', () => {
       parent: id,
       decision: { effect: 'allow', rule: 'r1', revision: 'abc' },
       code: 'ok',
-      facts: { public: { z: 1, a: ['x'], B: true }, personal: { iccid: '89860012345678901234', imsi: '460001234567890' }, rows: [{ table: 't', id: 'i', version: 2, digest: 'd' }] },
+      facts: {
+        public: { z: 1, a: ['x'], B: true },
+        personal: { iccid: '89860012345678901234', imsi: '460001234567890' },
+        rows: [{ table: 't', id: 'i', version: 2, digest: 'd' }],
+      },
     }
     const { bytes, personal } = encodeEntry(full, at)
-    const commitment = (name: string, value: string): string => createHash('sha256').update(Buffer.alloc(16, 7)).update(`${name}\u0000${value}`).digest('base64url')
+    const commitment = (name: string, value: string): string =>
+      createHash('sha256').update(Buffer.alloc(16, 7)).update(`${name}\u0000${value}`).digest('base64url')
     expect(textOf(bytes)).toBe(
       `{"v":1,"kind":"outcome","effect":"transient","id":"${id}","parent":"${id}","time":"2026-11-22T10:00:00.123Z","writer":{"slot":3,"epoch":2,"seq":41},` +
         `"operation":"kms.key.sign","caller":{"kind":"module","name":"billing","id":"m1","address":"192.0.2.7"},"decision":{"effect":"allow","rule":"r1","revision":"abc"},` +
@@ -35,21 +51,36 @@ describe('entry v1', () => {
   })
 
   it('never shows a personal value beyond the issuer prefix', () => {
-    const { bytes } = encodeEntry({ ...draft, facts: { personal: { firstIccid: '89860012345678901234', imei: '49015420323751', phone: '+8613800000000' } } }, at)
+    const { bytes } = encodeEntry(
+      { ...draft, facts: { personal: { firstIccid: '89860012345678901234', imei: '49015420323751', phone: '+8613800000000' } } },
+      at,
+    )
     for (const secret of ['89860012', '49015420323751', '13800000000']) expect(textOf(bytes)).not.toContain(secret)
   })
 
   it('reads back what it wrote, whatever the facts', () => {
-    const value: fc.Arbitrary<FactValue> = fc.oneof(fc.string({ unit: 'binary' }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.array(fc.string()))
+    const value: fc.Arbitrary<FactValue> = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.boolean(),
+      fc.array(fc.string()),
+    )
     const facts = fc.dictionary(fc.stringMatching(/^[A-Za-z][A-Za-z0-9_.-]{0,20}$/), value)
     fc.assert(
-      fc.property(facts, fc.dictionary(fc.constantFrom('iccid', 'imsi', 'name'), fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\u0000'))), (open, personal) => {
-        const { bytes } = encodeEntry({ ...draft, facts: { public: open, personal } }, at)
-        const entry = parseEntry(bytes)
-        expect(entry.facts ?? {}).toEqual(JSON.parse(JSON.stringify(open)))
-        expect(Object.keys(entry.personal ?? {})).toEqual(Object.keys(personal).sort())
-        expect(entry.writer).toEqual(at.writer)
-      }),
+      fc.property(
+        facts,
+        fc.dictionary(
+          fc.constantFrom('iccid', 'imsi', 'name'),
+          fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\u0000')),
+        ),
+        (open, personal) => {
+          const { bytes } = encodeEntry({ ...draft, facts: { public: open, personal } }, at)
+          const entry = parseEntry(bytes)
+          expect(entry.facts ?? {}).toEqual(JSON.parse(JSON.stringify(open)))
+          expect(Object.keys(entry.personal ?? {})).toEqual(Object.keys(personal).sort())
+          expect(entry.writer).toEqual(at.writer)
+        },
+      ),
       { numRuns: 200 },
     )
   })

@@ -111,7 +111,9 @@ export function encodeEntry(
   }
   const bytes = utf8(JSON.stringify(entry))
   if (bytes.length > MAX_ENTRY_BYTES) {
-    throw new EntryError(`an entry of ${operation} would have ${bytes.length} bytes of at most ${MAX_ENTRY_BYTES}: put the Merkle root of its list in place of the list`)
+    throw new EntryError(
+      `an entry of ${operation} would have ${bytes.length} bytes of at most ${MAX_ENTRY_BYTES}: put the Merkle root of its list in place of the list`,
+    )
   }
   return { bytes, personal }
 }
@@ -184,4 +186,5 @@ function sorted<Value>(record: Readonly<Record<string, Value>> | undefined): [st
 }
 
 /** Of an ICCID (ITU-T E.118), what names the issuer and not the card. */
-const prefixOf = ({ name, value }: PersonalValue): string | undefined => (/^(.*I|i)ccid$/.test(name) && /^\d{18,20}$/.test(value) ? value.slice(0, 7) : undefined)
+const prefixOf = ({ name, value }: PersonalValue): string | undefined =>
+  /^(.*I|i)ccid$/.test(name) && /^\d{18,20}$/.test(value) ? value.slice(0, 7) : undefined

@@ -34,7 +34,7 @@ export interface AuditSettings {
   readonly origin: string
   /** Path of the file that keeps the last signed checkpoint outside the database. */
   readonly checkpointFile: string
-  /** Writer slots, at least 2: a third of them, at least one, for the group commits of single entries. Default 6. */
+  /** Writer slots, at least 2: one for the group commits of single entries, from 8 on two. Default 6. */
   readonly writers?: number
   readonly now?: () => Date
   /** How operations that a crash left open are closed, by operation name. Default: `abandoned`. */
@@ -62,9 +62,21 @@ export interface AuditFeature {
 
 /** Writing works at once, and before {@link AuditFeature.start}. */
 export function auditFeature(settings: AuditSettings): AuditFeature {
-  const { sql, connect, integrity, origin, checkpointFile, writers = 6, now = () => new Date(), resolvers = new Map(), onFault, onError, onReconciled } = settings
+  const {
+    sql,
+    connect,
+    integrity,
+    origin,
+    checkpointFile,
+    writers = 6,
+    now = () => new Date(),
+    resolvers = new Map(),
+    onFault,
+    onError,
+    onReconciled,
+  } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
-  const appenders = Math.max(1, Math.floor(writers / 3))
+  const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
     connect,
     macGroup: (message) => integrity.macGroup(message),

@@ -52,7 +52,11 @@ describe('a transaction on the log', () => {
     expect(result).toBe('done')
     expect(await thing(a)).toBe(true)
     const mine = (await entries()).filter(({ id }) => id === a || id === b)
-    expect(mine.map(({ kind, writer }) => [kind, writer.seq])).toEqual([['intent', 0], ['item', 1], ['event', 2]])
+    expect(mine.map(({ kind, writer }) => [kind, writer.seq])).toEqual([
+      ['intent', 0],
+      ['item', 1],
+      ['event', 2],
+    ])
     expect(new Set(mine.map(({ writer }) => `${writer.slot}/${writer.epoch}`)).size).toBe(1)
   })
 
@@ -79,7 +83,9 @@ describe('a transaction on the log', () => {
     await expect(log.transact(({ tx }) => sqlOf(tx).query('INSERT INTO things VALUES ($1)', [id]))).rejects.toThrow('no entry')
     const swallowing = log.transact(async ({ tx, append }) => {
       append(draftOf('event', id))
-      await sqlOf(tx).query('SELECT 1/0').catch(() => undefined)
+      await sqlOf(tx)
+        .query('SELECT 1/0')
+        .catch(() => undefined)
     })
     await expect(swallowing).rejects.toThrow()
     expect([await thing(id), await countOf(id)]).toEqual([false, 0])
@@ -101,7 +107,16 @@ describe('a transaction on the log', () => {
     expect(await isOpen(id)).toBe(false)
     await expect(close()).rejects.toEqual(problem('conflict'))
     await expect(log.transact(({ append }) => Promise.resolve(append(draftOf('outcome'))))).rejects.toEqual(problem('conflict'))
-    expect((await entries()).filter((entry) => entry.id === id).map(({ kind, effect }) => [kind, effect])).toEqual([['intent', undefined], ['outcome', 'durable']])
+    expect((await entries()).filter((entry) => entry.id === id).map(({ kind, effect }) => [kind, effect])).toEqual([
+      ['intent', undefined],
+      ['outcome', 'durable'],
+    ])
+  })
+
+  it('that begins and ends an operation leaves nothing open', async () => {
+    const id = newOperationId()
+    await openLog().transact(async ({ append }) => (append(draftOf('intent', id)), append(draftOf('outcome', id))))
+    expect([await countOf(id), await isOpen(id)]).toEqual([2, false])
   })
 
   it('keeps personal values apart from the entry, under a commitment that they open', async () => {
@@ -109,10 +124,15 @@ describe('a transaction on the log', () => {
     const personal = { iccid: '89860012345678901234', name: 'Li "x" \\ {y}, 李' }
     await openLog().transact(({ append }) => Promise.resolve(append(draftOf('event', id, { facts: { personal } }))))
     await openLog().append(draftOf('outcome', id, { facts: { personal } }))
-    const rows = await db.sql.query<{ name: string; value: string; salt: Buffer; blind_index: Buffer }>('SELECT * FROM audit_personal WHERE operation_id = $1 ORDER BY name', [id])
+    const rows = await db.sql.query<{ name: string; value: string; salt: Buffer; blind_index: Buffer }>(
+      'SELECT * FROM audit_personal WHERE operation_id = $1 ORDER BY name',
+      [id],
+    )
     expect(rows.map(({ value }) => value)).toEqual([personal.iccid, personal.iccid, personal.name, personal.name])
     expect(new Set(rows.map(({ salt }) => salt.toString('hex'))).size).toBe(4)
-    const committed = (await entries()).filter((entry) => entry.id === id).flatMap((entry) => Object.values(entry.personal ?? {}).map(({ commitment }) => commitment))
+    const committed = (await entries())
+      .filter((entry) => entry.id === id)
+      .flatMap((entry) => Object.values(entry.personal ?? {}).map(({ commitment }) => commitment))
     expect(rows.map(commitmentOf).sort()).toEqual(committed.sort())
     const [blind] = await keys.blindIndex([{ name: 'iccid', value: personal.iccid }])
     expect(rows.filter((row) => row.blind_index.equals(blind ?? Buffer.of()))).toHaveLength(2)
@@ -178,7 +198,8 @@ describe('a lost connection', () => {
     const event = (id = newOperationId()) => log.transact(({ append }) => Promise.resolve(append(draftOf('event', id))))
     await event()
     broken.breakAt(/^BEGIN/, 'before')
-    await expect(event()).rejects.toEqual(problem('database-unavailable'))
+    const reading = log.transact(({ tx, append }) => (append(draftOf('event')), sqlOf(tx).query('SELECT 1')))
+    await expect(reading).rejects.toEqual(problem('database-unavailable'))
     const id = newOperationId()
     await event(id)
     const [entry] = (await entries()).filter((one) => one.id === id)
@@ -216,6 +237,18 @@ describe('a lost connection', () => {
     const stands = when === 'after'
     expect([await thing(id), await countOf(id), await isOpen(id)]).toEqual([stands, stands ? 1 : 0, stands])
     await log.transact(({ append }) => Promise.resolve(append(draftOf('event'))))
+  })
+
+  it.each(['before', 'after'] as const)('%s the answer of a transaction that is one statement: the same', async (when) => {
+    const broken = breaker(db.database.connect)
+    const log = openLog({ connect: broken.connect, writers: 1 })
+    const id = newOperationId()
+    broken.breakAt(/INSERT INTO audit_groups/, when)
+    const lost = log.transact(({ append }) => Promise.resolve(append(draftOf('intent', id))))
+    if (when === 'after') await lost
+    else await expect(lost).rejects.toEqual(problem('log-unavailable'))
+    const stands = when === 'after'
+    expect([await countOf(id), await isOpen(id)]).toEqual([stands ? 1 : 0, stands])
   })
 
   it.each(['before', 'after'] as const)('%s the answer of a group of single entries: the same', async (when) => {
@@ -263,7 +296,10 @@ describe('a lost connection', () => {
       while (performance.now() < until) await write(at % 2 === 0)
     })
     while (performance.now() < until) {
-      await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'gridseal' AND query !~ 'bundle FROM'`, [new URL(db.serviceUrl).pathname.slice(1)])
+      await admin.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'gridseal' AND query !~ 'bundle FROM'`,
+        [new URL(db.serviceUrl).pathname.slice(1)],
+      )
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     await Promise.all(callers)
@@ -286,11 +322,14 @@ describe('two logs on one database', () => {
 })
 
 describe('the log\u2019s tables', () => {
-  it.each(['audit_writers', 'audit_groups', 'audit_entries', 'audit_entries_0', 'audit_tiles', 'audit_checkpoints'])('%s: the service cannot change or delete, nor its owner by mistake', async (table) => {
-    const column = { audit_writers: 'epoch', audit_groups: 'count', audit_checkpoints: 'size' }[table] ?? 'index'
-    for (const statement of [`UPDATE ${table} SET ${column} = ${column}`, `DELETE FROM ${table}`, `TRUNCATE ${table}`]) {
-      await expect(db.sql.query(statement)).rejects.toMatchObject({ code: '42501' })
-      await expect(db.ownerSql.query(statement)).rejects.toThrow(/append-only|42501/)
-    }
-  })
+  it.each(['audit_writers', 'audit_groups', 'audit_entries', 'audit_entries_0', 'audit_tiles', 'audit_checkpoints'])(
+    '%s: the service cannot change or delete, nor its owner by mistake',
+    async (table) => {
+      const column = { audit_writers: 'epoch', audit_groups: 'count', audit_checkpoints: 'size' }[table] ?? 'index'
+      for (const statement of [`UPDATE ${table} SET ${column} = ${column}`, `DELETE FROM ${table}`, `TRUNCATE ${table}`]) {
+        await expect(db.sql.query(statement)).rejects.toMatchObject({ code: '42501' })
+        await expect(db.ownerSql.query(statement)).rejects.toThrow(/append-only|42501/)
+      }
+    },
+  )
 })

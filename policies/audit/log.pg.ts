@@ -6,7 +6,7 @@ import { Writer, type WriterSettings } from './writer.pg.ts'
 export interface AuditLogSettings extends Pick<WriterSettings, 'connect' | 'macGroup' | 'blindIndex'> {
   /** Slots for transactions. Default 4. */
   readonly writers?: number
-  /** Slots for group commits of single entries. Default 2. */
+  /** Slots for group commits of single entries. Default 1: a second one makes groups smaller, and helps only while the first has lost its connection. */
   readonly appenders?: number
   /** Transactions, or single entries, that may wait for a slot; more are refused at once. Default 1000 and 8000. */
   readonly maxWaiting?: number
@@ -38,7 +38,7 @@ export class PgAuditLog implements AuditLog {
   #inFlight = 0
 
   constructor(settings: AuditLogSettings) {
-    const { writers = 4, appenders = 2, maxWaiting = 1000, maxQueued = 8000, waitMs = 10_000, settleMs = 5000 } = settings
+    const { writers = 4, appenders = 1, maxWaiting = 1000, maxQueued = 8000, waitMs = 10_000, settleMs = 5000 } = settings
     const { now = () => new Date(), salt = () => randomBytes(16) } = settings
     this.#limits = { maxWaiting, maxQueued, waitMs }
     const make = (count: number): Writer[] => Array.from({ length: count }, () => new Writer({ ...settings, now, salt, settleMs }))

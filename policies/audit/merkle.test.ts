@@ -2,7 +2,20 @@ import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { fromBase64, fromHex, hex } from '../../core/bytes.ts'
-import { append, consistencyProof, EMPTY_EDGE, EMPTY_ROOT, edgeAt, inclusionProof, leafHash, type NodeAt, merkleRoot, rootOf, verifyConsistency, verifyInclusion } from './merkle.ts'
+import {
+  append,
+  consistencyProof,
+  EMPTY_EDGE,
+  EMPTY_ROOT,
+  edgeAt,
+  inclusionProof,
+  leafHash,
+  type NodeAt,
+  merkleRoot,
+  rootOf,
+  verifyConsistency,
+  verifyInclusion,
+} from './merkle.ts'
 import { nodesOf, type Tile, TileWriter } from './tiles.ts'
 
 /** The eight leaves and roots of the Certificate Transparency test suite (google/certificate-transparency, merkletree tests; Apache-2.0). */
@@ -125,7 +138,10 @@ describe('tiles', () => {
 function vectors(name: string): { file: string; case: Record<string, unknown> }[] | undefined {
   const url = new URL(`../../../shared/vectors/merkle/${name}.json`, import.meta.url)
   if (!existsSync(url)) return undefined
-  return JSON.parse(readFileSync(url, 'utf8').replace(/"(leafIdx|treeSize|size1|size2)":\s*(\d+)/g, '"$1":"$2"')) as { file: string; case: Record<string, unknown> }[]
+  return JSON.parse(readFileSync(url, 'utf8').replace(/"(leafIdx|treeSize|size1|size2)":\s*(\d+)/g, '"$1":"$2"')) as {
+    file: string
+    case: Record<string, unknown>
+  }[]
 }
 
 const bytesOf = (value: unknown): Uint8Array => (typeof value === 'string' ? fromBase64(value) : new Uint8Array())

@@ -25,7 +25,8 @@ const FILTERS = [
   ['code', 'code = ?'],
 ] as const
 
-const missing = (index: string): Problem => new Problem('integrity-failed', `The audit log's entry ${index} is not what was committed. Verify an export, and keep the database as it is.`)
+const missing = (index: string): Problem =>
+  new Problem('integrity-failed', `The audit log's entry ${index} is not what was committed. Verify an export, and keep the database as it is.`)
 
 export class PgLogReader implements LogReader {
   readonly #sql: Sql
@@ -38,12 +39,16 @@ export class PgLogReader implements LogReader {
     // One text for each set of filters, so that each has its own plan.
     const values: unknown[] = [filter.from, filter.limit]
     const conditions = FILTERS.flatMap(([name, condition]) => (filter[name] === undefined ? [] : [condition.replace('?', `$${values.push(filter[name])}`)]))
-    const rows = await this.#sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE ${['index >= $1', ...conditions].join(' AND ')} ORDER BY index LIMIT $2`, values)
+    const rows = await this.#sql.query<IndexRow>(
+      `SELECT ${COLUMNS} FROM audit_entries WHERE ${['index >= $1', ...conditions].join(' AND ')} ORDER BY index LIMIT $2`,
+      values,
+    )
     const bytesOf = await this.#bytes(rows)
     return rows.map((row) => {
       const bytes = bytesOf(row)
       const entry = parse(bytes, row)
-      if (entry.id !== row.operation_id || entry.operation !== row.operation || callerUrn(entry.caller) !== row.caller || (entry.code ?? null) !== row.code) throw missing(row.index)
+      if (entry.id !== row.operation_id || entry.operation !== row.operation || callerUrn(entry.caller) !== row.caller || (entry.code ?? null) !== row.code)
+        throw missing(row.index)
       return { index: Number(row.index), bytes, entry }
     })
   }
@@ -63,7 +68,10 @@ export class PgLogReader implements LogReader {
   }
 
   async checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]> {
-    const rows = await this.#sql.query<{ size: string; note: string }>('SELECT size, note FROM audit_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size', [from, to])
+    const rows = await this.#sql.query<{ size: string; note: string }>(
+      'SELECT size, note FROM audit_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size',
+      [from, to],
+    )
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   }
 
@@ -73,7 +81,11 @@ export class PgLogReader implements LogReader {
     const groups = await this.#sql.query<{ writer: number; epoch: number; group_seq: string; bundle: Buffer }>(
       `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.bundle FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)
        JOIN audit_groups g USING (writer, epoch, first_seq)`,
-      [[...wanted.values()].map(({ writer }) => writer), [...wanted.values()].map(({ epoch }) => epoch), [...wanted.values()].map(({ group_seq }) => group_seq)],
+      [
+        [...wanted.values()].map(({ writer }) => writer),
+        [...wanted.values()].map(({ epoch }) => epoch),
+        [...wanted.values()].map(({ group_seq }) => group_seq),
+      ],
     )
     const bundles = new Map(groups.map((group) => [groupKey(group), split(group.bundle)]))
     return (row) => {
@@ -84,7 +96,8 @@ export class PgLogReader implements LogReader {
   }
 }
 
-const groupKey = ({ writer, epoch, group_seq }: { readonly writer: number; readonly epoch: number; readonly group_seq: string }): string => `${writer}/${epoch}/${group_seq}`
+const groupKey = ({ writer, epoch, group_seq }: { readonly writer: number; readonly epoch: number; readonly group_seq: string }): string =>
+  `${writer}/${epoch}/${group_seq}`
 
 const split = (bundle: Buffer): Uint8Array[] => {
   try {

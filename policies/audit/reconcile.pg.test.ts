@@ -55,7 +55,13 @@ describe('reconciling', () => {
     expect(await pass(closer)).toEqual({ closed: { abandoned: 1 }, ended: 0, failed: [] })
     expect(await pass(closer)).toEqual({ closed: {}, ended: 0, failed: [] })
     const [, outcome] = (await entries()).filter(({ id }) => id === lost)
-    expect(outcome).toMatchObject({ kind: 'outcome', effect: 'durable', operation: 'test.thing.do', code: 'abandoned', caller: { kind: 'system', name: 'reconcile' } })
+    expect(outcome).toMatchObject({
+      kind: 'outcome',
+      effect: 'durable',
+      operation: 'test.thing.do',
+      code: 'abandoned',
+      caller: { kind: 'system', name: 'reconcile' },
+    })
     expect(outcome?.parent).toBeDefined()
     await living.transact(({ append }) => Promise.resolve(append(draftOf('outcome', running))))
     await expect(living.transact(({ append }) => Promise.resolve(append(draftOf('outcome', lost))))).rejects.toMatchObject({ code: 'conflict' })
@@ -87,7 +93,13 @@ describe('reconciling', () => {
       await undo(tx, intent)
       throw new Error('not now')
     }
-    const report = await pass(closer, new Map([['test.undo', undo], ['test.fail', fail]]))
+    const report = await pass(
+      closer,
+      new Map([
+        ['test.undo', undo],
+        ['test.fail', fail],
+      ]),
+    )
     expect(report).toMatchObject({ closed: { undone: 1 }, failed: [{ reason: 'not now' }] })
     expect(await db.sql.query('SELECT id FROM undone')).toEqual([{ id }])
     expect(await pass(closer)).toMatchObject({ closed: { abandoned: 1 } })
@@ -119,7 +131,7 @@ describe('kill -9', () => {
       expect(acknowledged.length).toBeGreaterThan(100)
       expect(acknowledged.filter((line) => !written.has(line))).toEqual([])
       const closer = openLog()
-      await expect.poll(async () => ((await pass(closer)), (await db.sql.query('SELECT FROM open_intents')).length), { timeout: 5000 }).toBe(0)
+      await expect.poll(async () => (await pass(closer), (await db.sql.query('SELECT FROM open_intents')).length), { timeout: 5000 }).toBe(0)
     }
     const all = await entries()
     const outcomes = new Set(all.filter(({ kind, effect }) => kind === 'outcome' && effect === 'durable').map(({ id }) => id))

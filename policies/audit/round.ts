@@ -21,7 +21,10 @@ export function planRound(epochs: readonly PendingEpoch[], limits: { readonly en
     let next = one.nextSeq
     for (const group of one.groups) {
       if (group.firstSeq !== next) {
-        throw new LogFault('group-gap', `before ${placeOf(group)} the entries from sequence ${next} are missing. Someone deleted or renumbered rows of audit_groups. Nothing after them is sequenced.`)
+        throw new LogFault(
+          'group-gap',
+          `before ${placeOf(group)} the entries from sequence ${next} are missing. Someone deleted or renumbered rows of audit_groups. Nothing after them is sequenced.`,
+        )
       }
       next += group.count
     }
@@ -60,7 +63,10 @@ export function followChain(group: StoredGroup, before: Uint8Array | undefined):
 }
 
 export const macFault = (group: StoredGroup): LogFault =>
-  new LogFault('group-mac', `the MAC of the group ${placeOf(group)} is not the token's. Someone changed or inserted a row of audit_groups, or the token is another one.`)
+  new LogFault(
+    'group-mac',
+    `the MAC of the group ${placeOf(group)} is not the token's. Someone changed or inserted a row of audit_groups, or the token is another one.`,
+  )
 
 export interface NumberedEntry {
   readonly bytes: Uint8Array

@@ -92,7 +92,10 @@ export interface SequencerStore {
   lastCheckpoint(): Promise<string | undefined>
   publish(size: number, note: string): Promise<void>
   /** The groups that hold entries from..to in the order of the log, and how many of each group's entries lie before and in the range. */
-  sequencedGroups(from: number, to: number): Promise<{ readonly group: StoredGroup; readonly previousChain: Uint8Array | undefined; readonly skip: number; readonly take: number }[]>
+  sequencedGroups(
+    from: number,
+    to: number,
+  ): Promise<{ readonly group: StoredGroup; readonly previousChain: Uint8Array | undefined; readonly skip: number; readonly take: number }[]>
   /** Whether anything waits to be sequenced, seen by another connection than the leader's. */
   hasPending(): Promise<boolean>
 }

@@ -212,12 +212,32 @@ describe('what is found before it is signed', () => {
   const flipped = 'set_byte(bundle, 40, get_byte(bundle, 40) # 1)'
   it.each<[string, LogFaultCode, () => Promise<void>]>([
     ['an edited group', 'group-chain', () => tamper('audit_groups', `UPDATE audit_groups SET bundle = ${flipped} WHERE first_seq = 2`)],
-    ['a group with another MAC', 'group-mac', () => tamper('audit_groups', `UPDATE audit_groups SET mac = set_byte(mac, 0, get_byte(mac, 0) # 1) WHERE first_seq = 2`)],
+    [
+      'a group with another MAC',
+      'group-mac',
+      () => tamper('audit_groups', `UPDATE audit_groups SET mac = set_byte(mac, 0, get_byte(mac, 0) # 1) WHERE first_seq = 2`),
+    ],
     ['a group deleted from between', 'group-gap', () => tamper('audit_groups', 'DELETE FROM audit_groups WHERE first_seq = 2')],
     ['the first group deleted', 'group-gap', () => tamper('audit_groups', 'DELETE FROM audit_groups WHERE first_seq = 0')],
-    ['a group inserted', 'group-chain', () => tamper('audit_groups', `INSERT INTO audit_groups SELECT writer, epoch, 6, count, bundle, chain, mac FROM audit_groups WHERE first_seq = 0`)],
-    ['two groups exchanged', 'group-chain', () => tamper('audit_groups', `UPDATE audit_groups g SET bundle = o.bundle FROM audit_groups o WHERE g.first_seq IN (0, 2) AND o.first_seq = 2 - g.first_seq`)],
-    ['a group under another writer', 'group-mac', () => tamper('audit_groups', `UPDATE audit_groups SET writer = (SELECT max(writer) FROM audit_groups) + 1 WHERE first_seq >= 0`).then(() => tamper('audit_writers', 'INSERT INTO audit_writers SELECT max(writer) + 1, 1 FROM audit_writers'))],
+    [
+      'a group inserted',
+      'group-chain',
+      () => tamper('audit_groups', `INSERT INTO audit_groups SELECT writer, epoch, 6, count, bundle, chain, mac FROM audit_groups WHERE first_seq = 0`),
+    ],
+    [
+      'two groups exchanged',
+      'group-chain',
+      () =>
+        tamper('audit_groups', `UPDATE audit_groups g SET bundle = o.bundle FROM audit_groups o WHERE g.first_seq IN (0, 2) AND o.first_seq = 2 - g.first_seq`),
+    ],
+    [
+      'a group under another writer',
+      'group-mac',
+      () =>
+        tamper('audit_groups', `UPDATE audit_groups SET writer = (SELECT max(writer) FROM audit_groups) + 1 WHERE first_seq >= 0`).then(() =>
+          tamper('audit_writers', 'INSERT INTO audit_writers SELECT max(writer) + 1, 1 FROM audit_writers'),
+        ),
+    ],
   ])('%s stops the log, and nothing after it is signed', async (_name, code, attack) => {
     for (let at = 0; at < 3; at += 1) await write(2)
     await attack()
@@ -270,12 +290,20 @@ describe('at start and take-over', () => {
   })
 
   it.each<[string, LogFaultCode, () => Promise<void>]>([
-    ['a changed tile', 'history-changed', () => tamper('audit_partial_tiles', 'UPDATE audit_partial_tiles SET hashes = set_byte(hashes, 3, get_byte(hashes, 3) # 1) WHERE level = 1')],
+    [
+      'a changed tile',
+      'history-changed',
+      () => tamper('audit_partial_tiles', 'UPDATE audit_partial_tiles SET hashes = set_byte(hashes, 3, get_byte(hashes, 3) # 1) WHERE level = 1'),
+    ],
     ['a missing tile', 'history-changed', () => tamper('audit_partial_tiles', 'DELETE FROM audit_partial_tiles WHERE level = 1')],
     ['a changed edge', 'head-inconsistent', () => tamper('audit_head', `UPDATE audit_head SET edge = set_byte(edge, 0, get_byte(edge, 0) # 1)`)],
     ['a changed root', 'head-inconsistent', () => tamper('audit_head', `UPDATE audit_head SET root = sha256('x')`)],
     ['entries pretended beyond the last checkpoint', 'head-inconsistent', () => tamper('audit_head', 'UPDATE audit_head SET size = size + 1')],
-    ['a checkpoint that the token did not sign', 'checkpoint-invalid', () => tamper('audit_checkpoints', `UPDATE audit_checkpoints SET note = replace(note, E'\\n300\\n', E'\\n299\\n') WHERE size = 300`)],
+    [
+      'a checkpoint that the token did not sign',
+      'checkpoint-invalid',
+      () => tamper('audit_checkpoints', `UPDATE audit_checkpoints SET note = replace(note, E'\\n300\\n', E'\\n299\\n') WHERE size = 300`),
+    ],
     ['a file that the token did not sign', 'checkpoint-invalid', () => Promise.resolve(writeFileSync(join(folder, 'checkpoint'), 'noise\n'))],
   ])('%s refuses to start', async (_name, code, attack) => {
     await grow()

@@ -41,7 +41,15 @@ interface GroupRow {
   readonly mac: Buffer
 }
 
-const groupOf = ({ writer, epoch, first_seq, count, bundle, chain, mac }: GroupRow): StoredGroup => ({ writer, epoch, firstSeq: Number(first_seq), count, bundle, chain, mac })
+const groupOf = ({ writer, epoch, first_seq, count, bundle, chain, mac }: GroupRow): StoredGroup => ({
+  writer,
+  epoch,
+  firstSeq: Number(first_seq),
+  count,
+  bundle,
+  chain,
+  mac,
+})
 
 /** On PostgreSQL: the leader's connection holds the lock, and the head's row the epoch that every commit compares. */
 export class PgSequencerStore implements SequencerStore {
@@ -63,7 +71,9 @@ export class PgSequencerStore implements SequencerStore {
         await session.end()
         return false
       }
-      const { rows } = await session.query<{ leader_epoch: string }>('UPDATE audit_head SET leader_epoch = leader_epoch + 1 WHERE id = 1 RETURNING leader_epoch')
+      const { rows } = await session.query<{ leader_epoch: string }>(
+        'UPDATE audit_head SET leader_epoch = leader_epoch + 1 WHERE id = 1 RETURNING leader_epoch',
+      )
       this.#leader = { session, epoch: String(rows[0]?.leader_epoch) }
       return true
     } catch (error) {
@@ -138,14 +148,10 @@ export class PgSequencerStore implements SequencerStore {
   async commit({ from, to, entries, fullTiles, partialTiles, sequenced }: Round): Promise<boolean> {
     const { session, epoch } = this.#leading()
     await session.command('BEGIN')
-    const swapped = await session.query('UPDATE audit_head SET size = $1, root = $2, edge = $3 WHERE id = 1 AND leader_epoch = $4 AND size = $5 AND root = $6', [
-      to.edge.size,
-      to.root,
-      Buffer.concat(to.edge.nodes),
-      epoch,
-      from.edge.size,
-      from.root,
-    ])
+    const swapped = await session.query(
+      'UPDATE audit_head SET size = $1, root = $2, edge = $3 WHERE id = 1 AND leader_epoch = $4 AND size = $5 AND root = $6',
+      [to.edge.size, to.root, Buffer.concat(to.edge.nodes), epoch, from.edge.size, from.root],
+    )
     if (swapped.rowCount !== 1) {
       await session.command('ROLLBACK')
       return false

@@ -212,7 +212,13 @@ export class Sequencer {
 
 const keyOf = ({ writer, epoch }: { readonly writer: number; readonly epoch: number }): string => `${writer}/${epoch}`
 
-const asDrained = ({ writer, epoch, nextSeq, chain }: PendingEpoch): SequencedEpoch => ({ writer, epoch, nextSeq, chain: chain ?? new Uint8Array(), drained: true })
+const asDrained = ({ writer, epoch, nextSeq, chain }: PendingEpoch): SequencedEpoch => ({
+  writer,
+  epoch,
+  nextSeq,
+  chain: chain ?? new Uint8Array(),
+  drained: true,
+})
 
 /** Lets the event loop run when a slice of time is used up. */
 function breather(): () => Promise<void> | undefined {

@@ -42,14 +42,20 @@ export async function checkTree(deps: {
     if (checkpoint !== undefined) {
       const edge = await storedEdge(store, checkpoint.size)
       if (!equalBytes(rootOf(edge), checkpoint.root)) {
-        throw new LogFault('history-changed', `the first ${checkpoint.size} entries of the database are not those that were signed (${where}). The tree was changed, or the database is another log's.`)
+        throw new LogFault(
+          'history-changed',
+          `the first ${checkpoint.size} entries of the database are not those that were signed (${where}). The tree was changed, or the database is another log's.`,
+        )
       }
     }
   }
   const signed = [published, kept].reduce((a, b) => ((b?.size ?? -1) > (a?.size ?? -1) ? b : a), undefined)
   const rebuilt = await rebuild(deps, signed === undefined ? EMPTY_EDGE : await storedEdge(store, signed.size), size)
   if (!equalBytes(rootOf(rebuilt), head.root) || !sameEdge(rebuilt, head.edge)) {
-    throw new LogFault('head-inconsistent', `the head over ${size} entries does not follow from the entries after the last signed checkpoint (${signed?.size ?? 0}). Someone changed audit_head or audit_groups.`)
+    throw new LogFault(
+      'head-inconsistent',
+      `the head over ${size} entries does not follow from the entries after the last signed checkpoint (${signed?.size ?? 0}). Someone changed audit_head or audit_groups.`,
+    )
   }
   return { head, signed }
 }
@@ -59,7 +65,11 @@ function openStored(note: string | undefined, key: LogKey, where: string): Check
   try {
     return openCheckpoint(note, key)
   } catch (error) {
-    throw new LogFault('checkpoint-invalid', `the checkpoint in ${where} is not signed by this log's key ${key.vkey}. It was changed, or the token is another one.`, { cause: error })
+    throw new LogFault(
+      'checkpoint-invalid',
+      `the checkpoint in ${where} is not signed by this log's key ${key.vkey}. It was changed, or the token is another one.`,
+      { cause: error },
+    )
   }
 }
 
@@ -92,7 +102,12 @@ async function rebuild({ store, checkGroups }: { store: SequencerStore; checkGro
     for (const [at, { group, previousChain, skip, take }] of parts.entries()) {
       if (valid[at] !== true) throw macFault(group)
       followChain(group, previousChain)
-      now = append(now, decodeBundle(group.bundle).slice(skip, skip + take).map(leafHash))
+      now = append(
+        now,
+        decodeBundle(group.bundle)
+          .slice(skip, skip + take)
+          .map(leafHash),
+      )
     }
     if (parts.length === 0) throw new LogFault('head-inconsistent', `entry ${now.size} is missing from audit_entries`)
   }

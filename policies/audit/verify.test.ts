@@ -50,7 +50,13 @@ function verify(lines: readonly string[], known: readonly string[] = []): LogRep
 const codesOf = (report: LogReport): FindingCode[] => report.findings.map(({ code }) => code)
 const a = newOperationId()
 const b = newOperationId()
-const honest = entriesOf([{ kind: 'intent', id: a }, { kind: 'item', id: a }, { kind: 'outcome', id: a, effect: 'durable' }, { kind: 'outcome' }, { kind: 'intent', id: b }])
+const honest = entriesOf([
+  { kind: 'intent', id: a },
+  { kind: 'item', id: a },
+  { kind: 'outcome', id: a, effect: 'durable' },
+  { kind: 'outcome' },
+  { kind: 'intent', id: b },
+])
 
 describe('the offline verifier', () => {
   it('verifies an honest log with the public key alone, and names what is open', () => {
@@ -60,7 +66,12 @@ describe('the offline verifier', () => {
   })
 
   it('takes writers and epochs side by side, and an outcome sequenced before its intent', () => {
-    const steps: Step[] = [{ kind: 'outcome', id: a, effect: 'durable', slot: 2 }, { kind: 'intent', id: a }, { kind: 'event', slot: 2, epoch: 2 }, { kind: 'event' }]
+    const steps: Step[] = [
+      { kind: 'outcome', id: a, effect: 'durable', slot: 2 },
+      { kind: 'intent', id: a },
+      { kind: 'event', slot: 2, epoch: 2 },
+      { kind: 'event' },
+    ]
     expect(verify(linesOf(entriesOf(steps)))).toMatchObject({ ok: true, epochs: 3, openIntents: [] })
   })
 
@@ -68,8 +79,16 @@ describe('the offline verifier', () => {
   const honestLines = linesOf(honest, [3, 5])
 
   it.each<[string, string[], FindingCode[]]>([
-    ['an entry edited after it was signed', honestLines.map((line, at) => (at === 5 ? line.replace(/"entry":"[^"]+"/, `"entry":"${Buffer.from(honest[0] ?? '').toString('base64')}"`) : line)), ['sequence-gap', 'sequence-gap', 'root-mismatch', 'uncovered']],
-    ['an entry left out', honestLines.filter((_, at) => at !== 2), ['index-gap', 'sequence-gap', 'checkpoint-misplaced', 'index-gap', 'index-gap', 'checkpoint-misplaced', 'uncovered']],
+    [
+      'an entry edited after it was signed',
+      honestLines.map((line, at) => (at === 5 ? line.replace(/"entry":"[^"]+"/, `"entry":"${Buffer.from(honest[0] ?? '').toString('base64')}"`) : line)),
+      ['sequence-gap', 'sequence-gap', 'root-mismatch', 'uncovered'],
+    ],
+    [
+      'an entry left out',
+      honestLines.filter((_, at) => at !== 2),
+      ['index-gap', 'sequence-gap', 'checkpoint-misplaced', 'index-gap', 'index-gap', 'checkpoint-misplaced', 'uncovered'],
+    ],
     ['an end cut off', honestLines.slice(0, -1), ['uncovered']],
     ['no checkpoint at all', linesOf(honest, []), ['uncovered']],
     ['nothing', [], ['uncovered']],
@@ -77,7 +96,11 @@ describe('the offline verifier', () => {
     ['another log\u2019s header', [encodeExportLine({ kind: 'header', origin: 'other', vkey: key.vkey }), ...honestLines.slice(1)], ['wrong-log']],
     ['a second header', [...honestLines, honestLines[0] ?? ''], ['line-malformed']],
     ['noise', [...honestLines, 'noise', '{}', '[]', 'null', '{"index":1,"entry":"*"}'], Array<FindingCode>(5).fill('line-malformed')],
-    ['a forged checkpoint', [...honestLines.slice(0, -1), JSON.stringify({ checkpoint: noteOver(honest).replace('\n5\n', '\n4\n') })], ['checkpoint-invalid', 'uncovered']],
+    [
+      'a forged checkpoint',
+      [...honestLines.slice(0, -1), JSON.stringify({ checkpoint: noteOver(honest).replace('\n5\n', '\n4\n') })],
+      ['checkpoint-invalid', 'uncovered'],
+    ],
   ])('finds %s', (_name, lines, codes) => {
     const report = verify(lines)
     expect(report.ok).toBe(false)
@@ -88,10 +111,32 @@ describe('the offline verifier', () => {
     ['entries of a writer in another order, even signed', swap(honest), ['sequence-gap', 'sequence-gap', 'sequence-gap']],
     ['a sequence number left out', entriesOf([{ kind: 'event' }, { kind: 'event', seq: 2 }]), ['sequence-gap']],
     ['an epoch that does not start at 0', entriesOf([{ kind: 'event', seq: 1 }]), ['sequence-gap']],
-    ['an entry of a fenced epoch', entriesOf([{ kind: 'event', epoch: 2 }, { kind: 'event', epoch: 1 }]), ['epoch-order']],
+    [
+      'an entry of a fenced epoch',
+      entriesOf([
+        { kind: 'event', epoch: 2 },
+        { kind: 'event', epoch: 1 },
+      ]),
+      ['epoch-order'],
+    ],
     ['a durable outcome without its intent', entriesOf([{ kind: 'outcome', effect: 'durable' }]), ['outcome-without-intent']],
-    ['an outcome told twice', entriesOf([{ kind: 'intent', id: a }, { kind: 'outcome', id: a, effect: 'durable' }, { kind: 'outcome', id: a, effect: 'durable' }]), ['outcome-without-intent']],
-    ['an intent told twice', entriesOf([{ kind: 'intent', id: a }, { kind: 'intent', id: a }]), ['intent-doubled']],
+    [
+      'an outcome told twice',
+      entriesOf([
+        { kind: 'intent', id: a },
+        { kind: 'outcome', id: a, effect: 'durable' },
+        { kind: 'outcome', id: a, effect: 'durable' },
+      ]),
+      ['outcome-without-intent'],
+    ],
+    [
+      'an intent told twice',
+      entriesOf([
+        { kind: 'intent', id: a },
+        { kind: 'intent', id: a },
+      ]),
+      ['intent-doubled'],
+    ],
     ['bytes that are no entry', [utf8('{"v":1}')], ['entry-malformed']],
   ])('finds %s, though the log signed it', (_name, entries, codes) => {
     const report = verify(linesOf(entries))

@@ -119,7 +119,8 @@ export class LogVerifier {
   #header(origin: string, vkey: string): void {
     this.#headers += 1
     if (this.#headers > 1) this.#find('line-malformed', 'a second header')
-    else if (origin !== this.#key.name || vkey !== this.#key.vkey) this.#find('wrong-log', `the export says that it is of ${origin || 'no log'} with the key ${vkey || '(none)'}`)
+    else if (origin !== this.#key.name || vkey !== this.#key.vkey)
+      this.#find('wrong-log', `the export says that it is of ${origin || 'no log'} with the key ${vkey || '(none)'}`)
   }
 
   #checkpoint(note: string): void {
@@ -172,7 +173,8 @@ export class LogVerifier {
 
     const place = `${writer.slot}/${writer.epoch}`
     const next = this.#next.get(place) ?? 0
-    if (writer.seq !== next) this.#find('sequence-gap', `writer ${writer.slot}, epoch ${writer.epoch}: sequence ${writer.seq} stands where ${next} should`, index)
+    if (writer.seq !== next)
+      this.#find('sequence-gap', `writer ${writer.slot}, epoch ${writer.epoch}: sequence ${writer.seq} stands where ${next} should`, index)
     this.#next.set(place, writer.seq + 1)
     const newest = this.#newest.get(writer.slot) ?? 0
     if (writer.epoch < newest) this.#find('epoch-order', `writer ${writer.slot}: epoch ${writer.epoch} wrote after epoch ${newest} had begun`, index)

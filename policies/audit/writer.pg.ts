@@ -3,6 +3,7 @@ import { Problem } from '../../core/problem.ts'
 import { closeTx, type Sql, Tx } from '../../core/tx.ts'
 import { type EncodedEntry, EntryError, encodeEntry } from './entry.ts'
 import { encodeBundle, groupMessage, MAX_GROUP_BYTES, MAX_GROUP_ENTRIES, nextChain, startChain } from './group.ts'
+import { type Insertion, insertGroup, isNotOpen } from './group-insert.pg.ts'
 import type { EntryDraft, LogTx } from './log.ts'
 import { type Connect, Session, tryLock, WRITER_LOCK } from './session.pg.ts'
 
@@ -43,15 +44,6 @@ interface Queued {
 }
 
 const MAX_SLOT = 1023
-const INSERT_GROUP = `INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)`
-const INSERT_GROUP_WITH_PERSONAL = `
-  WITH personal AS (
-    INSERT INTO audit_personal (writer, epoch, seq, name, operation_id, value, salt, blind_index)
-    SELECT $1, $2, p.* FROM unnest($8::bigint[], $9::text[], $10::uuid[], $11::text[], $12::bytea[], $13::bytea[]) AS p)
-  ${INSERT_GROUP}`
-const OPEN_INTENTS = `INSERT INTO open_intents (operation_id, writer, epoch, seq) SELECT i.id, $1, $2, i.seq FROM unnest($3::uuid[], $4::bigint[]) AS i (id, seq)`
-const CLOSE_INTENTS = 'DELETE FROM open_intents WHERE operation_id = ANY($1::uuid[])'
-
 const unavailable = (detail: string, cause?: unknown): Problem => new Problem('log-unavailable', detail, { cause })
 
 /**
@@ -72,22 +64,24 @@ export class Writer {
   async transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result> {
     const held = await this.#hold()
     const drafts: EntryDraft[] = []
+    let begun: Promise<string> | undefined
     let group: Group
+    let insertion: Insertion
     let result: Result
     try {
-      await held.session.command('BEGIN')
-      result = await this.#work(held.session, drafts, work)
+      result = await this.#work(held.session, drafts, () => (begun ??= held.session.command('BEGIN')), work)
       group = this.#encode(held, drafts, 'durable')
-      await this.#write(held, group)
+      insertion = await this.#insertion(held, group, 'durable')
+      if (begun !== undefined) await this.#insert(held, insertion)
     } catch (error) {
-      await this.#rollBack(held)
+      if (begun !== undefined) await this.#rollBack(held)
       throw held.session.lost && !(error instanceof Problem)
         ? new Problem('database-unavailable', 'The database was lost before anything was committed. Try again in a few seconds.', { cause: error })
         : error
     }
     await this.#commit(held, group, async () => {
-      const command = await held.session.command('COMMIT')
-      if (command !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
+      if (begun === undefined) return this.#insert(held, insertion)
+      if ((await held.session.command('COMMIT')) !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
     })
     return result
   }
@@ -106,8 +100,8 @@ export class Writer {
       )
       waiting = taken
       if (group.entries.length === 0) return
-      const insert = await this.#insertion(held, group)
-      await this.#commit(held, group, async () => void (await held.session.query(insert.text, insert.values)))
+      const insertion = await this.#insertion(held, group, 'transient')
+      await this.#commit(held, group, () => this.#insert(held, insertion))
       for (const { resolve } of taken) resolve()
     } catch (error) {
       const problem = error instanceof Problem ? error : unavailable('The audit log could not be written. Nothing was answered; try again.', error)
@@ -120,7 +114,7 @@ export class Writer {
     this.#held = undefined
   }
 
-  async #work<Result>(session: Session, drafts: EntryDraft[], work: (log: LogTx) => Promise<Result>): Promise<Result> {
+  async #work<Result>(session: Session, drafts: EntryDraft[], begin: () => Promise<unknown>, work: (log: LogTx) => Promise<Result>): Promise<Result> {
     let live = true
     const assertLive = (): void => {
       if (!live) throw new Error('the transaction is over')
@@ -128,6 +122,7 @@ export class Writer {
     const sql: Sql = {
       query: async <Row extends object>(text: string, values?: readonly unknown[]) => {
         assertLive()
+        await begin()
         return (await session.query<Row>(text, values)).rows
       },
     }
@@ -170,47 +165,37 @@ export class Writer {
     return { entries, drafts: kept, firstSeq: held.seq, bundle, chain: nextChain(held.chain, bundle) }
   }
 
-  /** Everything of a transaction's group but its COMMIT. */
-  async #write(held: Held, group: Group): Promise<void> {
-    const insertion = this.#insertion(held, group)
-    const opened = group.drafts.flatMap(({ kind, id }, at) => (kind === 'intent' ? [{ id, seq: group.firstSeq + at }] : []))
-    const closed = group.drafts.flatMap(({ kind, id }) => (kind === 'outcome' ? [id] : []))
-    const statements: Promise<unknown>[] = [insertion]
-    if (opened.length > 0) {
-      statements.push(held.session.query(OPEN_INTENTS, [held.slot, held.epoch, opened.map(({ id }) => id), opened.map(({ seq }) => seq)]))
-    }
-    if (closed.length > 0) {
-      statements.push(
-        held.session.query(CLOSE_INTENTS, [closed]).then(({ rowCount }) => {
-          if (rowCount === closed.length) return
-          throw new Problem('conflict', 'The operation was closed as abandoned before its outcome could be recorded. Ask for it by its id.')
-        }),
-      )
-    }
-    await Promise.all(statements)
-    const { text, values } = await insertion
-    try {
-      await held.session.query(text, values)
-    } catch (error) {
-      if (held.session.lost) throw error
-      // The database does not take this number: the slot starts again with a new epoch.
-      await held.session.end()
-      throw unavailable('The audit log did not take the entry. Nothing was committed; try again.', error)
-    }
-  }
-
-  /** The one statement that makes a group durable, with its MAC. */
-  async #insertion(held: Held, { entries, drafts, firstSeq, bundle, chain }: Group): Promise<{ readonly text: string; readonly values: readonly unknown[] }> {
-    const { slot, epoch } = held
-    const personal = entries.flatMap((entry, at) => entry.personal.map((one) => ({ ...one, seq: firstSeq + at, id: drafts[at]?.id })))
+  /** The one statement that writes a group, with its MAC. */
+  async #insertion({ slot, epoch }: Held, { entries, drafts, firstSeq, bundle, chain }: Group, effect: 'durable' | 'transient'): Promise<Insertion> {
+    const head = { writer: slot, epoch, firstSeq, count: entries.length, chain }
+    const personal = entries.flatMap((entry, at) => entry.personal.map((one) => ({ ...one, seq: firstSeq + at, operationId: drafts[at]?.id ?? '' })))
     const [mac, blind] = await Promise.all([
-      this.#settings.macGroup(groupMessage({ writer: slot, epoch, firstSeq, count: entries.length, chain })),
+      this.#settings.macGroup(groupMessage(head)),
       personal.length === 0 ? [] : this.#settings.blindIndex(personal.map(({ name, value }) => ({ name, value }))),
     ])
-    const values = [slot, epoch, firstSeq, entries.length, bundle, chain, mac]
-    if (personal.length === 0) return { text: INSERT_GROUP, values }
-    const column = <Key extends keyof (typeof personal)[number]>(key: Key) => personal.map((one) => one[key])
-    return { text: INSERT_GROUP_WITH_PERSONAL, values: [...values, column('seq'), column('name'), column('id'), column('value'), column('salt'), blind] }
+    const intents = effect === 'durable' ? idsOf(drafts, 'intent') : new Map<string, number>()
+    const outcomes = effect === 'durable' ? idsOf(drafts, 'outcome') : new Map<string, number>()
+    return insertGroup(
+      { ...head, bundle, mac },
+      {
+        personal: personal.map((one, at) => ({ ...one, blindIndex: blind[at] ?? new Uint8Array() })),
+        opened: [...intents].filter(([id]) => !outcomes.has(id)).map(([operationId, at]) => ({ operationId, seq: firstSeq + at })),
+        closed: [...outcomes.keys()].filter((id) => !intents.has(id)),
+      },
+    )
+  }
+
+  /** When the database does not take the group, the slot starts again with a new epoch, unless that says that an intent is not open. */
+  async #insert({ session }: Held, { text, values }: Insertion): Promise<void> {
+    try {
+      await session.query(text, values)
+    } catch (error) {
+      if (session.lost) throw error
+      if (isNotOpen(error))
+        throw new Problem('conflict', 'The operation was closed as abandoned before its outcome could be recorded. Ask for it by its id.', { cause: error })
+      await session.end()
+      throw unavailable('The audit log did not take the entry. Nothing was committed; try again.', error)
+    }
   }
 
   /** Runs what commits the group, and advances once it is known. Throws `log-unavailable` when it stays unknown. */
@@ -218,11 +203,13 @@ export class Writer {
     try {
       await run()
     } catch (error) {
+      if (error instanceof Problem) throw error
       if (!held.session.lost) {
         await held.session.end()
         throw error
       }
-      if (!(await this.#wasCommitted(held, group))) throw unavailable('The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', error)
+      if (!(await this.#wasCommitted(held, group)))
+        throw unavailable('The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', error)
       return
     }
     held.seq += group.entries.length
@@ -267,7 +254,9 @@ export class Writer {
     try {
       this.#held = await this.#open()
     } catch (error) {
-      throw error instanceof Problem ? error : new Problem('database-unavailable', 'The database cannot be reached. Try again in a few seconds.', { cause: error })
+      throw error instanceof Problem
+        ? error
+        : new Problem('database-unavailable', 'The database cannot be reached. Try again in a few seconds.', { cause: error })
     }
     if (this.#held === undefined) throw unavailable('Every writer slot of the audit log is taken. Stop a service, or lower its number of writers.')
     return this.#held
@@ -311,3 +300,7 @@ export class Writer {
     return undefined
   }
 }
+
+/** Operation ids of the drafts of a kind, with their places. One that begins and ends in one transaction is never open. */
+const idsOf = (drafts: readonly EntryDraft[], kind: EntryDraft['kind']): Map<string, number> =>
+  new Map(drafts.flatMap((draft, at) => (draft.kind === kind ? [[draft.id, at] as const] : [])))

@@ -128,8 +128,6 @@ export async function up(knex: Knex): Promise<void> {
   }
   const partitions = ['default', ...Array.from({ length: PARTITIONS }, (_, at) => String(at))].map((name) => `audit_entries_${name}`)
   for (const table of [...APPEND_ONLY, ...partitions]) {
-    await knex.raw(
-      `CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table} FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()`,
-    )
+    await knex.raw(`CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table} FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()`)
   }
 }

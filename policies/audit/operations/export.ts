@@ -59,11 +59,23 @@ export const exportLog = ({ reader, key }: { readonly reader: LogReader; readonl
     facts: ({ signed }) => sizeFact(signed),
     admit: ({ signed }) => nothingSigned(signed),
     execute: (_permit, { signed }) => Promise.resolve(signed?.checkpoint.size ?? 0),
-    respond: (_target, size): Download => ({ contentType: 'application/x-ndjson', fileName: `audit-log-${size}.ndjson`, chunks: exportChunks({ reader, key, size }) }),
+    respond: (_target, size): Download => ({
+      contentType: 'application/x-ndjson',
+      fileName: `audit-log-${size}.ndjson`,
+      chunks: exportChunks({ reader, key, size }),
+    }),
   })
 
 /** The lines of an export, a page at a time: each entry, and each checkpoint where its size is reached. Throws `integrity-failed` where an entry is gone: the file then ends short. */
-export async function* exportChunks({ reader, key, size }: { readonly reader: LogReader; readonly key: LogKey; readonly size: number }): AsyncGenerator<Uint8Array> {
+export async function* exportChunks({
+  reader,
+  key,
+  size,
+}: {
+  readonly reader: LogReader
+  readonly key: LogKey
+  readonly size: number
+}): AsyncGenerator<Uint8Array> {
   yield utf8(encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey }))
   for (let from = 0; from < size; from += PAGE) {
     const to = Math.min(from + PAGE, size)

@@ -26,7 +26,13 @@ const [first, second] = [newOperationId(), newOperationId()]
 
 beforeAll(async () => {
   db = await testDatabase()
-  audit = auditFeature({ sql: db.sql, connect: db.database.connect, integrity: softKeys(), origin: 'grid.example/audit', checkpointFile: join(folder, 'checkpoint') })
+  audit = auditFeature({
+    sql: db.sql,
+    connect: db.database.connect,
+    integrity: softKeys(),
+    origin: 'grid.example/audit',
+    checkpointFile: join(folder, 'checkpoint'),
+  })
   await audit.start()
   const allow: Decision = { effect: 'allow', rule: 'test', revision: 'test', reason: '' }
   gate = { decide: () => allow, log: audit.log }
@@ -69,7 +75,8 @@ describe('what auditors do', () => {
   })
 
   it('is told of wrong questions and unknown operations', async () => {
-    for (const body of [{ limit: 1001 }, { from: -1 }, { operationId: 'x' }, { other: 1 }]) await expect(search(body)).rejects.toMatchObject({ code: 'request-invalid' })
+    for (const body of [{ limit: 1001 }, { from: -1 }, { operationId: 'x' }, { other: 1 }])
+      await expect(search(body)).rejects.toMatchObject({ code: 'request-invalid' })
     await expect(ask('policies.audit.get', { operationId: newOperationId() })).rejects.toMatchObject({ code: 'not-found' })
   })
 

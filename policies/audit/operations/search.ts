@@ -23,7 +23,13 @@ export const searchEntries = ({ reader }: { readonly reader: LogReader }) =>
     effect: 'transient',
     route: { method: 'GET', path: '/v1/policies/audit/entries' },
     input: z.strictObject({
-      from: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).meta({ description: 'The index to start at. For the next page: the last index and one.' }),
+      from: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .max(Number.MAX_SAFE_INTEGER)
+        .default(0)
+        .meta({ description: 'The index to start at. For the next page: the last index and one.' }),
       limit: z.coerce.number().int().min(1).max(1000).default(100).meta({ description: 'The most entries to answer.' }),
       operationId: uuid.optional().meta({ description: 'Of this operation.', example: '0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e' }),
       operation: name.optional().meta({ description: 'Of operations of this name.', example: 'kms.key.sign' }),
@@ -62,7 +68,10 @@ export const getOperation = ({ reader }: { readonly reader: LogReader }) =>
     locate: async ({ operationId }) => ({ operationId, found: await reader.search({ from: 0, limit: MAX_OF_ONE, operationId }) }),
     uses: () => [],
     facts: ({ operationId }) => ({ public: { operationId } }),
-    admit: ({ found }) => (found.length > 0 ? undefined : new Problem('not-found', 'The log has no entry of this operation. One that has just ended is there within a second or so.')),
+    admit: ({ found }) =>
+      found.length > 0
+        ? undefined
+        : new Problem('not-found', 'The log has no entry of this operation. One that has just ended is there within a second or so.'),
     execute: (_permit, { found }) => Promise.resolve(found),
     respond: (_target, found) => ({ entries: found.map(viewOf) }),
   })

@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { enrolVendor, officers, openPlace, type Place, Shop, type TestVendor } from '../card-personalization/testing/shop.ts'
+import { luhnDigit } from '../card-personalization/iccid.ts'
+import type { FaultPoint } from '../core/fault-point.ts'
+import { hex } from '../core/bytes.ts'
+import { type DeliveryReport, type OpenedCard, openDelivery, type TransportKeyPackage } from './vendor-open.ts'
+
+let place: Place
+let shop: Shop
+let vendor: TestVendor
+let transportKey: TransportKeyPackage
+let series = 0
+const [alice] = officers
+
+/** A new order of that many cards, approved. */
+async function approvedOrder(through: Shop, quantity: number): Promise<string> {
+  const body = `898600330${String(series).padStart(4, '0')}00000`
+  const start = { iccid: body + luhnDigit(body), imsi: String(460_003_300_000_000 + 100_000 * series++) }
+  const { orderId } = await through.call<{ orderId: string }>(vendor.caller, 'order.submit', {
+    profile: 'grid-usim-1',
+    transportKeyId: vendor.transportKeyId,
+    start,
+    quantity,
+  })
+  await through.call(alice, 'order.approve', { orderId })
+  return orderId
+}
+
+const open = (file: Uint8Array, order: string, onCard?: (card: OpenedCard) => void): Promise<DeliveryReport> =>
+  openDelivery({ file: [file], transportKey, privateKey: vendor.privateKey, trustedRoot: place.root, order, ...(onCard ? { onCard } : {}) })
+
+beforeAll(async () => {
+  place = await openPlace()
+  shop = new Shop(place)
+  await shop.feature.establishProfiles()
+  vendor = await enrolVendor(shop, 'acme-cards')
+  transportKey = await shop.call<TransportKeyPackage & Record<string, unknown>>(vendor.caller, 'transport-key.get', { transportKeyId: vendor.transportKeyId })
+}, 60_000)
+afterAll(() => place.close())
+
+describe('the order of examples/grid-usim-1000.inp', () => {
+  let orderId: string
+  let file: Buffer
+
+  it('is filled and sealed: one intent a chunk, one entry a card', async () => {
+    const inp = readFileSync(new URL('../examples/grid-usim-1000.inp', import.meta.url), 'utf8')
+    ;({ orderId } = await shop.call<{ orderId: string }>(vendor.caller, 'order.submit', { inp }))
+    expect((await shop.refused(vendor.caller, 'delivery.fetch', { orderId })).code).toBe('conflict')
+    await shop.call(alice, 'order.approve', { orderId })
+    shop.feature.fillJob.start()
+    expect(await shop.settled(orderId)).toMatchObject({ state: 'ready', filled: 1000, delivery: { fetches: 0 } })
+    const fills = shop.entries.filter(({ operation }) => operation === 'card-personalization.cards.fill')
+    expect([fills.filter(({ kind }) => kind === 'intent').length, fills.filter(({ kind }) => kind === 'item').length]).toEqual([2, 1000])
+    expect(fills.every(({ caller }) => caller.id === 'urn:gridseal:system:fill')).toBe(true)
+    const item = fills.find(({ kind }) => kind === 'item')
+    expect(item?.facts?.personal).toMatchObject({ iccid: expect.stringMatching(/^8986/) as string, imsi: expect.stringMatching(/^460/) as string })
+    expect(item?.facts?.rows).toMatchObject([{ table: 'cards', version: 1 }])
+  })
+
+  it('is fetched, counted, the same bytes each time, also two at once', async () => {
+    file = await shop.fetch(vendor.caller, orderId)
+    expect(await shop.call(vendor.caller, 'order.get', { orderId })).toMatchObject({ state: 'delivered', delivery: { fetches: 1 } })
+    const [again, oneMore] = await Promise.all([shop.fetch(vendor.caller, orderId), shop.fetch(vendor.caller, orderId)])
+    expect(again.equals(file) && oneMore.equals(file)).toBe(true)
+    expect(await shop.call(vendor.caller, 'order.get', { orderId })).toMatchObject({ state: 'delivered', delivery: { fetches: 3 } })
+    expect((await shop.refused(alice, 'delivery.fetch', { orderId })).code).toBe('not-found')
+  })
+
+  it('opens at the vendor: every key, every KCV; no key twice', async () => {
+    const keys: string[] = []
+    const report = await open(file, orderId, (card) => keys.push(...card.keys.map(({ value }) => hex(value))))
+    expect(report.problems).toEqual([])
+    expect(report).toMatchObject({ ok: true, cards: 1000, keys: 6000, manifest: { vendor: 'acme-cards', purchaseOrder: 'PO-2026-1000', cards: 1000 } })
+    expect(new Set(keys).size).toBe(6000)
+    expect(keys.every((key) => key.length === 32)).toBe(true)
+  })
+
+  it('with an edited card it is refused whole: nothing is sent', async () => {
+    const [card] = await place.db.ownerSql.query<{ id: string; keys: Buffer }>('SELECT id, keys FROM cards WHERE order_id = $1 AND position = 700', [orderId])
+    const keys = Buffer.from(card?.keys ?? '')
+    keys[keys.length - 1] = (keys[keys.length - 1] ?? 0) ^ 1
+    await place.db.ownerSql.query('UPDATE cards SET keys = $2 WHERE id = $1', [card?.id, keys])
+    const problem = await shop.refused(vendor.caller, 'delivery.fetch', { orderId })
+    expect(problem.code).toBe('integrity-failed')
+    expect(shop.entries.at(-1)).toMatchObject({ kind: 'outcome', operation: 'card-personalization.delivery.fetch', code: 'integrity-failed' })
+    await place.db.ownerSql.query('UPDATE cards SET keys = $2 WHERE id = $1', [card?.id, card?.keys])
+    expect((await shop.fetch(vendor.caller, orderId)).equals(file)).toBe(true)
+    await place.db.ownerSql.query('DELETE FROM cards WHERE id = $1', [card?.id])
+    expect((await shop.refused(vendor.caller, 'delivery.fetch', { orderId })).code).toBe('integrity-failed')
+  })
+})
+
+describe('killed at', () => {
+  /** Point and how often it is passed before: chunks are filled two at a time. */
+  const points: readonly (readonly [FaultPoint, number])[] = [
+    ['order.approved', 1],
+    ['gate.intent-committed', 3],
+    ['gate.executed', 3],
+    ['gate.outcome-written', 3],
+    ['gate.outcome-committed', 3],
+    ['order.chunk-filled', 1],
+    ['order.chunk-filled', 2],
+    ['order.all-filled', 1],
+    ['order.sealed', 1],
+  ]
+  it.each(points)('%s (%i), the order goes on in the next process and every key opens', async (point, hit) => {
+    await shop.feature.fillJob.stop()
+    const orderId = await approvedOrder(shop, 600)
+    const first = new Shop(place, { dieAt: { point, hit } })
+    first.feature.fillJob.start()
+    await first.died()
+    await first.feature.fillJob.stop()
+
+    const second = new Shop(place)
+    second.feature.fillJob.start()
+    expect(await second.settled(orderId)).toMatchObject({ state: 'ready', filled: 600 })
+    await second.feature.fillJob.stop()
+    const iccids = new Set<string>()
+    const report = await open(await second.fetch(vendor.caller, orderId), orderId, ({ iccid }) => void iccids.add(iccid))
+    expect(report).toMatchObject({ ok: true, cards: 600, keys: 3_600 })
+    expect(iccids.size).toBe(600)
+    const [{ count } = { count: '' }] = await place.db.ownerSql.query<{ count: string }>('SELECT count(*) FROM cards WHERE order_id = $1', [orderId])
+    expect(Number(count)).toBe(600)
+  })
+})
+
+describe('filling', () => {
+  it('by two processes at once fills each card once', async () => {
+    const orderId = await approvedOrder(shop, 2_000)
+    const others = [new Shop(place), new Shop(place)]
+    for (const other of others) other.feature.fillJob.start()
+    expect(await shop.settled(orderId)).toMatchObject({ state: 'ready', filled: 2_000 })
+    for (const other of others) await other.feature.fillJob.stop()
+    expect(await open(await shop.fetch(vendor.caller, orderId), orderId)).toMatchObject({ ok: true, cards: 2_000 })
+  })
+
+  it.each([
+    ['an ICCID that was not ordered', `UPDATE iccids SET iccid = '89860099999999999990' WHERE order_id = $1 AND position = 3`],
+    ['two ICCIDs exchanged', `UPDATE iccids SET position = CASE position WHEN 3 THEN 900000 ELSE position END WHERE order_id = $1`],
+    ['an edited chunk', 'UPDATE order_chunks SET quantity = 7 WHERE order_id = $1'],
+    ['an edited order', `UPDATE orders SET transport_key_id = transport_key_id, quantity = 7 WHERE id = $1`],
+  ])('%s halts the order visibly, and others go on', async (_name, edit) => {
+    const orderId = await approvedOrder(shop, 20)
+    await place.db.ownerSql.query(edit, [orderId])
+    shop.feature.fillJob.start()
+    const good = await approvedOrder(shop, 10)
+    expect(await shop.settled(good)).toMatchObject({ state: 'ready' })
+    await shop.feature.fillJob.stop()
+    expect(await place.db.ownerSql.query('SELECT code FROM order_halts WHERE order_id = $1', [orderId])).toEqual([{ code: 'integrity-failed' }])
+    expect(await place.db.ownerSql.query('SELECT FROM cards WHERE order_id = $1', [orderId])).toEqual([])
+    expect(shop.entries.some(({ operation, facts }) => operation === 'card-personalization.order.halt' && facts?.public?.['order'] === orderId)).toBe(true)
+  })
+
+  it('goes on after the cause is gone and an officer resumes it', async () => {
+    const orderId = await approvedOrder(shop, 5)
+    const [row] = await place.db.ownerSql.query<{ imsi: string }>('SELECT imsi FROM iccids WHERE order_id = $1 AND position = 0', [orderId])
+    await place.db.ownerSql.query(`UPDATE iccids SET imsi = 'x' WHERE order_id = $1 AND position = 0`, [orderId])
+    shop.feature.fillJob.start()
+    expect((await shop.settled(orderId)).halted).toMatchObject({ code: 'integrity-failed' })
+    await place.db.ownerSql.query('UPDATE iccids SET imsi = $2 WHERE order_id = $1 AND position = 0', [orderId, row?.imsi])
+    await shop.call(alice, 'order.resume', { orderId })
+    expect(await shop.settled(orderId)).toMatchObject({ state: 'ready', filled: 5 })
+    expect((await shop.refused(alice, 'order.resume', { orderId })).code).toBe('conflict')
+    await shop.feature.fillJob.stop()
+  })
+})

@@ -1,0 +1,113 @@
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { utf8 } from '../core/bytes.ts'
+import { Problem } from '../core/problem.ts'
+import { entryUrl } from './child.ts'
+import { openLanes } from './open.ts'
+
+let folder: string
+let opened: Awaited<ReturnType<typeof openLanes>>
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'gridseal-lane-'))
+  opened = await openLanes({ dataFolder: folder, lanes: 2, deadlineMs: 1_500 }, entryUrl('lane-process'))
+})
+afterAll(async () => {
+  await opened.open.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const mac = (): Promise<Uint8Array> => opened.open.integrity.macGroup(utf8('group'))
+/** Asks until it is answered; how long that took. Every refusal on the way is `hsm-unavailable`, and quick. */
+async function untilAnswered(answer: Uint8Array): Promise<number> {
+  const start = performance.now()
+  for (;;) {
+    const asked = performance.now()
+    try {
+      expect(await mac()).toEqual(answer)
+      return performance.now() - start
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      expect(error).toMatchObject({ code: 'hsm-unavailable', status: 503 })
+      expect(performance.now() - asked).toBeLessThan(2_000)
+      if (performance.now() - start > 10_000) throw error
+      await wait(20)
+    }
+  }
+}
+
+describe('lanes', () => {
+  it('kill -9 of every lane in the middle of traffic: each call is answered rightly or 503, and lanes come back', async () => {
+    const answer = await mac()
+    const before = opened.open.stats().lanes
+    expect(before).toMatchObject({ count: 2, ready: 2 })
+    let right = 0
+    let refused = 0
+    const end = performance.now() + 1_500
+    const caller = async (): Promise<void> => {
+      while (performance.now() < end) {
+        try {
+          expect(await mac()).toEqual(answer)
+          right++
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'hsm-unavailable' })
+          refused++
+          await wait(5)
+        }
+      }
+    }
+    const callers = Array.from({ length: 64 }, caller)
+    await wait(200)
+    for (const lane of opened.lanes.all) process.kill(lane.pid as number, 'SIGKILL')
+    await Promise.all(callers)
+    expect(right).toBeGreaterThan(100)
+    expect(refused).toBeGreaterThan(0)
+    expect(await untilAnswered(answer)).toBeLessThan(5_000)
+    expect(opened.open.stats().lanes.restarts).toBe(before.restarts + 2)
+  })
+
+  it('one of two lanes killed: the other goes on', async () => {
+    await untilAnswered(await mac())
+    while (opened.open.stats().lanes.ready < 2) await wait(20)
+    process.kill(opened.lanes.all[0]?.pid as number, 'SIGKILL')
+    while (opened.open.stats().lanes.ready > 1) await wait(1)
+    for (let call = 0; call < 20; call++) await mac()
+    while (opened.open.stats().lanes.ready < 2) await wait(20)
+  })
+
+  it('a lane that hangs is killed at its deadline, and replaced', async () => {
+    const answer = await mac()
+    const before = opened.open.stats().lanes.deadlines
+    const pids = opened.lanes.all.map((lane) => lane.pid as number)
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    const start = performance.now()
+    await expect(Promise.all([mac(), mac(), mac()])).rejects.toMatchObject({ code: 'hsm-unavailable' })
+    expect(performance.now() - start).toBeLessThan(3_000)
+    for (const lane of opened.lanes.all) if (pids.includes(lane.pid as number) && lane.isReady) process.kill(lane.pid as number, 'SIGCONT')
+    await untilAnswered(answer)
+    expect(opened.open.stats().lanes.deadlines).toBeGreaterThan(before)
+  })
+
+  it('the token taken away: 503 at once and no new token; put back: served again within seconds, by itself', async () => {
+    const answer = await mac()
+    const [here, away] = [join(folder, 'token'), join(folder, 'away')]
+    renameSync(here, away)
+    await wait(700) // lanes look twice a second
+    for (let call = 0; call < 5; call++) {
+      const asked = performance.now()
+      await expect(mac()).rejects.toMatchObject({ code: 'hsm-unavailable' })
+      expect(performance.now() - asked).toBeLessThan(500)
+      await wait(200)
+    }
+    renameSync(away, here)
+    expect(await untilAnswered(answer)).toBeLessThan(5_000)
+  })
+
+  it('many calls of one turn share messages', async () => {
+    const answer = await mac()
+    const answers = await Promise.all(Array.from({ length: 2_000 }, mac))
+    expect(answers.every((one) => Buffer.from(one).equals(answer))).toBe(true)
+  })
+})

@@ -1,0 +1,113 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Handle } from 'pkcs11js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeTrusted } from './ceremony/officer.ts'
+import { syncFolder } from './ceremony/sync-folder.ts'
+import { CKK, CKM } from './mechanisms.ts'
+import { SYSTEM_KEYS } from './root-keys.ts'
+import { CKA, CKO } from './templates.ts'
+import { type TestToken, testToken } from './testing/test-token.ts'
+import { Token, findSlot, openModule } from './token.ts'
+import { findSoftHsm, TokenFolder } from './token-folder.ts'
+
+/** The value of a wrapping key, known here alone. */
+const KNOWN = Buffer.from('c0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eed0001', 'hex')
+
+let test: TestToken
+let token: Token
+let known: Handle
+let files: TokenFolder
+beforeAll(async () => {
+  test = await testToken()
+  files = new TokenFolder(test.folder)
+  process.env['SOFTHSM2_CONF'] = files.configuration
+  const slot = findSlot(openModule(findSoftHsm()), { serial: test.identity.serial })
+  if (slot === undefined) throw new Error('no token')
+  token = Token.openWithoutLogin(slot)
+  // The ceremony itself, with a generator that gives the known value.
+  const generate = token.generate.bind(token)
+  token.generate = (form) => token.importKey(form, { type: CKA.VALUE, value: KNOWN })
+  const settings = { modulePath: findSoftHsm(), pinFile: files.pinFile, officerPinFile: files.officerPinFile }
+  known = makeTrusted(token, settings, { label: 'transport:known', uses: ['wrap'] }, { extractable: true, work: () => undefined }).handle
+  token.generate = generate
+  syncFolder(files.tokensFolder)
+})
+afterAll(() => test.close())
+
+const bytesOnDisk = (folder: string): Buffer =>
+  Buffer.concat(
+    readdirSync(folder, { withFileTypes: true, recursive: true }).flatMap((entry) =>
+      entry.isFile() ? [readFileSync(join(entry.parentPath, entry.name))] : [],
+    ),
+  )
+
+describe('a wrapping key', () => {
+  it('is not in the token’s folder in clear; what is in clear there is found', () => {
+    const disk = bytesOnDisk(files.tokensFolder)
+    expect(disk.includes(KNOWN)).toBe(false)
+    expect(disk.includes(KNOWN.subarray(0, 8))).toBe(false)
+    // The control: the public part of a root key, which is in clear.
+    const root = test.identity.keys.find(({ keyId }) => keyId === 'root:ca-root')
+    expect(disk.includes(Buffer.from(root !== undefined && 'publicKey' in root ? root.publicKey.subarray(-64) : KNOWN))).toBe(true)
+  })
+
+  it('works, and by nothing but KWP', () => {
+    const key = token.generate(token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], extractable: true, wrapWithTrusted: true }), 16)
+    expect(token.wrap(known, key)).toHaveLength(24)
+    expect(() => token.lib.C_WrapKey(token.handle, { mechanism: 0x2109 }, known, key, Buffer.alloc(64))).toThrow('CKR_MECHANISM_INVALID')
+    expect(() => token.encryptBlock(known, Buffer.alloc(16))).toThrow('CKR_KEY_FUNCTION_NOT_PERMITTED')
+    expect(() => token.cmac(known, Buffer.alloc(16))).toThrow('CKR_KEY_FUNCTION_NOT_PERMITTED')
+    token.destroy(key)
+  })
+
+  it('is seen by nobody without login, and no value of a key is shown with it', () => {
+    const list = (...login: string[]): string =>
+      execFileSync('pkcs11-tool', ['--module', findSoftHsm(), '--list-objects', ...login], {
+        env: { ...process.env, SOFTHSM2_CONF: files.configuration },
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).toString()
+    const open = list()
+    expect(open).toContain('root:ca-root') // the public part
+    expect(open).not.toContain('Secret Key Object')
+    expect(open).not.toContain('Private Key Object')
+    expect(open).not.toContain(SYSTEM_KEYS.storageKek)
+    const own = list('--login', '--pin', readFileSync(files.pinFile, 'utf8').trim())
+    expect(own).toContain('transport:known')
+    expect(own).toContain(SYSTEM_KEYS.storageKek)
+    expect(own.toLowerCase()).not.toContain('c0ffee5eed')
+  })
+
+  it('keeps its flags: no flip in place, none by a copy', () => {
+    const kek = token.find(CKO.SECRET, SYSTEM_KEYS.storageKek) as Handle
+    const flips = [
+      { type: CKA.SENSITIVE, value: false },
+      { type: CKA.EXTRACTABLE, value: true },
+      { type: CKA.ENCRYPT, value: true },
+      { type: CKA.DECRYPT, value: true },
+      { type: CKA.MODIFIABLE, value: true },
+      { type: CKA.PRIVATE, value: false },
+      { type: CKA.TRUSTED, value: true },
+      { type: CKA.ALLOWED_MECHANISMS, value: Buffer.from('8510000000000000', 'hex') },
+    ]
+    for (const key of [known, kek]) {
+      for (const flip of flips) {
+        const name = `0x${flip.type.toString(16)}`
+        expect(() => token.lib.C_SetAttributeValue(token.handle, key, [flip]), name).toThrow(/^CKR_/)
+        expect(() => token.lib.C_CopyObject(token.handle, key, [{ type: CKA.TOKEN, value: false }, flip]), name).toThrow(/^CKR_/)
+      }
+      expect(() => token.read(key, CKA.VALUE)).toThrow('CKR_ATTRIBUTE_SENSITIVE')
+      expect(token.read(key, CKA.TRUSTED)[0]).toBe(1)
+    }
+  })
+})
+
+describe('a key of the user', () => {
+  it('is never trusted', () => {
+    const template = token
+      .form({ class: CKO.SECRET, keyType: CKK.AES, uses: ['wrap'], mechanisms: [token.kwp], trusted: true })
+      .template({ type: CKA.VALUE_LEN, value: 32 })
+    expect(() => token.lib.C_GenerateKey(token.handle, { mechanism: CKM.AES_KEY_GEN }, template)).toThrow(/^CKR_/)
+  })
+})
