@@ -1,6 +1,5 @@
 import type { KeyId } from '../core/ids.ts'
-import type { Row, SealedRow } from '../core/row.ts'
-import type { StoredKey } from '../pkcs11/index.ts'
+import type { Row } from '../core/row.ts'
 
 /** A card whose keys stand. The row is its Ki's row too: the card's id is the id of that key. */
 export interface Card {
@@ -23,7 +22,7 @@ export interface Card {
   readonly version: number
 }
 
-/** What of a card is sealed: everything. `algorithm` and `wrapped` make it a {@link StoredKey}. */
+/** What of a card is sealed: everything. `algorithm` and `wrapped` make it a `StoredKey`. */
 export const cardRow = (card: Card): Row => ({
   table: 'cards',
   schema: 1,
@@ -43,6 +42,3 @@ export const cardRow = (card: Card): Row => ({
     wrapped: card.wrapped,
   },
 })
-
-/** The card's Ki, as the lanes load it. */
-export const kiOf = (sealed: SealedRow): StoredKey => ({ id: sealed.row.id as KeyId, sealed })

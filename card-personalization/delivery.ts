@@ -96,7 +96,3 @@ export const signingInput = (manifest: DeliveryManifest, chain: readonly Uint8Ar
 
 /** Line 1, without its end: JWS compact (RFC 7515 3.1). `signature`: raw r||s, 64 bytes. */
 export const compactJws = (input: string, signature: Uint8Array): string => `${input}.${base64url(signature)}`
-
-/** Reads the payload of a JWS that this service wrote. */
-export const manifestOf = (jws: string): DeliveryManifest =>
-  DELIVERY_MANIFEST.parse(JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')))

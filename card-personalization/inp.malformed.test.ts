@@ -89,7 +89,7 @@ describe('a faulty INP order', () => {
     expect(many.faults.faults).toHaveLength(MAX_FAULTS)
     expect(many.faults.total).toBeGreaterThan(100_000)
     expect(many.faults.problem()?.detail).toContain('the first 1000')
-    expect(readInpOrder(`${'A:b\n'.repeat(100_000)}`).faults.total).toBeGreaterThan(100_000)
+    expect(readInpOrder('A:b\n'.repeat(100_000)).faults.total).toBeGreaterThan(100_000)
     expect(readInpOrder(`FORMAT_OUT: ${'/'.repeat(1_000)}\nVAR_OUT: ${'a:'.repeat(500)}`).faults.total).toBeGreaterThan(0)
     expect(performance.now() - began).toBeLessThan(8_000)
   })

@@ -160,7 +160,7 @@ describe('a tampered delivery is caught', () => {
       (lines) => void (lines[2] = edited(lines[2], (line) => ((line.keys[1] ?? { keyVersion: 0 }).keyVersion = 0x31))),
       /^4 \d+ the MAC of the row/m,
     ],
-    ['two purposes exchanged', (lines) => void (lines[2] = edited(lines[2], (line) => line.keys.reverse())), /^4 \d+ the MAC of the row/m],
+    ['two purposes exchanged', (lines) => void (lines[2] = edited(lines[2], (line) => (line.keys = line.keys.toReversed()))), /^4 \d+ the MAC of the row/m],
     ['another IMSI', (lines) => void (lines[2] = edited(lines[2], (line) => (line.imsi = '460009900009999'))), /^4 \d+ the MAC of the row/m],
     [
       'a wrong check digit',
@@ -198,7 +198,7 @@ describe('a tampered delivery is caught', () => {
     ['a dropped row', (lines: string[]) => lines.splice(5, 1), /the manifest names 20 cards, the file has 19/],
     ['dropped rows at the end', (lines: string[]) => lines.splice(10), /the first or last ICCID/],
     ['no rows', (lines: string[]) => lines.splice(0), /the file has 0/],
-    ['rows in another order', (lines: string[]) => lines.reverse(), /SHA-256/],
+    ['rows in another order', (lines: string[]) => lines.splice(0, 20, ...lines.toReversed()), /SHA-256/],
     ['bytes behind the last row', (lines: string[]) => lines.push('\n'), /the file has 21/],
   ])('%s', async (_name, change, why) => {
     const lines = [...good.lines]
@@ -210,10 +210,10 @@ describe('a tampered delivery is caught', () => {
 })
 
 describe('line 1 is not believed', () => {
-  const refused = async (text: string, why: RegExp, options: Partial<DeliveryToOpen> = {}): Promise<void> => {
+  /** What is said, nothing having been opened. */
+  const refusal = async (text: string, options: Partial<DeliveryToOpen> = {}): Promise<string> => {
     const report = await open(text, options)
-    expect(report).toMatchObject({ ok: false, cards: 0, keys: 0 })
-    expect(told(report)).toMatch(why)
+    return report.ok || report.cards + report.keys > 0 ? 'opened' : told(report)
   }
   const body = (): string => good.lines.join('')
   const forged = (options: Parameters<typeof makeDeliveryChain>[1] = {}): { head: string; root: Uint8Array } => {
@@ -222,12 +222,14 @@ describe('line 1 is not believed', () => {
     return { head: maker.head(good.lines, {}, privateKey, chain), root }
   }
 
-  it('when another root stands above it', () => refused(forged().head + body(), /another root than the trusted one/))
+  it('when another root stands above it', async () => {
+    expect(await refusal(forged().head + body())).toMatch(/another root than the trusted one/)
+  })
   it('when its own root is left out of it', async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const { chain } = makeDeliveryChain(publicKey.export({ format: 'der', type: 'spki' }))
-    await refused(maker.head(good.lines, {}, privateKey, chain.slice(0, 1)) + body(), /not issued by the trusted root/)
-    await refused(maker.head(good.lines, {}, privateKey, [chain[0] ?? new Uint8Array(), maker.root]) + body(), /not issued by the trusted root/)
+    expect(await refusal(maker.head(good.lines, {}, privateKey, chain.slice(0, 1)) + body())).toMatch(/not issued by the trusted root/)
+    expect(await refusal(maker.head(good.lines, {}, privateKey, [chain[0] ?? new Uint8Array(), maker.root]) + body())).toMatch(/not issued by the trusted root/)
   })
   it.each([
     [
@@ -246,41 +248,45 @@ describe('line 1 is not believed', () => {
     ],
   ] as const)('when the certificate is another of the same root (%s)', async (_part, subject) => {
     const { head, root } = forged({ subject })
-    await refused(head + body(), /not for deliveries/, { trustedRoot: root })
+    expect(await refusal(head + body(), { trustedRoot: root })).toMatch(/not for deliveries/)
   })
   it('when the certificate is an authority’s, or has ended', async () => {
     const ca = forged({ ca: true, keyUsage: 0x06 })
-    await refused(ca.head + body(), /not for deliveries/, { trustedRoot: ca.root })
-    await refused(good.head + body(), /not valid at/, { at: new Date(Date.now() + 10 * 86_400_000) })
+    expect(await refusal(ca.head + body(), { trustedRoot: ca.root })).toMatch(/not for deliveries/)
+    expect(await refusal(good.head + body(), { at: new Date(Date.now() + 10 * 86_400_000) })).toMatch(/not valid at/)
   })
   it('when the signature is another’s, or of the DER form, or missing', async () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
-    await refused(maker.head(good.lines, {}, other) + body(), /signature of the manifest is wrong/)
+    expect(await refusal(maker.head(good.lines, {}, other) + body())).toMatch(/signature of the manifest is wrong/)
     const input = good.head.split('.').slice(0, 2).join('.')
-    await refused(`${input}.${createSign('sha256').update(input).sign(maker.signer).toString('base64url')}\n${body()}`, /not of the form/)
-    await refused(`${input}.\n${body()}`, /not of the form/)
-    await refused(`${good.head.trim()}.x\n${body()}`, /no signed manifest/)
+    expect(await refusal(`${input}.${createSign('sha256').update(input).sign(maker.signer).toString('base64url')}\n${body()}`)).toMatch(/not of the form/)
+    expect(await refusal(`${input}.\n${body()}`)).toMatch(/not of the form/)
+    expect(await refusal(`${good.head.trim()}.x\n${body()}`)).toMatch(/no signed manifest/)
   })
   it('when the algorithm is `none` or the payload was changed', async () => {
     const [head = '', payload = '', signature = ''] = good.head.trim().split('.')
     const none = Buffer.from(JSON.stringify({ ...(JSON.parse(Buffer.from(head, 'base64url').toString()) as object), alg: 'none' })).toString('base64url')
-    await refused(`${none}.${payload}.\n${body()}`, /no signed manifest/)
+    expect(await refusal(`${none}.${payload}.\n${body()}`)).toMatch(/no signed manifest/)
     const changed = Buffer.from(Buffer.from(payload, 'base64url').toString().replace('"cards":20', '"cards":21')).toString('base64url')
-    await refused(`${head}.${changed}.${signature}\n${body()}`, /signature of the manifest is wrong/)
+    expect(await refusal(`${head}.${changed}.${signature}\n${body()}`)).toMatch(/signature of the manifest is wrong/)
   })
   it('when it is of another order, transport key or MAC key', async () => {
-    await refused(good.head + body(), /delivery of another order/, { order: OTHER_ORDER })
-    await refused(good.head + body(), /is under the transport key/, { transportKey: { ...transportKey, transportKeyId: 'transport:x' } })
-    await refused(good.head + body(), /under the MAC key/, { transportKey: { ...transportKey, macKeyId: 'x' } })
+    expect(await refusal(good.head + body(), { order: OTHER_ORDER })).toMatch(/delivery of another order/)
+    expect(await refusal(good.head + body(), { transportKey: { ...transportKey, transportKeyId: 'transport:x' } })).toMatch(/is under the transport key/)
+    expect(await refusal(good.head + body(), { transportKey: { ...transportKey, macKeyId: 'x' } })).toMatch(/under the MAC key/)
   })
   it('when the transport key is not the vendor’s, or its KCV is another', async () => {
-    await refused(good.head + body(), /does not open with this private key/, { privateKey: makeEncryptionPair().privateKey })
-    await refused(good.head + body(), /transport key has another KCV/, { transportKey: { ...transportKey, kcv: { method: 'aes-cmac', value: '0000000000' } } })
-    await refused(good.head + body(), /row-MAC key has another KCV/, { transportKey: { ...transportKey, macKcv: { method: 'none', value: '' } } })
+    expect(await refusal(good.head + body(), { privateKey: makeEncryptionPair().privateKey })).toMatch(/does not open with this private key/)
+    expect(await refusal(good.head + body(), { transportKey: { ...transportKey, kcv: { method: 'aes-cmac', value: '0000000000' } } })).toMatch(
+      /transport key has another KCV/,
+    )
+    expect(await refusal(good.head + body(), { transportKey: { ...transportKey, macKcv: { method: 'none', value: '' } } })).toMatch(
+      /row-MAC key has another KCV/,
+    )
   })
   it('when the file is empty, foreign, or one endless line', async () => {
-    await refused('', /empty/)
-    await refused('hello\n', /no signed manifest/)
-    await refused('x'.repeat(300_000), /more than 262144 bytes/)
+    expect(await refusal('')).toMatch(/empty/)
+    expect(await refusal('hello\n')).toMatch(/no signed manifest/)
+    expect(await refusal('x'.repeat(300_000))).toMatch(/more than 262144 bytes/)
   })
 })

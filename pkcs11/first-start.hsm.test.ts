@@ -83,33 +83,31 @@ describe('the first start', () => {
 })
 
 describe('refuses to start, and makes no token', () => {
-  const refuses = async (detail: string): Promise<void> => {
-    await expect(identity()).rejects.toMatchObject({ code: 'hsm-unavailable', detail: expect.stringContaining(detail) as string })
-  }
+  const refused = (detail: string): object => ({ code: 'hsm-unavailable', detail: expect.stringContaining(detail) as string })
 
   it('when the token is gone', async () => {
     await identity()
     renameSync(join(folder, 'token'), join(folder, 'elsewhere'))
-    await refuses('is not in the data folder any more')
+    await expect(identity()).rejects.toMatchObject(refused('is not in the data folder any more'))
     expect(existsSync(join(folder, 'token'))).toBe(false)
   })
 
   it('when there is a token that nothing tells of, or a damaged state file', async () => {
     await identity()
     rmSync(join(folder, 'token.json'))
-    await refuses('no token.json')
+    await expect(identity()).rejects.toMatchObject(refused('no token.json'))
     writeFileSync(join(folder, 'token.json'), '{"state":')
-    await refuses('damaged')
+    await expect(identity()).rejects.toMatchObject(refused('damaged'))
   })
 
   it('when another token lies in its place, and when a PIN is wrong', async () => {
     await identity()
     const state = readFileSync(join(folder, 'token.json'), 'utf8')
     writeFileSync(join(folder, 'token.json'), '{"state":"ready","serial":"0123456789abcdef"}')
-    await refuses('the token is not there')
+    await expect(identity()).rejects.toMatchObject(refused('the token is not there'))
     writeFileSync(join(folder, 'token.json'), state)
     writeFileSync(join(folder, 'pins', 'user.pin'), 'wrong-pin')
-    await refuses('CKR_PIN_INCORRECT')
+    await expect(identity()).rejects.toMatchObject(refused('CKR_PIN_INCORRECT'))
   })
 })
 

@@ -12,5 +12,5 @@ void hsm.generate(undefined, keyId, 'ec-p256')
 void hsm.generate({ assertAllows: () => undefined }, keyId, 'ec-p256')
 // @ts-expect-error: a text is not a KeyId
 void hsm.generate(permit, 'key', 'ec-p256')
-// @ts-expect-error: no operation names the checkpoint key
-export const checkpoint: RootKeyId = 'root:checkpoint'
+// @ts-expect-error: not even one that is a root key's
+export const named: RootKeyId = 'root:ca-root'

@@ -40,25 +40,28 @@ export class LaneHsm implements Hsm {
   async sign(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
     permit.assertAllows('sign', key.id)
     const items = isEc(key) ? Buffer.concat(messages.map(digest)) : frame(messages)
-    const signatures = await this.#lanes.of(key.id).call('sign', { key: sealedBytes(key.id, key.sealed), items })
+    const signatures = await this.#lanes.of(key.id).call('sign', { key: sealedBytes(key.id, key.sealed), items }, { weight: messages.length })
     return split(signatures, isEc(key) ? SIGNATURE : DIGEST)
   }
 
   async verify(permit: Permit, key: StoredKey, items: readonly { readonly message: Uint8Array; readonly signature: Uint8Array }[]): Promise<boolean[]> {
     permit.assertAllows('verify', key.id)
     const pairs = frame(items.flatMap(({ message, signature }) => [isEc(key) ? digest(message) : message, signature]))
-    const answers = await this.#lanes.of(key.id).call('verify', { key: sealedBytes(key.id, key.sealed), items: pairs })
+    const answers = await this.#lanes.of(key.id).call('verify', { key: sealedBytes(key.id, key.sealed), items: pairs }, { weight: 3 * items.length })
     return Array.from(answers, (answer) => answer === 1)
   }
 
   async mac(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
     permit.assertAllows('mac', key.id)
-    return split(await this.#lanes.of(key.id).call('mac', { key: sealedBytes(key.id, key.sealed), messages: frame(messages) }), MAC)
+    return split(
+      await this.#lanes.of(key.id).call('mac', { key: sealedBytes(key.id, key.sealed), messages: frame(messages) }, { weight: messages.length }),
+      MAC,
+    )
   }
 
   async signWithRoot(permit: Permit, keyId: RootKeyId, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
     permit.assertAllows('sign', keyId)
-    return split(await this.#lanes.any().call('signWithRoot', { keyId, digests: Buffer.concat(messages.map(digest)) }), SIGNATURE)
+    return split(await this.#lanes.any().call('signWithRoot', { keyId, digests: Buffer.concat(messages.map(digest)) }, { weight: messages.length }), SIGNATURE)
   }
 
   rootPublicKey(keyId: RootKeyId): Uint8Array {
@@ -94,7 +97,7 @@ export class LaneHsm implements Hsm {
       plan,
       kdds: Buffer.concat(kdds.map(assertKdd)),
     }
-    return readCards(cardLayout(plan), await this.#lanes.any().call('fillCards', args, true), kdds.length)
+    return readCards(cardLayout(plan), await this.#lanes.any().call('fillCards', args, { alone: true, weight: 10 * kdds.length }), kdds.length)
   }
 }
 

@@ -73,7 +73,7 @@ describe('lanes', () => {
     while (opened.open.stats().lanes.ready < 2) await wait(20)
     process.kill(opened.lanes.all[0]?.pid as number, 'SIGKILL')
     while (opened.open.stats().lanes.ready > 1) await wait(1)
-    for (let call = 0; call < 20; call++) await mac()
+    for (let call = 0; call < 20; call++) expect(await mac()).toHaveLength(16)
     while (opened.open.stats().lanes.ready < 2) await wait(20)
   })
 

@@ -15,6 +15,7 @@ export interface LaneOptions {
 
 interface Pending {
   readonly call: Call
+  readonly weight: number
   readonly resolve: (value: unknown) => void
   readonly reject: (problem: Problem) => void
 }
@@ -30,7 +31,15 @@ const LONGEST_PAUSE_MS = 2_000
 const OPEN_MS = 20_000
 /** Messages under way at once. Two keep the lane busy; more would only make batches smaller. */
 const DEPTH = 2
-const MOST_CALLS = 512
+/** What goes in one message, counted in signatures (50 microseconds each), so that none is near its deadline or holds the next one up for long. */
+const MOST_WEIGHT = 512
+
+export interface CallOptions {
+  /** In a message of its own that does not hold others up: for calls that yield. Default false. */
+  readonly alone?: boolean
+  /** About how many signatures' time it takes. Default 1. */
+  readonly weight?: number
+}
 
 /**
  * The service's side of one lane: starts the process, batches calls, kills it when a message is over its deadline, and starts another,
@@ -58,10 +67,11 @@ export class Lane {
     return this.#state === 'ready'
   }
 
-  /** Calls that wait for an answer. */
+  /** What waits for an answer, by weight. */
   get load(): number {
-    let load = this.#queue.length
-    for (const { pending, alone } of this.#sent.values()) load += alone ? MOST_CALLS : pending.length
+    let load = 0
+    for (const { weight } of this.#queue) load += weight
+    for (const { pending } of this.#sent.values()) for (const { weight } of pending) load += weight
     return load
   }
 
@@ -85,11 +95,11 @@ export class Lane {
     }
   }
 
-  /** One call of a verb. All that is asked in one turn of the event loop goes in one message; `alone` in one of its own. */
-  call<Name extends VerbName>(verb: Name, args: VerbArguments<Name>, alone = false): Promise<VerbResult<Name>> {
+  /** One call of a verb. All that is asked in one turn of the event loop goes in one message. */
+  call<Name extends VerbName>(verb: Name, args: VerbArguments<Name>, { alone = false, weight = 1 }: CallOptions = {}): Promise<VerbResult<Name>> {
     return new Promise<unknown>((resolve, reject) => {
       if (this.#state !== 'ready') return reject(unavailable(this.#reason))
-      const pending = { call: { verb, args }, resolve, reject }
+      const pending = { call: { verb, args }, weight, resolve, reject }
       if (alone) return this.#send([pending], true)
       this.#queue.push(pending)
       this.#planFlush()
@@ -127,7 +137,10 @@ export class Lane {
       let underWay = 0
       for (const { alone } of this.#sent.values()) if (!alone) underWay++
       if (underWay >= DEPTH) return // the next answer flushes
-      this.#send(this.#queue.splice(0, MOST_CALLS), false)
+      let [count, weight] = [0, 0]
+      while (count < this.#queue.length && (count === 0 || weight + (this.#queue[count]?.weight ?? 0) <= MOST_WEIGHT))
+        weight += this.#queue[count++]?.weight ?? 0
+      this.#send(this.#queue.splice(0, count), false)
     }
   }
 

@@ -9,7 +9,7 @@ class MemoryRootKeyStore implements RootKeyStore {
     return Promise.resolve(this.rows)
   }
   record({ serial, keys }: TokenIdentity): Promise<void> {
-    for (const key of keys) if (!this.rows.some(({ keyId }) => keyId === key.keyId)) this.rows.push({ ...key, tokenSerial: serial })
+    for (const key of keys) if (!this.rows.some((row) => row.keyId === key.keyId)) this.rows.push({ ...key, tokenSerial: serial })
     return Promise.resolve()
   }
 }

@@ -144,7 +144,7 @@ export class KeyForm {
     )
     for (let at = 0; at < expected.length; at++) {
       const [type, value] = expected[at] as Flag
-      const got = read[at]?.value as Buffer | undefined
+      const got = read[at]?.value
       if (got === undefined || Buffer.compare(got, value) !== 0) {
         throw new AttributeError(`the token made a key whose attribute 0x${type.toString(16)} is not what was asked for`)
       }

@@ -2,7 +2,6 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, rea
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { Problem } from '../core/problem.ts'
-import { syncFolder } from './ceremony/sync-folder.ts'
 
 const SOFTHSM_PATHS = [
   '/usr/lib/softhsm/libsofthsm2.so', // Debian, Ubuntu, Alpine
@@ -90,7 +89,6 @@ export class TokenFolder {
 
   writeState(state: TokenState): void {
     writeDurably(this.#stateFile, `${JSON.stringify(state)}\n`)
-    if (state.state === 'ready') syncFolder(this.#folder)
   }
 }
 

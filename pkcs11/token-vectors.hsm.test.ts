@@ -24,7 +24,7 @@ interface Vector {
   readonly sig: string
   readonly result: 'valid' | 'invalid'
 }
-const vectors = <Content>(name: string): Content => JSON.parse(readFileSync(new URL(`./testing/vectors/${name}.json`, import.meta.url), 'utf8')) as Content
+const vectors = (name: string): unknown => JSON.parse(readFileSync(new URL(`./testing/vectors/${name}.json`, import.meta.url), 'utf8'))
 interface Card {
   readonly aes_cmac: { readonly key: string; readonly K1: string; readonly cases: readonly { readonly msg: string; readonly mac: string }[] }
   readonly gp_card_key_diversification: {
@@ -40,7 +40,7 @@ interface Card {
   readonly derive_check: { readonly master_aes128: string; readonly data: string; readonly derived: string; readonly kek_aes256: string; readonly kwp: string }
   readonly milenage_set_1: { readonly K: string; readonly OP: string; readonly OPc: string }
 }
-const card = vectors<Card>('card')
+const card = vectors('card') as Card
 const hex = (text: string): Buffer => Buffer.from(text, 'hex')
 
 let test: TestToken
@@ -138,7 +138,7 @@ describe('card.json through the token', () => {
 
 describe('Wycheproof through the token', () => {
   it('KWP: every valid value opens, every invalid one is refused', () => {
-    for (const { tcId, key, msg, ct, result } of vectors<Vector[]>('aes_kwp_test')) {
+    for (const { tcId, key, msg, ct, result } of vectors('aes_kwp_test') as Vector[]) {
       const open = (): string => unwrapped(key, ct)
       if (result === 'valid') expect(open(), `tcId ${tcId}`).toBe(msg)
       else expect(() => open(), `tcId ${tcId}`).toThrow(/^CKR_/)
@@ -147,9 +147,9 @@ describe('Wycheproof through the token', () => {
 
   it('CMAC: the tag is right where the vector says so, and no other is', () => {
     let refusedKeys = 0
-    for (const { tcId, key, msg, tag, result } of vectors<Vector[]>('aes_cmac_test')) {
+    for (const { tcId, key, msg, tag, result } of vectors('aes_cmac_test') as Vector[]) {
       if (![32, 48, 64].includes(key.length)) {
-        expect(() => token.cmac(known(key, { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }), hex(msg)), `tcId ${tcId}`).toThrow()
+        expect(() => token.cmac(known(key, { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }), hex(msg)), `tcId ${tcId}`).toThrow(/^CKR_/)
         refusedKeys++
         continue
       }
@@ -162,10 +162,10 @@ describe('Wycheproof through the token', () => {
 
   it('HMAC-SHA-256: the full tag is right where the vector says so; keys under 32 bytes are refused', () => {
     let refusedKeys = 0
-    for (const { tcId, key, msg, tag, result } of vectors<Vector[]>('hmac_sha256_test')) {
+    for (const { tcId, key, msg, tag, result } of vectors('hmac_sha256_test') as Vector[]) {
       const handle = known(key, { keyType: CKK.GENERIC_SECRET, uses: ['sign'], mechanisms: [CKM.SHA256_HMAC] })
       if (key.length < 64) {
-        expect(() => token.sign(CKM.SHA256_HMAC, handle, hex(msg), Buffer.alloc(32)), `tcId ${tcId}`).toThrow()
+        expect(() => token.sign(CKM.SHA256_HMAC, handle, hex(msg), Buffer.alloc(32)), `tcId ${tcId}`).toThrow('CKR_KEY_SIZE_RANGE')
         refusedKeys++
       } else {
         const whole = token.sign(CKM.SHA256_HMAC, handle, hex(msg), Buffer.alloc(32)).toString('hex')
@@ -178,7 +178,7 @@ describe('Wycheproof through the token', () => {
 
   it('ECDSA P-256, raw r||s: verify says what the vector says', () => {
     const wrong: number[] = []
-    for (const { publicKeyDer, tests } of vectors<{ publicKeyDer: string; tests: Vector[] }[]>('ecdsa_secp256r1_sha256_p1363_test')) {
+    for (const { publicKeyDer, tests } of vectors('ecdsa_secp256r1_sha256_p1363_test') as { publicKeyDer: string; tests: Vector[] }[]) {
       const id = keyId(publicKeyDer)
       // A row whose private part is some key of ours: verification uses the public column alone.
       const { wrapped } = VERBS.generate(keys, { algorithm: 'ec-p256' })

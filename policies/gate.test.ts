@@ -201,6 +201,14 @@ describe('perform', () => {
     expect(gate.log.entries).toEqual([])
   })
 
+  it('a row that was edited, met while looking, is recorded before it is told', async () => {
+    const gate = memoryGate()
+    const { op, done } = probe('transient', { locate: () => Promise.reject(new Problem('integrity-failed', 'The stored row 7 of keys is not what the service wrote.')) })
+    await expect(run(gate, op)).rejects.toMatchObject({ code: 'integrity-failed' })
+    expect(done).toEqual([])
+    expect(kinds(gate.log)).toEqual(['refusal integrity-failed'])
+  })
+
   it('one item entry for each thing done, with the outcome last', async () => {
     const gate = memoryGate()
     const { op } = probe('durable', { record: () => Promise.resolve({ items: [{ public: { card: 1 } }, { public: { card: 2 } }] }) })

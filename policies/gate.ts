@@ -43,7 +43,7 @@ export async function perform<Input, Target, Result, Output>(
   { id = newOperationId(), parent, caller, body }: Request,
 ): Promise<Output | Download> {
   const input = parse(op.input, body)
-  const target = await op.locate(input, caller)
+  const target = await locate(gate, op, input, { id, operation: op.name, caller })
   const uses = op.uses(target)
   const facts = op.facts(target)
   const decision = decide(gate, { operation: op.name, caller, uses, facts: facts.public ?? {} })
@@ -77,6 +77,19 @@ export async function perform<Input, Target, Result, Output>(
   const recorded = await record(gate, op, asked, target, outcome, facts)
   faults('gate.outcome-committed', op.name)
   return answer(op, target, recorded)
+}
+
+/** Reads. A row that is not what the service wrote is no caller's matter: finding it is recorded. */
+async function locate<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  input: Input,
+  entry: Pick<EntryDraft, 'id' | 'operation' | 'caller'>,
+): Promise<Target> {
+  const located = await settle(() => op.locate(input, entry.caller))
+  if (located.ok) return located.value
+  if (located.problem.code === 'integrity-failed') return refuse(gate, { ...entry, facts: { public: { found: located.problem.detail } } }, located.problem)
+  throw located.problem
 }
 
 /** Rows and outcome in one transaction. When the rows cannot be written for a reason of the state (a lost race), the failure is recorded instead. */
@@ -156,11 +169,14 @@ const merge = (a: Facts, b: Facts): Facts => ({
   rows: [...(a.rows ?? []), ...(b.rows ?? [])],
 })
 
+/** The most faults that are told of one request. */
+const MOST_FAULTS = 100
+
 /** The input, checked. Throws `request-invalid` with a JSON pointer for each fault. */
 function parse<Input>(schema: z.ZodType<Input>, body: unknown): Input {
   const result = schema.safeParse(body)
   if (result.success) return result.data
-  const faults: Fault[] = result.error.issues.map((issue) => ({
+  const faults: Fault[] = result.error.issues.slice(0, MOST_FAULTS).map((issue) => ({
     message: issue.message,
     pointer: issue.path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
   }))

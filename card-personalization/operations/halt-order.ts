@@ -12,13 +12,13 @@ interface Input {
 }
 
 /** It touches no sealed row: what stopped the order may be that very row. */
-export const haltOrder = ({ orders, now }: Pick<Deps, 'orders' | 'now'>): Operation<Input, Input, OrderHalt, Record<never, never>> =>
+export const haltOrder = ({ orders, now }: Pick<Deps, 'orders' | 'now'>): Operation<Input, Input, OrderHalt, { orderId: string }> =>
   operation({
     name: 'card-personalization.order.halt',
     summary: 'Leaves an order alone that cannot be filled, and says why.',
     effect: 'durable',
     input: z.strictObject({ orderId: ORDER_ID, code: z.enum(Object.keys(PROBLEMS) as [string, ...string[]]), detail: z.string().max(2_000) }),
-    output: z.strictObject({}),
+    output: z.strictObject({ orderId: ORDER_ID }),
     locate: (input) => Promise.resolve(input),
     uses: () => [],
     facts: ({ orderId, code }) => ({ public: { order: orderId, reason: code } }),
@@ -27,5 +27,5 @@ export const haltOrder = ({ orders, now }: Pick<Deps, 'orders' | 'now'>): Operat
       await orders.halt(tx, orderId, halt)
       return {}
     },
-    respond: () => ({}),
+    respond: ({ orderId }) => ({ orderId }),
   })

@@ -17,8 +17,8 @@ export function forkCeremony<Name extends CeremonyName>(environment: ChildEnviro
     const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS)
     child.once('message', (answer: Answer) => {
       if (answer.ok) return resolve(answer.value as Made<Name>)
-      const own = answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed'
-      return reject(own ? problemOf({ problem: answer.problem as 'hsm-unavailable', reason: answer.reason }) : new Problem(answer.problem, answer.detail))
+      if (answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed') return reject(problemOf({ problem: answer.problem, reason: answer.reason }))
+      return reject(new Problem(answer.problem, answer.detail))
     })
     child.once('error', () => child.kill('SIGKILL'))
     child.once('exit', () => {

@@ -44,7 +44,7 @@ describe('requests that fail before the gate', () => {
     const failures = new EarlyFailures({ log })
     failures.count('192.0.2.7', 'not-found')
     log.fail = 'before'
-    await expect(failures.flush()).rejects.toThrow()
+    await expect(failures.flush()).rejects.toThrow(/log is gone/)
     failures.count('192.0.2.7', 'not-found')
     log.fail = 'no'
     await failures.stop()

@@ -73,10 +73,11 @@ export class PgAuditLog implements AuditLog {
     })
   }
 
-  /** Waits for what is under way, then gives the slots up. What comes later is refused. */
+  /** Waits for what is under way, 10 s at most, then gives the slots up: what has not committed then is rolled back. What comes later is refused. */
   async close(): Promise<void> {
     this.#isClosed = true
-    while (this.#inFlight > 0 || this.#queue.length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    const deadline = performance.now() + 10_000
+    while ((this.#inFlight > 0 || this.#queue.length > 0) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))
     await Promise.all(this.#writers.map((writer) => writer.close()))
   }
 

@@ -13,8 +13,6 @@ export interface Tile {
   readonly hashes: Uint8Array
 }
 
-export const isFull = (tile: Tile): boolean => tile.hashes.length === TILE_WIDTH * 32
-
 /** Collects the nodes that {@link append} shows it into tiles. It starts from the partial tiles of the tree as it is. */
 export class TileWriter {
   readonly #open = new Map<number, { index: number; hashes: Uint8Array[] }>()

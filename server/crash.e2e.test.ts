@@ -1,0 +1,178 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describeReport } from '../clients/audit-verify.ts'
+import { waitForOrder } from '../clients/vendor.ts'
+import { CrashSite, type SeriesOrder } from './testing/crash-site.ts'
+import { eventually } from './testing/processes.ts'
+
+/** A restart on the data folder of a killed service; some tens of ms of it are ours. */
+const RESTART_MS = 10_000
+const FILL = 'card-personalization.cards.fill'
+
+let site: CrashSite
+/** Quantities of all orders, by id. */
+const orders = new Map<string, number>()
+const iccids = new Set<string>()
+
+beforeAll(async () => {
+  site = await CrashSite.open()
+})
+afterAll(() => site.close())
+
+const restart = async (env: Readonly<Record<string, string>> = {}): Promise<void> => expect(await site.start(env)).toBeLessThan(RESTART_MS)
+
+/** Kills the service as it is, and starts it so that it will end at the point. */
+async function arm(point: string): Promise<void> {
+  await site.kill()
+  await restart({ GRIDSEAL_INSECURE_CRASH_AT: point })
+}
+
+/** Waits for the delivery, opens it, and looks at every card. */
+async function finish(orderId: string, { quantity }: SeriesOrder): Promise<void> {
+  orders.set(orderId, quantity)
+  await waitForOrder(site.vendor, orderId, { timeoutMs: 30_000 })
+  const { report, cards } = await site.open(orderId)
+  expect(report.problems).toEqual([])
+  expect(report).toMatchObject({ ok: true, cards: quantity, keys: 6 * quantity })
+  for (const { iccid } of cards) {
+    expect(iccids.has(iccid), `${iccid} was issued twice`).toBe(false)
+    iccids.add(iccid)
+  }
+}
+
+describe('kill -9 at a named point: the order finishes by itself after the restart', () => {
+  it.each([
+    'order.approved',
+    'order.chunk-filled',
+    'order.all-filled',
+    'order.sealed',
+    'gate.outcome-committed@card-personalization.order.begin',
+    `gate.intent-committed@${FILL}#2`,
+    `gate.executed@${FILL}#2`,
+    `gate.outcome-written@${FILL}#2`,
+    `gate.outcome-committed@${FILL}#1`,
+    'gate.executed@card-personalization.delivery.seal',
+    'gate.outcome-written@card-personalization.delivery.seal',
+  ])('%s', async (point) => {
+    await arm(point)
+    const order = site.newOrder(600)
+    const orderId = await site.submit(order)
+    await site.approve(orderId).catch(() => undefined)
+    await site.ended()
+    await restart()
+    await finish(orderId, order)
+  })
+
+  it('gate.outcome-committed of the approval: it stands, whatever the officer was told', async () => {
+    await arm('gate.outcome-committed@card-personalization.order.approve')
+    const order = site.newOrder(20)
+    const orderId = await site.submit(order)
+    await expect(site.approve(orderId)).rejects.toThrow()
+    await site.ended()
+    await restart()
+    await finish(orderId, order)
+  })
+
+  it('gate.outcome-written of the fetch: the same delivery is fetched again', async () => {
+    await arm('gate.outcome-written@card-personalization.delivery.fetch')
+    const order = site.newOrder(20)
+    const orderId = await site.submit(order)
+    await site.approve(orderId)
+    await waitForOrder(site.vendor, orderId)
+    await expect(site.open(orderId)).rejects.toThrow()
+    await site.ended()
+    await restart()
+    await finish(orderId, order)
+  })
+})
+
+describe('kill -9 while an order is submitted', () => {
+  const listed = async (purchaseOrder: string): Promise<string[]> => {
+    const owner = await site.owner()
+    const { rows } = await owner.query<{ id: string }>('SELECT id FROM orders WHERE purchase_order = $1', [purchaseOrder])
+    await owner.end()
+    return rows.map(({ id }) => id)
+  }
+
+  it('after its commit: the vendor got no answer, and asking again gives the same order', async () => {
+    await arm('gate.outcome-committed@card-personalization.order.submit')
+    const order = site.newOrder(20)
+    await expect(site.submit(order)).rejects.toThrow()
+    await site.ended()
+    await restart()
+    const standing = await listed(order.purchaseOrder)
+    expect(standing).toHaveLength(1)
+    const orderId = await site.submit(order)
+    expect([orderId]).toEqual(standing)
+    expect(await listed(order.purchaseOrder)).toEqual(standing)
+    await site.approve(orderId)
+    await finish(orderId, order)
+  })
+
+  it.each(['gate.intent-committed', 'gate.outcome-written'])('at %s: nothing of it stands, and the ICCIDs are free', async (point) => {
+    await arm(`${point}@card-personalization.order.submit`)
+    const order = site.newOrder(20)
+    await expect(site.submit(order)).rejects.toThrow()
+    await site.ended()
+    await restart()
+    expect(await listed(order.purchaseOrder)).toEqual([])
+    const orderId = await site.submit(order)
+    await site.approve(orderId)
+    await finish(orderId, order)
+  })
+})
+
+describe('kill -9 at random while an order of 1,000 cards goes through', () => {
+  /** What goes down, in turn. */
+  const victims = ['the service', 'the service, its lanes and the database', 'the service and its lanes'] as const
+
+  it.each(Array.from({ length: 10 }, (_, round) => ({ round, victim: victims[round % 3] ?? 'the service' })))('round $round: $victim', async ({ round, victim }) => {
+    const order = site.newOrder(1_000)
+    // One tenth of the way each, so that every part of it is hit.
+    const afterMs = Math.round(200 * (round + Math.random()))
+    const through = (async () => {
+      const orderId = await site.submit(order)
+      await site.approve(orderId)
+      await waitForOrder(site.vendor, orderId)
+    })().catch(() => undefined)
+    await sleep(afterMs)
+    await (victim === 'the service' ? site.kill() : site.killAll({ database: victim.includes('database') }))
+    await through
+
+    await restart()
+    const orderId = await site.submit(order)
+    const { state } = await site.vendor.client.get(`/v1/card-personalization/orders/${orderId}`)
+    if (state === 'validated') await site.approve(orderId)
+    await finish(orderId, order).catch((error: unknown) => {
+      throw new Error(`killed after ${String(afterMs)} ms, the order was ${String(state)}`, { cause: error })
+    })
+  })
+})
+
+describe('the log of all that', () => {
+  it('verifies offline, every operation that was cut off is closed, and each card was made once', async () => {
+    const { report, entries } = await eventually('every open operation to be closed', async () => {
+      const log = await site.log()
+      return log.report.openIntents.length === 0 ? log : undefined
+    })
+    expect(describeReport(report)).toMatch(/^VERIFIED/)
+    expect(report).toMatchObject({ ok: true, findings: [] })
+
+    const abandoned = entries.filter(({ kind, code }) => kind === 'outcome' && code === 'abandoned')
+    expect(abandoned.every(({ caller }) => caller.kind === 'system' && caller.name === 'reconcile')).toBe(true)
+    const names = abandoned.map(({ operation }) => operation)
+    for (const [operation, times] of [
+      [FILL, 3],
+      ['card-personalization.order.submit', 2],
+      ['card-personalization.delivery.seal', 2],
+      ['card-personalization.delivery.fetch', 1],
+    ] as const) {
+      expect(names.filter((name) => name === operation).length, operation).toBeGreaterThanOrEqual(times)
+    }
+
+    const made = entries.filter(({ kind, operation }) => kind === 'item' && operation === FILL)
+    for (const [orderId, quantity] of orders) expect(made.filter(({ facts }) => facts?.['order'] === orderId)).toHaveLength(quantity)
+    expect(made).toHaveLength(iccids.size)
+    expect(iccids.size).toBe([...orders.values()].reduce((sum, quantity) => sum + quantity, 0))
+  })
+})
