@@ -13,7 +13,9 @@ export async function benchFill(say: (line: string) => void): Promise<Report> {
   return {
     bench: 'fill',
     results: [...one, ...two],
-    notes: [`${CARDS.toLocaleString('en')} cards, from approval to the sealed delivery: keys, KCVs, wraps, row MACs, rows and one log entry a card, committed in chunks of 500.`],
+    notes: [
+      `${CARDS.toLocaleString('en')} cards, from approval to the sealed delivery: keys, KCVs, wraps, row MACs, rows and one log entry a card, committed in chunks of 500.`,
+    ],
   }
 }
 
@@ -23,7 +25,7 @@ const measure = ({ lanes, metric, goal, say }: { lanes: number; metric: string; 
     say(`bare: every C_ call of a card in a loop, one thread, on the same token ...`)
     const bare = await bareLoop({ dataFolder: site.data, loop: 'fill', seconds: BARE_SECONDS })
     say(`fill: ${CARDS.toLocaleString('en')} cards, ${String(lanes)} lane${lanes === 1 ? '' : 's'} ...`)
-    const order = await submitOrder(vendor, { start: { iccid: '89860099990000000009', imsi: '460009900000000' }, quantity: CARDS })
+    const order = await submitOrder(vendor, { start: { iccid: '89860099990000000005', imsi: '460009900000000' }, quantity: CARDS })
     const start = performance.now()
     await site.officers[0]?.client.post(`/v1/card-personalization/orders/${order}/approve`)
     await waitForOrder(vendor, order)

@@ -46,6 +46,8 @@ export function table({ bench, results, notes = [] }: Report): string {
   ])
   const all = [['metric', 'value', 'limit', 'ratio', 'goal', ''], ...rows]
   const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
-  const lines = all.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`)
+  const lines = all.map(
+    (row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
+  )
   return [`bench ${bench}`, ...lines, ...notes.map((note) => `  ${note}`)].join('\n')
 }

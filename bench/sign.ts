@@ -35,7 +35,9 @@ export const benchSign = (say: (line: string) => void): Promise<Report> =>
         result({ metric: 'batch', value: batch, unit: 'signatures/s', limit: bare, goal: 0.7 }),
         result({ metric: 'single', value: single.rate, unit: 'signatures/s', limit: bare, goal: 4000 }),
       ],
-      notes: [`single: latency p50 ${String(single.p50)} ms, p99 ${String(single.p99)} ms; every signature has its decision, and its entry in the durable log before the answer.`],
+      notes: [
+        `single: latency p50 ${String(single.p50)} ms, p99 ${String(single.p99)} ms; every signature has its decision, and its entry in the durable log before the answer.`,
+      ],
     }
   })
 
@@ -64,12 +66,38 @@ async function singles({ folder, service, trust }: BenchSite, module: Participan
   }
   const body = JSON.stringify({ items: [{ message: randomBytes(32).toString('base64') }] })
   const autocannon = createRequire(import.meta.url).resolve('autocannon/autocannon.js')
-  const options = ['-j', '-n', '-c', String(CONNECTIONS), '-d', String(SECONDS), '-W', '[', '-c', String(CONNECTIONS), '-d', '2', ']', '-m', 'POST', '-H', 'content-type=application/json', '-b', body]
+  const options = [
+    '-j',
+    '-n',
+    '-c',
+    String(CONNECTIONS),
+    '-d',
+    String(SECONDS),
+    '-W',
+    '[',
+    '-c',
+    String(CONNECTIONS),
+    '-d',
+    '2',
+    ']',
+    '-m',
+    'POST',
+    '-H',
+    'content-type=application/json',
+    '-b',
+    body,
+  ]
   const identity = ['--cert', file('module.pem', module.certificate), '--key', file('module.key.pem', module.key), '--ca', file('trust.pem', trust)]
   const { stdout } = await promisify(execFile)(process.execPath, [autocannon, ...options, ...identity, `${service.url}/v1/kms/keys/${keyId}/sign`], {
     env: { ...process.env, NODE_EXTRA_CA_CERTS: join(folder, 'trust.pem') },
   })
-  const load = JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as { '2xx': number; non2xx: number; errors: number; duration: number; latency: { p50: number; p99: number } }
+  const load = JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as {
+    '2xx': number
+    non2xx: number
+    errors: number
+    duration: number
+    latency: { p50: number; p99: number }
+  }
   if (load.non2xx > 0 || load.errors > 0) throw new Error(`the load had failures: ${String(load.non2xx)} refused, ${String(load.errors)} errors`)
   return { rate: load['2xx'] / load.duration, p50: load.latency.p50, p99: load.latency.p99 }
 }

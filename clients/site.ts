@@ -36,7 +36,13 @@ export interface Service {
 }
 
 /** The settings of a service on free loopback ports, in its environment. */
-const environment = ({ data, env }: SiteSettings): NodeJS.ProcessEnv => ({ ...process.env, GRIDSEAL_DATA: data, GRIDSEAL_TLS_PORT: '0', GRIDSEAL_PLAIN_PORT: '0', ...env })
+const environment = ({ data, env }: SiteSettings): NodeJS.ProcessEnv => ({
+  ...process.env,
+  GRIDSEAL_DATA: data,
+  GRIDSEAL_TLS_PORT: '0',
+  GRIDSEAL_PLAIN_PORT: '0',
+  ...env,
+})
 
 /** Starts `gridseal serve` and waits until it is ready. Throws with what it said last when it ends before. */
 export function startService(settings: SiteSettings): Promise<Service> {
@@ -102,7 +108,12 @@ export interface Participant {
 }
 
 /** The first two officers, enrolled by `gridseal init`, and the root that everybody is to trust (PEM). */
-export async function enrolFirstOfficers(service: Service, settings: SiteSettings, folder: string, names: readonly [string, string]): Promise<{ officers: Participant[]; trust: string }> {
+export async function enrolFirstOfficers(
+  service: Service,
+  settings: SiteSettings,
+  folder: string,
+  names: readonly [string, string],
+): Promise<{ officers: Participant[]; trust: string }> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const requests = await Promise.all(names.map(async (name) => ({ name, ...(await makeTlsRequest(name)) })))
   const options = requests.flatMap(({ name, csr }) => {

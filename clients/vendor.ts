@@ -35,8 +35,15 @@ export async function enrolVendor({
 }
 
 /** Orders a series of cards; answers the order's id. */
-export async function submitOrder(vendor: Vendor, series: { readonly start: { readonly iccid: string; readonly imsi: string }; readonly quantity: number }): Promise<string> {
-  const { orderId } = await vendor.client.post<{ orderId: string }>(`${BASE}/orders`, { profile: 'grid-usim-1', transportKeyId: vendor.transportKeyId, ...series })
+export async function submitOrder(
+  vendor: Vendor,
+  series: { readonly start: { readonly iccid: string; readonly imsi: string }; readonly quantity: number },
+): Promise<string> {
+  const { orderId } = await vendor.client.post<{ orderId: string }>(`${BASE}/orders`, {
+    profile: 'grid-usim-1',
+    transportKeyId: vendor.transportKeyId,
+    ...series,
+  })
   return orderId
 }
 

@@ -49,3 +49,6 @@ export class Problem extends Error {
 /** What is not a Problem becomes `internal`, without a word of its message; the cause is kept for the service's own log. */
 export const asProblem = (error: unknown): Problem =>
   error instanceof Problem ? error : new Problem('internal', 'The service failed. Ask the operator about this operation id.', { cause: error })
+
+/** What stands behind a problem, for the service's own log; never for a caller. */
+export const causeOf = ({ cause }: Problem): string => (cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : '')

@@ -125,7 +125,9 @@ export function kmsFeature({
       findClient: async (callerId, csr) => {
         const [record, request] = await Promise.all([loadCurrent('caller', callerId), parseCsr(csr)])
         if (record?.der === undefined) return undefined
-        const isOfRequest = request.kind !== 'fault' && createPublicKey({ key: Buffer.from(request.spki), format: 'der', type: 'spki' }).equals(new X509Certificate(record.der).publicKey)
+        const isOfRequest =
+          request.kind !== 'fault' &&
+          createPublicKey({ key: Buffer.from(request.spki), format: 'der', type: 'spki' }).equals(new X509Certificate(record.der).publicKey)
         return { certificate: certificatePem(record.der), isOfRequest }
       },
       findService: async (purpose) => {

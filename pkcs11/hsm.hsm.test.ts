@@ -156,6 +156,13 @@ describe('the system’s own keys', () => {
       { row: { ...row, columns: { a: 'y' } }, mac },
     ]
     await expect(test.integrity.assertRows(wrong)).rejects.toMatchObject({ code: 'integrity-failed', detail: expect.stringContaining('row r of t') as string })
+    // Longer than one message, with one wrong row far behind; and nothing at all.
+    const rows = Array.from({ length: 1_100 }, (_, at) => ({ ...row, id: `r${at}` }))
+    const macs = await test.integrity.macRows(rows)
+    const long = rows.map((one, at) => ({ row: one, mac: macs[at === 1_050 ? 0 : at] as Uint8Array }))
+    await expect(test.integrity.assertRows(long)).rejects.toMatchObject({ detail: expect.stringContaining('row r1050 of t') as string })
+    await expect(test.integrity.assertRows(long.filter((_, at) => at !== 1_050))).resolves.toBeUndefined()
+    expect(await test.integrity.macRows([])).toEqual([])
     const group = await test.integrity.macGroup(utf8('g\0v'))
     const [index, same, other] = await test.integrity.blindIndex([
       { name: 'g', value: 'v' },

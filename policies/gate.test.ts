@@ -56,7 +56,12 @@ describe('perform', () => {
     expect(await run(gate, op)).toEqual({ n: 42 })
     expect(done).toEqual(['key used', 'answered'])
     expect(kinds(gate.log)).toEqual(['outcome ok'])
-    expect(gate.log.entries[0]).toMatchObject({ operation: 'test.key.use', decision: { effect: 'allow', rule: 'test' }, uses: [{ action: 'sign', keyId: KEY }], facts: { public: { n: 21 } } })
+    expect(gate.log.entries[0]).toMatchObject({
+      operation: 'test.key.use',
+      decision: { effect: 'allow', rule: 'test' },
+      uses: [{ action: 'sign', keyId: KEY }],
+      facts: { public: { n: 21 } },
+    })
   })
 
   it('durable: reserves and says so, then uses the key, then records, then answers', async () => {
@@ -136,7 +141,12 @@ describe('perform', () => {
   it('a permit covers what the operation declared, and nothing else', async () => {
     const gate = memoryGate()
     for (const use of [{ action: 'sign', keyId: keyId('k2') } as const, { action: 'wrap', keyId: KEY } as const]) {
-      const { op } = probe('transient', { execute: (permit) => Promise.resolve().then(() => permit.assertAllows(use.action, use.keyId)).then(() => 1) })
+      const { op } = probe('transient', {
+        execute: (permit) =>
+          Promise.resolve()
+            .then(() => permit.assertAllows(use.action, use.keyId))
+            .then(() => 1),
+      })
       await expect(run(gate, op)).rejects.toMatchObject({ code: 'internal' })
     }
     expect(kinds(gate.log)).toEqual(['outcome internal', 'outcome internal'])
@@ -203,7 +213,9 @@ describe('perform', () => {
 
   it('a row that was edited, met while looking, is recorded before it is told', async () => {
     const gate = memoryGate()
-    const { op, done } = probe('transient', { locate: () => Promise.reject(new Problem('integrity-failed', 'The stored row 7 of keys is not what the service wrote.')) })
+    const { op, done } = probe('transient', {
+      locate: () => Promise.reject(new Problem('integrity-failed', 'The stored row 7 of keys is not what the service wrote.')),
+    })
     await expect(run(gate, op)).rejects.toMatchObject({ code: 'integrity-failed' })
     expect(done).toEqual([])
     expect(kinds(gate.log)).toEqual(['refusal integrity-failed'])

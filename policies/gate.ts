@@ -147,11 +147,7 @@ async function settle<Result>(work: () => Promise<Result>): Promise<Outcome<Resu
   }
 }
 
-function answer<Input, Target, Result, Output>(
-  op: Operation<Input, Target, Result, Output>,
-  target: Target,
-  outcome: Outcome<Result>,
-): Output | Download {
+function answer<Input, Target, Result, Output>(op: Operation<Input, Target, Result, Output>, target: Target, outcome: Outcome<Result>): Output | Download {
   if (!outcome.ok) throw outcome.problem
   return op.respond(target, outcome.value)
 }
@@ -180,5 +176,7 @@ function parse<Input>(schema: z.ZodType<Input>, body: unknown): Input {
     message: issue.message,
     pointer: issue.path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
   }))
-  throw new Problem('request-invalid', 'The request has fields that are missing, unknown or not of the right form. See `faults`, and /openapi.json.', { faults })
+  throw new Problem('request-invalid', 'The request has fields that are missing, unknown or not of the right form. See `faults`, and /openapi.json.', {
+    faults,
+  })
 }

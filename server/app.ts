@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import Koa from 'koa'
 import type { Logger } from 'pino'
-import { asProblem, Problem } from '../core/problem.ts'
+import { asProblem, causeOf, Problem } from '../core/problem.ts'
 import type { Gate } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
 import type { Identities } from './identity.ts'
@@ -40,7 +40,8 @@ export function createApp({ operations, gate, identities, metrics, logger, count
     try {
       ctx.set('cache-control', 'no-store')
       ctx.set('x-content-type-options', 'nosniff')
-      if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined) throw new Problem('request-invalid', 'The request has no host header (RFC 9112 3.2).')
+      if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined)
+        throw new Problem('request-invalid', 'The request has no host header (RFC 9112 3.2).')
       await next()
       isDone = true
     } catch (error) {
@@ -50,10 +51,25 @@ export function createApp({ operations, gate, identities, metrics, logger, count
       ctx.type = PROBLEM_JSON
       ctx.body = problemBody(problem, id)
       if (problem.status === 503) ctx.set('retry-after', '2')
-      if (problem.status >= 500) logger.error({ id, code: problem.code, cause: String(problem.cause ?? ''), stack: problem.cause instanceof Error ? problem.cause.stack : undefined }, 'operation failed')
+      if (problem.status >= 500)
+        logger.error(
+          { id, code: problem.code, cause: causeOf(problem), stack: problem.cause instanceof Error ? problem.cause.stack : undefined },
+          'operation failed',
+        )
       if (EARLY.has(problem.code)) countEarly(ctx, problem.code)
     } finally {
-      if (!isDone || logger.isLevelEnabled('debug')) logger.info({ id: requestId(ctx.req), method: ctx.method, path: ctx.path, status: ctx.status, ms: Math.round(performance.now() - started), from: ctx.req.socket.remoteAddress }, 'request')
+      if (!isDone || logger.isLevelEnabled('debug'))
+        logger.info(
+          {
+            id: requestId(ctx.req),
+            method: ctx.method,
+            path: ctx.path,
+            status: ctx.status,
+            ms: Math.round(performance.now() - started),
+            from: ctx.req.socket.remoteAddress,
+          },
+          'request',
+        )
     }
   })
   app.use((ctx, next) => {

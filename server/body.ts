@@ -24,7 +24,10 @@ export async function readBody(
   if (!hasBody(request) && type === '') return {}
   const isText = route.textBody !== undefined && type === 'text/plain'
   if (type !== 'application/json' && !isText) {
-    throw new Problem('media-type-unsupported', `Send application/json${route.textBody === undefined ? '' : ' or text/plain'}, and say so in the content-type header.`)
+    throw new Problem(
+      'media-type-unsupported',
+      `Send application/json${route.textBody === undefined ? '' : ' or text/plain'}, and say so in the content-type header.`,
+    )
   }
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') throw new Problem('media-type-unsupported', 'Send the body without a content encoding.')

@@ -24,7 +24,7 @@ export function answerUnreadable(server: Server, countEarlyFailure: (source: str
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex & { readonly remoteAddress?: string }) => {
     const before = latest.get(socket)
     const finish = (): void => {
-      if (!socket.writable || before?.headersSent === true && !before.writableFinished) return void socket.destroy()
+      if (!socket.writable || (before?.headersSent === true && !before.writableFinished)) return void socket.destroy()
       socket.on('error', () => undefined)
       socket.end(answerTo(error))
       socket.resume()

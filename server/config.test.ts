@@ -11,7 +11,11 @@ describe('settings', () => {
   })
 
   it('come from the environment', () => {
-    expect(readConfig({ GRIDSEAL_TLS_PORT: '0', GRIDSEAL_NAMES: 'a.example,10.0.0.1', GRIDSEAL_LANES: '2' })).toMatchObject({ tlsPort: 0, names: ['a.example', '10.0.0.1'], lanes: 2 })
+    expect(readConfig({ GRIDSEAL_TLS_PORT: '0', GRIDSEAL_NAMES: 'a.example,10.0.0.1', GRIDSEAL_LANES: '2' })).toMatchObject({
+      tlsPort: 0,
+      names: ['a.example', '10.0.0.1'],
+      lanes: 2,
+    })
   })
 
   it('name every fault at once, and never a value', () => {

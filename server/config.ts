@@ -8,31 +8,83 @@ import { parseCrashAt } from './crash-at.ts'
 
 /** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
 const SETTINGS = {
-  data: { env: 'GRIDSEAL_DATA', schema: z.string().min(1).default('./data'), about: 'The data folder: token, database, PIN files. A copy of it is everything.' },
+  data: {
+    env: 'GRIDSEAL_DATA',
+    schema: z.string().min(1).default('./data'),
+    about: 'The data folder: token, database, PIN files. A copy of it is everything.',
+  },
   host: { env: 'GRIDSEAL_HOST', schema: z.string().min(1).default('127.0.0.1'), about: 'The address both listeners bind to.' },
   tlsPort: { env: 'GRIDSEAL_TLS_PORT', schema: z.coerce.number().int().min(0).max(65_535).default(8443), about: 'TLS listener: the API. 0 takes a free port.' },
-  plainPort: { env: 'GRIDSEAL_PLAIN_PORT', schema: z.coerce.number().int().min(0).max(65_535).default(8080), about: 'Plain listener: CA certificates, health, metrics. 0 takes a free port.' },
+  plainPort: {
+    env: 'GRIDSEAL_PLAIN_PORT',
+    schema: z.coerce.number().int().min(0).max(65_535).default(8080),
+    about: 'Plain listener: CA certificates, health, metrics. 0 takes a free port.',
+  },
   names: {
     env: 'GRIDSEAL_NAMES',
     schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).default(['localhost', '127.0.0.1', '::1']),
     about: 'DNS names and addresses in the TLS certificate, comma-separated.',
   },
-  lanes: { env: 'GRIDSEAL_LANES', schema: z.coerce.number().int().min(1).max(64).default(1), about: 'Lanes: processes that hold the token. One for each core that may be given to the HSM.' },
-  writers: { env: 'GRIDSEAL_WRITERS', schema: z.coerce.number().int().min(2).max(64).default(6), about: 'Writer slots of the audit log: database connections that commit at the same time.' },
-  token: { env: 'GRIDSEAL_TOKEN', schema: z.string().startsWith('pkcs11:').optional(), about: 'PKCS#11 URI (RFC 7512) of the token. Absent: SoftHSM2 in the data folder.' },
-  policy: { env: 'GRIDSEAL_POLICY', schema: z.string().min(1).optional(), about: 'The policy file. Absent: policy.yaml in the data folder, written at first start.' },
+  lanes: {
+    env: 'GRIDSEAL_LANES',
+    schema: z.coerce.number().int().min(1).max(64).default(1),
+    about: 'Lanes: processes that hold the token. One for each core that may be given to the HSM.',
+  },
+  writers: {
+    env: 'GRIDSEAL_WRITERS',
+    schema: z.coerce.number().int().min(2).max(64).default(6),
+    about: 'Writer slots of the audit log: database connections that commit at the same time.',
+  },
+  token: {
+    env: 'GRIDSEAL_TOKEN',
+    schema: z.string().startsWith('pkcs11:').optional(),
+    about: 'PKCS#11 URI (RFC 7512) of the token. Absent: SoftHSM2 in the data folder.',
+  },
+  policy: {
+    env: 'GRIDSEAL_POLICY',
+    schema: z.string().min(1).optional(),
+    about: 'The policy file. Absent: policy.yaml in the data folder, written at first start.',
+  },
   origin: {
     env: 'GRIDSEAL_ORIGIN',
-    schema: z.string().regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign').default('gridseal.example/audit/1'),
+    schema: z
+      .string()
+      .regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign')
+      .default('gridseal.example/audit/1'),
     about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
   },
-  databaseUrl: { env: 'DATABASE_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'PostgreSQL 15 or newer. Absent: an embedded one in the data folder.' },
-  databaseOwnerUrl: { env: 'DATABASE_OWNER_URL', schema: z.string().regex(/^postgres(ql)?:/).optional(), about: 'The login that owns the tables and migrates them. Absent: DATABASE_URL.' },
-  logLevel: { env: 'GRIDSEAL_LOG_LEVEL', schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'), about: 'How much the service says on standard output.' },
-  officerPinFile: { env: 'GRIDSEAL_OFFICER_PIN_FILE', schema: z.string().min(1).optional(), about: 'For a token chosen by GRIDSEAL_TOKEN: the file with the security officer’s PIN, for ceremonies.' },
+  databaseUrl: {
+    env: 'DATABASE_URL',
+    schema: z
+      .string()
+      .regex(/^postgres(ql)?:/)
+      .optional(),
+    about: 'PostgreSQL 15 or newer. Absent: an embedded one in the data folder.',
+  },
+  databaseOwnerUrl: {
+    env: 'DATABASE_OWNER_URL',
+    schema: z
+      .string()
+      .regex(/^postgres(ql)?:/)
+      .optional(),
+    about: 'The login that owns the tables and migrates them. Absent: DATABASE_URL.',
+  },
+  logLevel: {
+    env: 'GRIDSEAL_LOG_LEVEL',
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    about: 'How much the service says on standard output.',
+  },
+  officerPinFile: {
+    env: 'GRIDSEAL_OFFICER_PIN_FILE',
+    schema: z.string().min(1).optional(),
+    about: 'For a token chosen by GRIDSEAL_TOKEN: the file with the security officer’s PIN, for ceremonies.',
+  },
   insecureTokenIgnores: {
     env: 'GRIDSEAL_INSECURE_TOKEN_IGNORES',
-    schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).pipe(z.array(z.enum(PROBE_NAMES))).default([]),
+    schema: z
+      .union([z.string().transform((text) => text.split(',')), z.array(z.string())])
+      .pipe(z.array(z.enum(PROBE_NAMES)))
+      .default([]),
     about: `Probes that the token may fail: ${PROBE_NAMES.join(', ')}. Never in production.`,
   },
   insecureCrashAt: {
@@ -61,7 +113,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const fromFile = z.record(z.string(), z.unknown()).safeParse(written ?? {})
   if (!fromFile.success) throw new ConfigError(`${file}: not a list of settings`)
 
-  const faults = Object.keys(fromFile.data).filter((name) => !Object.hasOwn(SETTINGS, name)).map((name) => `${file}: there is no setting ${name}`)
+  const faults = Object.keys(fromFile.data)
+    .filter((name) => !Object.hasOwn(SETTINGS, name))
+    .map((name) => `${file}: there is no setting ${name}`)
   const values: Record<string, unknown> = {}
   for (const [name, { env: variable, schema }] of Object.entries(SETTINGS)) {
     const given = env[variable] === '' ? undefined : env[variable]
@@ -79,5 +133,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 export const describeSettings = (): { name: string; variable: string; about: string; fallback: string }[] =>
   Object.entries(SETTINGS).map(([name, { env, schema, about }]) => {
     const fallback: unknown = schema.safeParse(undefined).data
-    return { name, variable: env, about, fallback: fallback === undefined ? '' : String(fallback) }
+    return {
+      name,
+      variable: env,
+      about,
+      fallback: Array.isArray(fallback) ? fallback.join(',') : typeof fallback === 'string' || typeof fallback === 'number' ? `${fallback}` : '',
+    }
   })

@@ -12,9 +12,12 @@ describe('where a test stops the service', () => {
     expect(parseCrashAt(`gate.executed@${fill}#12`)).toEqual({ point: 'gate.executed', operation: fill, time: 12 })
   })
 
-  it.each(['', 'gate', 'order.lost', 'gate.executed@', 'gate.executed#0', 'gate.executed#', 'gate.executed#1#2', `order.sealed@${fill}`])('is nothing else: %j', (text) => {
-    expect(parseCrashAt(text)).toBeUndefined()
-  })
+  it.each(['', 'gate', 'order.lost', 'gate.executed@', 'gate.executed#0', 'gate.executed#', 'gate.executed#1#2', `order.sealed@${fill}`])(
+    'is nothing else: %j',
+    (text) => {
+      expect(parseCrashAt(text)).toBeUndefined()
+    },
+  )
 
   it('is reached once', () => {
     const passed: string[] = []

@@ -126,27 +126,30 @@ describe('kill -9 at random while an order of 1,000 cards goes through', () => {
   /** What goes down, in turn. */
   const victims = ['the service', 'the service, its lanes and the database', 'the service and its lanes'] as const
 
-  it.each(Array.from({ length: 10 }, (_, round) => ({ round, victim: victims[round % 3] ?? 'the service' })))('round $round: $victim', async ({ round, victim }) => {
-    const order = site.newOrder(1_000)
-    // One tenth of the way each, so that every part of it is hit.
-    const afterMs = Math.round(200 * (round + Math.random()))
-    const through = (async () => {
-      const orderId = await site.submit(order)
-      await site.approve(orderId)
-      await waitForOrder(site.vendor, orderId)
-    })().catch(() => undefined)
-    await sleep(afterMs)
-    await (victim === 'the service' ? site.kill() : site.killAll({ database: victim.includes('database') }))
-    await through
+  it.each(Array.from({ length: 10 }, (_, round) => ({ round, victim: victims[round % 3] ?? 'the service' })))(
+    'round $round: $victim',
+    async ({ round, victim }) => {
+      const order = site.newOrder(1_000)
+      // One tenth of the way each, so that every part of it is hit.
+      const afterMs = Math.round(200 * (round + Math.random()))
+      const through = (async () => {
+        const orderId = await site.submit(order)
+        await site.approve(orderId)
+        await waitForOrder(site.vendor, orderId)
+      })().catch(() => undefined)
+      await sleep(afterMs)
+      await (victim === 'the service' ? site.kill() : site.killAll({ database: victim.includes('database') }))
+      await through
 
-    await restart()
-    const orderId = await site.submit(order)
-    const { state } = await site.vendor.client.get(`/v1/card-personalization/orders/${orderId}`)
-    if (state === 'validated') await site.approve(orderId)
-    await finish(orderId, order).catch((error: unknown) => {
-      throw new Error(`killed after ${String(afterMs)} ms, the order was ${String(state)}`, { cause: error })
-    })
-  })
+      await restart()
+      const orderId = await site.submit(order)
+      const { state } = await site.vendor.client.get(`/v1/card-personalization/orders/${orderId}`)
+      if (state === 'validated') await site.approve(orderId)
+      await finish(orderId, order).catch((error: unknown) => {
+        throw new Error(`killed after ${String(afterMs)} ms, the order was ${String(state)}`, { cause: error })
+      })
+    },
+  )
 })
 
 describe('the log of all that', () => {

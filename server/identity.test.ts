@@ -8,7 +8,14 @@ const socket = (parts: { fingerprint?: string; authorized?: boolean; isIssued?: 
   ({
     authorized: parts.authorized ?? true,
     remoteAddress: '127.0.0.1',
-    getPeerX509Certificate: () => (parts.fingerprint === '' ? undefined : ({ fingerprint256: parts.fingerprint ?? 'AA:BB', checkIssued: (by: X509Certificate) => by === issuer && parts.isIssued !== false, verify: () => parts.isSigned !== false } as unknown as X509Certificate)),
+    getPeerX509Certificate: () =>
+      parts.fingerprint === ''
+        ? undefined
+        : ({
+            fingerprint256: parts.fingerprint ?? 'AA:BB',
+            checkIssued: (by: X509Certificate) => by === issuer && parts.isIssued !== false,
+            verify: () => parts.isSigned !== false,
+          } as unknown as X509Certificate),
   }) as unknown as TLSSocket
 
 const billing = { kind: 'module', name: 'billing', id: 'c1' } as const
@@ -57,7 +64,11 @@ describe('who is on a connection', () => {
 
   it('a look-up that fails is not remembered', async () => {
     let calls = 0
-    const known = new Identities({ issuer, find: () => (++calls === 1 ? Promise.reject(new Error('database away')) : Promise.resolve(billing)), nowMs: () => 0 })
+    const known = new Identities({
+      issuer,
+      find: () => (++calls === 1 ? Promise.reject(new Error('database away')) : Promise.resolve(billing)),
+      nowMs: () => 0,
+    })
     await expect(known.callerOf(socket())).rejects.toThrow('database away')
     await Promise.resolve()
     expect((await known.callerOf(socket())).name).toBe('billing')

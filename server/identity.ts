@@ -27,7 +27,11 @@ export class Identities {
   readonly #known = new Map<string, Known>()
   readonly #fingerprints = new WeakMap<TLSSocket, string>()
 
-  constructor({ find, issuer, nowMs = () => performance.now() }: { readonly find: FindCaller; readonly issuer: X509Certificate; readonly nowMs?: () => number }) {
+  constructor({
+    find,
+    issuer,
+    nowMs = () => performance.now(),
+  }: { readonly find: FindCaller; readonly issuer: X509Certificate; readonly nowMs?: () => number }) {
     this.#find = find
     this.#issuer = issuer
     this.#nowMs = nowMs
@@ -39,7 +43,10 @@ export class Identities {
     const caller = await this.#lookUp(fingerprint)
     if (caller === undefined) {
       this.#fingerprints.delete(socket)
-      throw new Problem('unauthenticated', 'The client certificate is not registered here, or is revoked or expired. Ask an officer for a new one (kms.certificate.issue).')
+      throw new Problem(
+        'unauthenticated',
+        'The client certificate is not registered here, or is revoked or expired. Ask an officer for a new one (kms.certificate.issue).',
+      )
     }
     const address = socket.remoteAddress
     return { ...caller, certificate: fingerprint, ...(address === undefined ? {} : { address }) }
@@ -51,7 +58,8 @@ export class Identities {
     const certificate = socket.getPeerX509Certificate()
     if (certificate === undefined) throw new Problem('unauthenticated', 'Present a client certificate of the callers’ CA in the TLS handshake.')
     // The chain may end in the root, which stands above the cards' CA too: so the issuer is looked at.
-    if (!socket.authorized || !certificate.checkIssued(this.#issuer) || !certificate.verify(this.#issuer.publicKey)) throw new Problem('unauthenticated', 'The client certificate is not of the callers’ CA, or not valid now, or not for client authentication.')
+    if (!socket.authorized || !certificate.checkIssued(this.#issuer) || !certificate.verify(this.#issuer.publicKey))
+      throw new Problem('unauthenticated', 'The client certificate is not of the callers’ CA, or not valid now, or not for client authentication.')
     const fingerprint = certificate.fingerprint256.replaceAll(':', '').toLowerCase()
     this.#fingerprints.set(socket, fingerprint)
     return fingerprint

@@ -10,7 +10,12 @@ export class Metrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
     registers: [this.#registry],
   })
-  readonly #outcomes = new Counter({ name: 'gridseal_operations_total', help: 'Operations by outcome code.', labelNames: ['operation', 'code'], registers: [this.#registry] })
+  readonly #outcomes = new Counter({
+    name: 'gridseal_operations_total',
+    help: 'Operations by outcome code.',
+    labelNames: ['operation', 'code'],
+    registers: [this.#registry],
+  })
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry })

@@ -1,4 +1,4 @@
-import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiSecuritySchemeObject } from 'zod-openapi'
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiSecuritySchemeObject } from 'zod-openapi'
 import { z } from 'zod'
 import type { AnyOperation, Route } from '../policies/operation.ts'
 
@@ -31,19 +31,24 @@ export function openApiDocument(operations: readonly AnyOperation[]): object {
     info: {
       title: 'Gridseal',
       version: '1',
-      description: 'The certificate and key service of a power grid’s Internet-of-Things card platform. Every call is made over TLS with a client certificate of the callers’ CA.',
+      description:
+        'The certificate and key service of a power grid’s Internet-of-Things card platform. Every call is made over TLS with a client certificate of the callers’ CA.',
     },
     security: [{ clientCertificate: [] }],
     components: { securitySchemes: { clientCertificate: MUTUAL_TLS } },
-    paths: paths as ZodOpenApiPathsObject,
+    paths,
   })
 }
 
 function describe(op: AnyOperation, route: Route): ZodOpenApiOperationObject {
   const fields = op.input instanceof z.ZodObject ? (op.input.shape as Record<string, z.ZodType>) : undefined
   const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '')
-  const pick = (wanted: (name: string) => boolean): z.ZodObject => z.strictObject(Object.fromEntries(Object.entries(fields ?? {}).filter(([name]) => wanted(name))))
-  const success = route.produces === undefined ? { 'application/json': { schema: op.output } } : { [route.produces]: { schema: { type: 'string' as const, format: 'binary' } } }
+  const pick = (wanted: (name: string) => boolean): z.ZodObject =>
+    z.strictObject(Object.fromEntries(Object.entries(fields ?? {}).filter(([name]) => wanted(name))))
+  const success =
+    route.produces === undefined
+      ? { 'application/json': { schema: op.output } }
+      : { [route.produces]: { schema: { type: 'string' as const, format: 'binary' } } }
   const hasBody = route.method === 'POST' && (fields === undefined || Object.keys(fields).some((name) => !inPath.includes(name)))
   return {
     operationId: op.name,

@@ -21,7 +21,9 @@ export function createPlainListener(parts: PlainParts): Server {
     const reply = request.method === 'GET' || request.method === 'HEAD' ? route(parts, request.url ?? '/') : Promise.resolve(text(405, 'GET only\n'))
     reply
       .catch(() => text(503, 'not available\n'))
-      .then(({ status, type, body }) => response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(request.method === 'HEAD' ? undefined : body))
+      .then(({ status, type, body }) =>
+        response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(request.method === 'HEAD' ? undefined : body),
+      )
       .catch(() => response.destroy())
   })
 }

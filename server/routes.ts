@@ -55,7 +55,8 @@ async function inputOf(ctx: Context & { params: Record<string, string> }, route:
   const given = route.method === 'GET' ? queryOf(ctx) : await readBody(ctx.req, route)
   if (route.method === 'POST' && ctx.querystring !== '') throw new Problem('request-invalid', 'This address takes no query.')
   for (const name of Object.keys(ctx.params)) {
-    if (Object.hasOwn(given, name)) throw new Problem('request-invalid', `${name} stands in the path already.`, { faults: [{ pointer: `/${name}`, message: 'given twice' }] })
+    if (Object.hasOwn(given, name))
+      throw new Problem('request-invalid', `${name} stands in the path already.`, { faults: [{ pointer: `/${name}`, message: 'given twice' }] })
   }
   return { ...given, ...ctx.params }
 }

@@ -38,7 +38,13 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const metrics = new Metrics()
   metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => service.hsm.stats().lanes.restarts)
   await service.audit.start()
-  await service.audit.log.append({ kind: 'event', id: newOperationId(), operation: 'system.started', caller: systemCaller('start'), facts: { public: { node: process.version, lanes: config.lanes } } })
+  await service.audit.log.append({
+    kind: 'event',
+    id: newOperationId(),
+    operation: 'system.started',
+    caller: systemCaller('start'),
+    facts: { public: { node: process.version, lanes: config.lanes } },
+  })
   service.cards.fillJob.start()
 
   const tls = await loadTlsIdentity({
@@ -46,7 +52,12 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     names: config.names,
     nowMs: Date.now(),
     issue: async ({ spki, dnsNames, ipAddresses }) => {
-      const issued = await service.performSystem(systemCaller('start'), 'kms.service-certificate.issue', { purpose: 'tls-server', spki: base64(spki), dnsNames, ipAddresses })
+      const issued = await service.performSystem(systemCaller('start'), 'kms.service-certificate.issue', {
+        purpose: 'tls-server',
+        spki: base64(spki),
+        dnsNames,
+        ipAddresses,
+      })
       return String(issued['certificate'])
     },
   })
@@ -60,6 +71,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     logger,
     countEarlyFailure,
   })
+  const answer = app.callback()
   const tlsServer = createServer(
     {
       ...tls,
@@ -80,7 +92,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
       // The application refuses a request without one, in its own words.
       requireHostHeader: false,
     },
-    app.callback(),
+    (request, response) => void answer(request, response),
   )
   answerUnreadable(tlsServer, countEarlyFailure)
   // An expectation that is not known is passed over (RFC 9110 10.1.1).

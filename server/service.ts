@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type CardPersonalizationFeature, cardPersonalizationFeature } from '../card-personalization/index.ts'
 import { type Faults, noFaults } from '../core/fault-point.ts'
+import { causeOf } from '../core/problem.ts'
 import { type KmsFeature, kmsFeature } from '../kms/index.ts'
 import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
@@ -48,7 +49,8 @@ export async function openService(config: Config, logger: Logger, faults: Faults
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const closers: (() => Promise<unknown>)[] = []
   const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).toReversed()) await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
+    for (const closer of closers.splice(0).toReversed())
+      await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
   }
   try {
     return await open({ config, logger, faults, closers, close })
@@ -77,7 +79,13 @@ async function open({
   const database = openDatabase({ serviceUrl: urls.serviceUrl })
   closers.push(() => database.close())
 
-  const hsm = await openHsm({ dataFolder: config.data, lanes: config.lanes, insecureTokenIgnores: config.insecureTokenIgnores, ...(config.token === undefined ? {} : { uri: config.token }), ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }) })
+  const hsm = await openHsm({
+    dataFolder: config.data,
+    lanes: config.lanes,
+    insecureTokenIgnores: config.insecureTokenIgnores,
+    ...(config.token === undefined ? {} : { uri: config.token }),
+    ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
+  })
   closers.push(() => hsm.close())
   await new PgRootKeyStore(database.sql).assertSameToken(hsm.identity)
 
@@ -108,10 +116,19 @@ async function open({
     faults,
     lanes: config.lanes,
     deliveryChain: async () => derOf([(await kms.certificates.findService('delivery'))?.certificate, await kms.certificates.chainPem('root')]),
-    onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: String(problem.cause ?? '') }, 'filling is tried again'),
+    onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: causeOf(problem) }, 'filling is tried again'),
   })
-  const operations: readonly AnyOperation[] = [...audit.operations, ...callers.operations, ...kms.operations, ...Object.values(kms.systemOperations), ...cards.operations]
-  policy = compilePolicy(parsePolicy(readPolicy(config.policy)), operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })))
+  const operations: readonly AnyOperation[] = [
+    ...audit.operations,
+    ...callers.operations,
+    ...kms.operations,
+    ...Object.values(kms.systemOperations),
+    ...cards.operations,
+  ]
+  policy = compilePolicy(
+    parsePolicy(readPolicy(config.policy)),
+    operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })),
+  )
 
   const performSystem = async (caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>> => {
     const op = operations.find((candidate) => candidate.name === name)
@@ -133,7 +150,10 @@ async function open({
 }
 
 /** The database that the settings name, or the embedded one, started. */
-async function databaseUrls({ data, databaseUrl, databaseOwnerUrl }: Config, closers: (() => Promise<unknown>)[]): Promise<{ serviceUrl: string; ownerUrl: string }> {
+async function databaseUrls(
+  { data, databaseUrl, databaseOwnerUrl }: Config,
+  closers: (() => Promise<unknown>)[],
+): Promise<{ serviceUrl: string; ownerUrl: string }> {
   if (databaseUrl !== undefined) return { serviceUrl: databaseUrl, ownerUrl: databaseOwnerUrl ?? databaseUrl }
   const embedded = await startEmbeddedPostgres({ folder: join(data, 'postgres') })
   closers.push(() => embedded.stop())
@@ -141,7 +161,8 @@ async function databaseUrls({ data, databaseUrl, databaseOwnerUrl }: Config, clo
 }
 
 /** Every certificate of these PEM texts, DER. */
-const derOf = (pems: readonly (string | undefined)[]): Uint8Array[] => pems.flatMap((pem) => pemBlocks(pem ?? '')).map((block) => new X509Certificate(block).raw)
+const derOf = (pems: readonly (string | undefined)[]): Uint8Array[] =>
+  pems.flatMap((pem) => pemBlocks(pem ?? '')).map((block) => new X509Certificate(block).raw)
 
 /** The policy's text. At first start the example policy is written where the settings say. */
 function readPolicy(file: string): string {

@@ -14,7 +14,11 @@ export interface TlsIdentity {
 }
 
 /** Issues a certificate for a public key (SPKI DER): PEM, leaf first. */
-export type IssueTlsCertificate = (request: { readonly spki: Uint8Array; readonly dnsNames: readonly string[]; readonly ipAddresses: readonly string[] }) => Promise<string>
+export type IssueTlsCertificate = (request: {
+  readonly spki: Uint8Array
+  readonly dnsNames: readonly string[]
+  readonly ipAddresses: readonly string[]
+}) => Promise<string>
 
 /**
  * The TLS listener's key and certificate, in `<data>/tls`. The key is software, a named exception: TLS needs it in the process that talks to the network, and it opens nothing but that listener.
@@ -46,7 +50,17 @@ export async function loadTlsIdentity({
   return { cert, key }
 }
 
-function serves({ pem, key, names, nowMs }: { readonly pem: string; readonly key: string; readonly names: readonly string[]; readonly nowMs: number }): boolean {
+function serves({
+  pem,
+  key,
+  names,
+  nowMs,
+}: {
+  readonly pem: string
+  readonly key: string
+  readonly names: readonly string[]
+  readonly nowMs: number
+}): boolean {
   try {
     const certificate = new X509Certificate(pem)
     return (

@@ -29,7 +29,11 @@ const settings = { data: join(folder, 'data'), onLog: story.keepLog }
 let service: Service | undefined
 let isDone = false
 try {
-  service = await story.step('The service starts: PostgreSQL, SoftHSM2 token, root keys, CAs', () => startService(settings), ({ url }) => url)
+  service = await story.step(
+    'The service starts: PostgreSQL, SoftHSM2 token, root keys, CAs',
+    () => startService(settings),
+    ({ url }) => url,
+  )
   await demo(service)
   isDone = true
 } catch (error) {
@@ -58,68 +62,118 @@ async function demo(running: Service): Promise<void> {
   await story.refused('a third officer by the same way', 1, () => enrolFirstOfficers(running, settings, people, ['carol', 'dave']))
   const place = { url: running.url, trust }
 
-  const vendor = await story.step('A vendor is enrolled; both officers confirm its encryption certificate; a transport key is made by ceremony', () => enrolVendor({ site: { service: running, trust, officers }, name: 'acme-cards' }), ({ transportKeyId }) => transportKeyId)
-  const module = await story.step('A module and an auditor are enrolled', () => enrol(alice, place, { kind: 'module', name: 'billing' }), () => 'billing, ann')
+  const vendor = await story.step(
+    'A vendor is enrolled; both officers confirm its encryption certificate; a transport key is made by ceremony',
+    () => enrolVendor({ site: { service: running, trust, officers }, name: 'acme-cards' }),
+    ({ transportKeyId }) => transportKeyId,
+  )
+  const module = await story.step(
+    'A module and an auditor are enrolled',
+    () => enrol(alice, place, { kind: 'module', name: 'billing' }),
+    () => 'billing, ann',
+  )
   const auditor = await enrol(bob, place, { kind: 'auditor', name: 'ann' })
 
   const order = readFileSync(exampleOrder(), 'utf8')
   story.reach('order')
-  const { orderId } = await story.step('The vendor submits examples/grid-usim-1000.inp', () => vendor.client.postText<{ orderId: string }>(`${CARDS}/orders`, order), (answer) => `order ${answer.orderId}`)
-  await story.refused('the same ICCIDs, ordered once more', 422, () => vendor.client.postText(`${CARDS}/orders`, order.replace(/BATCH:.*/, 'BATCH:           7654321')))
+  const { orderId } = await story.step(
+    'The vendor submits examples/grid-usim-1000.inp',
+    () => vendor.client.postText<{ orderId: string }>(`${CARDS}/orders`, order),
+    (answer) => `order ${answer.orderId}`,
+  )
+  await story.refused('the same ICCIDs, ordered once more', 422, () =>
+    vendor.client.postText(`${CARDS}/orders`, order.replace(/BATCH:.*/, 'BATCH:           7654321')),
+  )
   await story.refused('the vendor, approving its own order', 403, () => vendor.client.post(`${CARDS}/orders/${orderId}/approve`))
   await alice.client.post(`${CARDS}/orders/${orderId}/approve`)
   const fill = await story.progress('An officer approves, and the HSM makes the keys of', (advance) =>
     waitForOrder(vendor, orderId, { onProgress: ({ filled, quantity }) => advance(filled, quantity) }),
   )
 
-  const delivery = await story.step('The vendor fetches the delivery', () => vendor.client.download(`${CARDS}/orders/${orderId}/delivery`), (bytes) => `${(bytes.length / 1024).toFixed(0)} KiB`)
+  const delivery = await story.step(
+    'The vendor fetches the delivery',
+    () => vendor.client.download(`${CARDS}/orders/${orderId}/delivery`),
+    (bytes) => `${(bytes.length / 1024).toFixed(0)} KiB`,
+  )
   const transportKey = await vendor.client.get<TransportKeyPackage>(`${CARDS}/transport-keys/${vendor.transportKeyId}`)
   const opening = { transportKey, privateKey: vendor.encryptionKey, trustedRoot: trust, order: orderId }
   writeFileSync(join(folder, 'delivery.ndjson'), delivery)
   writeFileSync(join(folder, 'transport-key.json'), JSON.stringify(transportKey, null, 2))
   writeFileSync(join(folder, 'acme-cards.encryption.key.pem'), vendor.encryptionKey, { mode: 0o600 })
-  const opened = await story.step('... and opens it: signature, digest, counts, row MACs, every key unwrapped, every KCV compared', async () => {
-    const report = await openDelivery({ ...opening, file: [delivery] })
-    if (!report.ok) throw new Error(`the delivery does not check: ${JSON.stringify(report.problems)}`)
-    return report
-  }, ({ cards, keys }) => `${cards.toLocaleString('en')} cards, ${keys.toLocaleString('en')} keys`)
-  await story.step('A delivery with two rows’ keys swapped is caught', async () => {
-    const report = await openDelivery({ ...opening, file: [swapRows(delivery)] })
-    if (report.ok) throw new Error('the swapped delivery was accepted')
-    return report
-  }, ({ problems }) => problems[0]?.message ?? '')
+  const opened = await story.step(
+    '... and opens it: signature, digest, counts, row MACs, every key unwrapped, every KCV compared',
+    async () => {
+      const report = await openDelivery({ ...opening, file: [delivery] })
+      if (!report.ok) throw new Error(`the delivery does not check: ${JSON.stringify(report.problems)}`)
+      return report
+    },
+    ({ cards, keys }) => `${cards.toLocaleString('en')} cards, ${keys.toLocaleString('en')} keys`,
+  )
+  await story.step(
+    'A delivery with two rows’ keys swapped is caught',
+    async () => {
+      const report = await openDelivery({ ...opening, file: [swapRows(delivery)] })
+      if (report.ok) throw new Error('the swapped delivery was accepted')
+      return report
+    },
+    ({ problems }) => problems[0]?.message ?? '',
+  )
 
   await signAndVerify(module)
   await refusals({ running, trust, alice, module, auditor })
 
-  const log = await story.step('The auditor exports the log', () => auditor.client.download('/v1/policies/audit/export'), (bytes) => `${(bytes.length / 1024).toFixed(0)} KiB`)
+  const log = await story.step(
+    'The auditor exports the log',
+    () => auditor.client.download('/v1/policies/audit/export'),
+    (bytes) => `${(bytes.length / 1024).toFixed(0)} KiB`,
+  )
   const file = join(folder, 'audit-log.ndjson')
   writeFileSync(file, log)
   const vkey = (await (await fetch(`${running.plainUrl}/audit/key`)).text()).trim()
-  const report = await story.step('... and verifies it offline, with the log’s public key alone', async () => {
-    const found = await verifyExportedLog({ path: file, vkey })
-    if (!found.ok) throw new Error(describeReport(found))
-    return found
-  }, ({ size, checkpoints }) => `${size.toLocaleString('en')} entries, ${String(checkpoints)} checkpoints`)
-  story.end({ cards: opened.cards, fillMs: fill, entries: Number(report.size), folder, vkey })
+  const report = await story.step(
+    '... and verifies it offline, with the log’s public key alone',
+    async () => {
+      const found = await verifyExportedLog({ path: file, vkey })
+      if (!found.ok) throw new Error(describeReport(found))
+      return found
+    },
+    ({ size, checkpoints }) => `${size.toLocaleString('en')} entries, ${String(checkpoints)} checkpoints`,
+  )
+  story.end({ cards: opened.cards, fillMs: fill, entries: report.size, folder, vkey })
 }
 
 async function signAndVerify(module: Participant): Promise<void> {
   const { keyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'meter-readings', algorithm: 'ec-p256' })
   const messages = Array.from({ length: 256 }, (_, at) => ({ message: Buffer.from(`meter ${String(at)}: 12.345 kWh`).toString('base64') }))
   const start = performance.now()
-  await story.step('The module signs 256 readings with a key that never leaves the HSM in clear, and verifies them', async () => {
-    const { signatures } = await module.client.post<{ signatures: { signature: string }[] }>(`/v1/kms/keys/${keyId}/sign`, { items: messages })
-    const items = messages.map(({ message }, at) => ({ message, signature: signatures[at]?.signature ?? '' }))
-    const { results } = await module.client.post<{ results: { valid: boolean }[] }>(`/v1/kms/keys/${keyId}/verify`, { items })
-    if (!results.every(({ valid }) => valid)) throw new Error('a signature did not verify')
-    const forged = items.map(({ signature }) => ({ message: Buffer.from('meter 0: 0.001 kWh').toString('base64'), signature }))
-    const checked = await module.client.post<{ results: { valid: boolean }[] }>(`/v1/kms/keys/${keyId}/verify`, { items: forged })
-    if (checked.results.some(({ valid }) => valid)) throw new Error('a forged reading verified')
-  }, () => `${(256 / ((performance.now() - start) / 1000)).toFixed(0)}/s there and back; a forged reading is not valid`)
+  await story.step(
+    'The module signs 256 readings with a key that never leaves the HSM in clear, and verifies them',
+    async () => {
+      const { signatures } = await module.client.post<{ signatures: { signature: string }[] }>(`/v1/kms/keys/${keyId}/sign`, { items: messages })
+      const items = messages.map(({ message }, at) => ({ message, signature: signatures[at]?.signature ?? '' }))
+      const { results } = await module.client.post<{ results: { valid: boolean }[] }>(`/v1/kms/keys/${keyId}/verify`, { items })
+      if (!results.every(({ valid }) => valid)) throw new Error('a signature did not verify')
+      const forged = items.map(({ signature }) => ({ message: Buffer.from('meter 0: 0.001 kWh').toString('base64'), signature }))
+      const checked = await module.client.post<{ results: { valid: boolean }[] }>(`/v1/kms/keys/${keyId}/verify`, { items: forged })
+      if (checked.results.some(({ valid }) => valid)) throw new Error('a forged reading verified')
+    },
+    () => `${(256 / ((performance.now() - start) / 1000)).toFixed(0)}/s there and back; a forged reading is not valid`,
+  )
 }
 
-async function refusals({ running, trust, alice, module, auditor }: { running: Service; trust: string; alice: Participant; module: Participant; auditor: Participant }): Promise<void> {
+async function refusals({
+  running,
+  trust,
+  alice,
+  module,
+  auditor,
+}: {
+  running: Service
+  trust: string
+  alice: Participant
+  module: Participant
+  auditor: Participant
+}): Promise<void> {
   const nobody = new ApiClient({ url: running.url, trust })
   await story.refused('somebody without a certificate', 401, () => nobody.get('/v1/kms/keys'))
   const own = await makeEncryptionCertificate('mallory')

@@ -48,7 +48,7 @@ export class Story {
       this.#settle(`  ok refused, ${who}: ${String(status)} ${outcome.code} (${status === 401 ? 'counted in the log, before the gate' : `audit entry ${id}`})`)
     } else if ((outcome as { code?: unknown }).code === status) {
       this.#settle(`  ok refused, ${who}: ${(outcome as { stderr?: string }).stderr?.trim().split('\n')[0] ?? ''}`)
-    } else throw outcome
+    } else throw outcome instanceof Error ? outcome : new Error(String(outcome))
   }
 
   /** A step with a bar. Answers how long it took, in ms. */
@@ -74,7 +74,19 @@ export class Story {
     if (this.#log.length > 0) this.say(`What the service said last:\n${this.#log.map((line) => `  ${line}`).join('\n')}`)
   }
 
-  end({ cards, fillMs, entries, folder, vkey }: { readonly cards: number; readonly fillMs: number; readonly entries: number; readonly folder: string; readonly vkey: string }): void {
+  end({
+    cards,
+    fillMs,
+    entries,
+    folder,
+    vkey,
+  }: {
+    readonly cards: number
+    readonly fillMs: number
+    readonly entries: number
+    readonly folder: string
+    readonly vkey: string
+  }): void {
     this.say(
       [
         '',

@@ -42,7 +42,11 @@ export class PgCallerStore implements CallerStore {
       `INSERT INTO callers (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, name) DO NOTHING RETURNING id`,
       await this.#values(registration),
     )
-    if (inserted.length === 0) throw new Problem('conflict', `There is a ${registration.kind} named ${registration.name} already. Names are not given twice, not even after a revocation.`)
+    if (inserted.length === 0)
+      throw new Problem(
+        'conflict',
+        `There is a ${registration.kind} named ${registration.name} already. Names are not given twice, not even after a revocation.`,
+      )
   }
 
   async update(tx: Tx, registration: Registration): Promise<void> {
@@ -66,7 +70,15 @@ export class PgCallerStore implements CallerStore {
   async #checked(rows: readonly CallerRow[]): Promise<Registration[]> {
     const found = rows.map((row) => ({
       mac: row.mac,
-      registration: { id: row.id, kind: row.kind, name: row.name, state: row.state, registeredBy: row.registered_by, registeredAt: row.registered_at, version: row.version },
+      registration: {
+        id: row.id,
+        kind: row.kind,
+        name: row.name,
+        state: row.state,
+        registeredBy: row.registered_by,
+        registeredAt: row.registered_at,
+        version: row.version,
+      },
     }))
     if (found.length > 0) await this.#sealer.assertRows(found.map(({ mac, registration }) => ({ mac, row: registrationRow(registration) })))
     return found.map(({ registration }) => registration)
@@ -92,6 +104,7 @@ export class PgBootstrap implements Bootstrap {
   async burn(tx: Tx, officers: readonly string[]): Promise<void> {
     const [mac] = await this.#sealer.macRows([bootstrapRow(officers)])
     const burnt = await sqlOf(tx).query('INSERT INTO bootstrap (id, officers, mac) VALUES (1, $1, $2) ON CONFLICT DO NOTHING RETURNING id', [officers, mac])
-    if (burnt.length === 0) throw new Problem('conflict', 'The first two officers are enrolled already. More people are enrolled by an officer, with policies.caller.register.')
+    if (burnt.length === 0)
+      throw new Problem('conflict', 'The first two officers are enrolled already. More people are enrolled by an officer, with policies.caller.register.')
   }
 }

@@ -14,7 +14,8 @@ const sealer: RowSealer = {
   macRows: (rows) => Promise.resolve(rows.map((row) => createHmac('sha256', 'test').update(encodeRow(row)).digest().subarray(0, 16))),
   assertRows: async (rows) => {
     const macs = await sealer.macRows(rows.map(({ row }) => row))
-    if (!rows.every(({ mac }, at) => equalBytes(mac, macs[at] ?? Buffer.of()))) throw new Problem('integrity-failed', 'A row of callers is not what the service wrote.')
+    if (!rows.every(({ mac }, at) => equalBytes(mac, macs[at] ?? Buffer.of())))
+      throw new Problem('integrity-failed', 'A row of callers is not what the service wrote.')
   },
 }
 const officer: Caller = { kind: 'officer', name: 'alice', id: '00000000-0000-7000-8000-000000000001' }
@@ -53,7 +54,9 @@ describe('callers', () => {
 
   it('an officer does not revoke themselves, nor whom there is not', async () => {
     const bob = await ask('policies.caller.register', { kind: 'officer', name: 'bob' })
-    await expect(ask('policies.caller.revoke', { callerId: bob['callerId'] }, { kind: 'officer', name: 'bob', id: bob['callerId'] ?? '' })).rejects.toMatchObject({ code: 'conflict' })
+    await expect(
+      ask('policies.caller.revoke', { callerId: bob['callerId'] }, { kind: 'officer', name: 'bob', id: bob['callerId'] ?? '' }),
+    ).rejects.toMatchObject({ code: 'conflict' })
     await expect(ask('policies.caller.revoke', { callerId: officer.id })).rejects.toMatchObject({ code: 'not-found' })
   })
 
@@ -80,7 +83,9 @@ describe('the bootstrap', () => {
 
   it('enrols two and burns itself', async () => {
     expect(await feature.bootstrap.find()).toBeUndefined()
-    expect(await ask('policies.bootstrap.enrol', { names: ['first', 'second'] }, init)).toMatchObject({ officers: [{ urn: 'urn:gridseal:officer:first' }, { urn: 'urn:gridseal:officer:second' }] })
+    expect(await ask('policies.bootstrap.enrol', { names: ['first', 'second'] }, init)).toMatchObject({
+      officers: [{ urn: 'urn:gridseal:officer:first' }, { urn: 'urn:gridseal:officer:second' }],
+    })
     expect((await feature.bootstrap.find())?.officers).toHaveLength(2)
     await expect(ask('policies.bootstrap.enrol', { names: ['third', 'fourth'] }, init)).rejects.toMatchObject({ code: 'conflict' })
     expect((await feature.callers.list({ limit: 1000 })).map(({ name }) => name)).not.toContain('third')

@@ -27,7 +27,9 @@ interface CompiledRule {
 export function compilePolicy(policy: Policy, operations: readonly OperationFacts[]): (asked: Asked) => Decision {
   const zonesOf = compileZones(policy.zones)
   const faults = policy.rules.flatMap((rule) =>
-    rule.operations.filter((pattern) => !operations.some((op) => covers(pattern, op.name))).map((pattern) => `rule ${rule.name}: no operation is named ${pattern}`),
+    rule.operations
+      .filter((pattern) => !operations.some((op) => covers(pattern, op.name)))
+      .map((pattern) => `rule ${rule.name}: no operation is named ${pattern}`),
   )
   if (faults.length > 0) throw new PolicyError(faults)
 

@@ -23,7 +23,11 @@ rules:
 `
 const decide = compilePolicy(parsePolicy(POLICY), OPERATIONS)
 
-const ask = (caller: string, operation: string, { address = '10.1.2.3', facts = {}, uses = 0 }: { address?: string; facts?: Record<string, string>; uses?: number } = {}) => {
+const ask = (
+  caller: string,
+  operation: string,
+  { address = '10.1.2.3', facts = {}, uses = 0 }: { address?: string; facts?: Record<string, string>; uses?: number } = {},
+) => {
   const [kind = '', name = ''] = caller.split(':')
   return decide({
     operation,
@@ -69,8 +73,16 @@ describe('the firewall', () => {
 describe('a policy with a mistake is refused, with its place', () => {
   it.each([
     ['an unknown field', 'policy: 1\nrules: []\nrule: []', /rule/],
-    ['a zone that is not defined', "policy: 1\nrules: [{ name: a, effect: allow, zones: [x], callers: ['module:*'], operations: ['*'] }]", /no zone is named x/],
-    ['two rules of one name', "policy: 1\nrules:\n - &r { name: a, effect: deny, callers: ['module:*'], operations: ['*'] }\n - { name: a, effect: deny, callers: ['module:*'], operations: ['*'] }", /named a already/],
+    [
+      'a zone that is not defined',
+      "policy: 1\nrules: [{ name: a, effect: allow, zones: [x], callers: ['module:*'], operations: ['*'] }]",
+      /no zone is named x/,
+    ],
+    [
+      'two rules of one name',
+      "policy: 1\nrules:\n - &r { name: a, effect: deny, callers: ['module:*'], operations: ['*'] }\n - { name: a, effect: deny, callers: ['module:*'], operations: ['*'] }",
+      /named a already/,
+    ],
     ['an effect that is none', "policy: 1\nrules: [{ name: a, effect: maybe, callers: ['module:*'], operations: ['*'] }]", /rules\.0\.effect/],
     ['octal address', 'policy: 1\nzones: { a: [010.0.0.0/8] }\nrules: []', /zones\.a\.0/],
     ['a prefix too long', 'policy: 1\nzones: { a: [10.0.0.0/33] }\nrules: []', /zones\.a\.0/],

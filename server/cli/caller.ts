@@ -14,9 +14,16 @@ export async function writeRequest({ name, out }: { readonly name: string; reado
   console.log(`${join(out, `${name}.key.pem`)} stays where it is. Give ${join(out, `${name}.csr.pem`)} to an officer.`)
 }
 
-export function writePkcs12(options: { readonly key: string; readonly certificate: string; readonly passwordEnv: string; readonly password: string | undefined; readonly out: string }): void {
+export function writePkcs12(options: {
+  readonly key: string
+  readonly certificate: string
+  readonly passwordEnv: string
+  readonly password: string | undefined
+  readonly out: string
+}): void {
   const { password } = options
-  if (password === undefined || password.length < 8) throw new CliError(`Set the environment variable ${options.passwordEnv} to a password of at least 8 characters.`)
+  if (password === undefined || password.length < 8)
+    throw new CliError(`Set the environment variable ${options.passwordEnv} to a password of at least 8 characters.`)
   const [certificate = '', ...chain] = pemBlocks(readFileSync(options.certificate, 'utf8'))
   const file = makePkcs12({ privateKey: readFileSync(options.key, 'utf8'), certificate, chain: chain.join('\n'), password, friendlyName: 'Gridseal' })
   writeSecret(options.out, file)

@@ -74,7 +74,9 @@ const vendor = program.command('vendor').description('For card vendors.')
 
 vendor
   .command('certificate')
-  .description('Makes an RSA-3072 key and the self-signed encryption certificate that a vendor registers. Two officers confirm its fingerprint, told to them by another way.')
+  .description(
+    'Makes an RSA-3072 key and the self-signed encryption certificate that a vendor registers. Two officers confirm its fingerprint, told to them by another way.',
+  )
   .requiredOption('--name <name>', 'the vendor’s name')
   .requiredOption('--out <folder>', 'where NAME.encryption.key.pem (mode 0600) and NAME.encryption.pem go')
   .action(async ({ name, out }: { name: string; out: string }) => {

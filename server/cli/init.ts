@@ -13,9 +13,18 @@ import { CliError } from './cli-error.ts'
  * Enrols the first two officers. Order: both registered and the bootstrap burnt, one transaction; then for each a certificate, issued and recorded, then its files.
  * A crash between leaves officers without certificates or files: the same command with the same requests goes on, and no other can.
  */
-export async function initialise({ config, officers, out }: { readonly config: Config; readonly officers: readonly string[]; readonly out: string }): Promise<void> {
+export async function initialise({
+  config,
+  officers,
+  out,
+}: {
+  readonly config: Config
+  readonly officers: readonly string[]
+  readonly out: string
+}): Promise<void> {
   const requests = officers.map(readRequest)
-  if (requests.length !== 2) throw new CliError('Name exactly two officers: --officer alice=alice.csr.pem --officer bob=bob.csr.pem. (gridseal caller request makes the requests.)')
+  if (requests.length !== 2)
+    throw new CliError('Name exactly two officers: --officer alice=alice.csr.pem --officer bob=bob.csr.pem. (gridseal caller request makes the requests.)')
   const service = await openService(config, pino({ level: 'silent' }), faultsOf(config))
   try {
     const caller = systemCaller('init')
@@ -27,9 +36,13 @@ export async function initialise({ config, officers, out }: { readonly config: C
     mkdirSync(out, { recursive: true, mode: 0o700 })
     for (const { name, csr } of requests) {
       const officer = enrolled.find((candidate) => candidate?.name === name)
-      if (officer === undefined) throw new CliError('The first two officers are enrolled already, and they are others. More people are enrolled by an officer (policies.caller.register).')
+      if (officer === undefined)
+        throw new CliError(
+          'The first two officers are enrolled already, and they are others. More people are enrolled by an officer (policies.caller.register).',
+        )
       const standing = await service.kms.certificates.findClient(officer.id, csr)
-      if (standing?.isOfRequest === false) throw new CliError(`${name} has a certificate of another request already. A new one is issued by an officer (kms.certificate.issue).`)
+      if (standing?.isOfRequest === false)
+        throw new CliError(`${name} has a certificate of another request already. A new one is issued by an officer (kms.certificate.issue).`)
       const certificate = standing?.certificate ?? (await service.performSystem(caller, 'kms.certificate.issue', { callerId: officer.id, csr }))['certificate']
       writeDurably(join(out, `${name}.pem`), String(certificate))
       writeDurably(join(out, `${name}.id`), `${officer.id}\n`)
@@ -37,7 +50,9 @@ export async function initialise({ config, officers, out }: { readonly config: C
     const root = await service.kms.certificates.chainPem('root')
     if (root === undefined) throw new CliError('The root has no certificate. Start the service once: gridseal serve')
     writeDurably(join(out, 'root.pem'), root)
-    console.log(`Enrolled ${requests.map(({ name }) => name).join(' and ')}. In ${out}: their certificates, their ids, and root.pem, which everybody who calls is to trust.`)
+    console.log(
+      `Enrolled ${requests.map(({ name }) => name).join(' and ')}. In ${out}: their certificates, their ids, and root.pem, which everybody who calls is to trust.`,
+    )
   } finally {
     await service.close()
   }

@@ -45,7 +45,9 @@ export async function openDeliveryFile(options: {
     keys.end()
     await once(keys, 'finish')
   }
-  console.log(`${report.ok ? 'RIGHT' : 'NOT RIGHT'}: ${String(report.cards)} cards, ${String(report.keys)} keys${report.manifest === undefined ? '' : `, order ${report.manifest.order}`}`)
+  console.log(
+    `${report.ok ? 'RIGHT' : 'NOT RIGHT'}: ${String(report.cards)} cards, ${String(report.keys)} keys${report.manifest === undefined ? '' : `, order ${report.manifest.order}`}`,
+  )
   for (const { line, iccid, message } of report.problems) console.log(`  line ${String(line)}${iccid === undefined ? '' : ` (${iccid})`}: ${message}`)
   if (report.problemCount > report.problems.length) console.log(`  and ${String(report.problemCount - report.problems.length)} more`)
   if (!report.ok) process.exitCode = 1
@@ -59,4 +61,8 @@ function readPackage(file: string): TransportKeyPackage {
   }
 }
 
-const inClear = ({ iccid, imsi, keys }: OpenedCard): object => ({ iccid, imsi, keys: keys.map(({ purpose, keyVersion, value }) => ({ purpose, keyVersion, value: hex(value) })) })
+const inClear = ({ iccid, imsi, keys }: OpenedCard): object => ({
+  iccid,
+  imsi,
+  keys: keys.map(({ purpose, keyVersion, value }) => ({ purpose, keyVersion, value: hex(value) })),
+})

@@ -31,7 +31,15 @@ export const enrolFirstOfficers = ({
     output: z.strictObject({ officers: z.array(REGISTRATION) }),
     locate: ({ names }, caller) =>
       Promise.resolve(
-        names.map((name) => ({ id: newUuid(), kind: 'officer' as const, name, state: 'active' as const, registeredBy: callerUrn(caller), registeredAt: now().toISOString(), version: 1 })),
+        names.map((name) => ({
+          id: newUuid(),
+          kind: 'officer' as const,
+          name,
+          state: 'active' as const,
+          registeredBy: callerUrn(caller),
+          registeredAt: now().toISOString(),
+          version: 1,
+        })),
       ),
     uses: () => [],
     facts: (officers) => ({ public: { officers: officers.map(callerUrn) } }),

@@ -11,7 +11,13 @@ interface Input {
   readonly name: string
 }
 
-export const registerCaller = ({ callers, now }: { readonly callers: CallerStore; readonly now: () => Date }): Operation<Input, Registration, Registration, RegistrationView> =>
+export const registerCaller = ({
+  callers,
+  now,
+}: {
+  readonly callers: CallerStore
+  readonly now: () => Date
+}): Operation<Input, Registration, Registration, RegistrationView> =>
   operation({
     name: 'policies.caller.register',
     summary: 'Registers a caller: a vendor, a module, an officer or an auditor. Its client certificate is issued to the registration afterwards.',
