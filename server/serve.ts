@@ -26,12 +26,15 @@ export async function serve(config: Config): Promise<void> {
   // From the first moment on: one that comes during the start is obeyed once it is done, and in order.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
   const service = await openService(config, logger, faultsOf(config))
-  const closeListeners = await listen(config, service, logger)
-  if (!stop.signal.aborted) await once(stop.signal, 'abort')
-  logger.info({ signal: stop.signal.reason as string }, 'stopping')
-  await closeListeners()
-  await service.cards.fillJob.stop()
-  await service.close()
+  try {
+    const closeListeners = await listen(config, service, logger)
+    if (!stop.signal.aborted) await once(stop.signal, 'abort')
+    logger.info({ signal: stop.signal.reason as string }, 'stopping')
+    await closeListeners()
+  } finally {
+    await service.cards.fillJob.stop()
+    await service.close()
+  }
 }
 
 async function listen(config: Config, service: OpenService, logger: Logger): Promise<() => Promise<void>> {

@@ -79,6 +79,11 @@ async function open({
   const database = openDatabase({ serviceUrl: urls.serviceUrl })
   closers.push(() => database.close())
 
+  // Processes that start together on an empty data folder or database wait for each other; the lock ends with its connection.
+  const first = await database.connect()
+  closers.push(() => first.end())
+  await first.query(`SELECT pg_advisory_lock(hashtext('gridseal.start'))`)
+
   const hsm = await openHsm({
     dataFolder: config.data,
     lanes: config.lanes,
@@ -139,6 +144,7 @@ async function open({
   if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
   if ((await kms.certificates.findService('delivery')) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose: 'delivery' })
   await cards.establishProfiles()
+  await first.end()
 
   const findCaller: FindCaller = async (fingerprint) => {
     const certificate = await kms.certificates.findByFingerprint(fingerprint)
