@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
+import { writeDurably } from '../core/durable-file.ts'
 import { Problem } from '../core/problem.ts'
 
 const SOFTHSM_PATHS = [
@@ -90,20 +91,4 @@ export class TokenFolder {
   writeState(state: TokenState): void {
     writeDurably(this.#stateFile, `${JSON.stringify(state)}\n`)
   }
-}
-
-/** Written beside, synced, renamed: the old text or the new. */
-function writeDurably(path: string, text: string): void {
-  const next = `${path}.next`
-  const file = openSync(next, 'w', 0o600)
-  try {
-    writeSync(file, text)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  renameSync(next, path)
-  const folder = openSync(join(path, '..'), 'r')
-  fsyncSync(folder)
-  closeSync(folder)
 }

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate
 import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
-import { writeDurably } from './durable-file.ts'
+import { writeDurably } from '../core/durable-file.ts'
 
 /** The certificate is renewed at a start that finds less than this left. */
 const RENEW_BEFORE_MS = 30 * 24 * 3600 * 1000

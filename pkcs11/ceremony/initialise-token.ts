@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import graphene from 'graphene-pk11'
+import { createDurably } from '../../core/durable-file.ts'
 import { Pin } from '../pin.ts'
 import { findSlot, openModule } from '../token.ts'
-import { syncFolder, writeSecretFile } from './sync-folder.ts'
+import { syncFolder } from './sync-folder.ts'
 
 export interface InitialiseToken {
   readonly modulePath: string
@@ -21,7 +22,7 @@ export interface InitialiseToken {
 export function initialiseToken({ modulePath, label, tokensFolder, pinFile, officerPinFile }: InitialiseToken): { readonly serial: string } {
   if (readdirSync(tokensFolder).length > 0) throw new Error('the folder of tokens is not empty')
   mkdirSync(dirname(pinFile), { recursive: true, mode: 0o700 })
-  for (const file of [pinFile, officerPinFile]) writeSecretFile(file, `${randomBytes(24).toString('base64url')}\n`)
+  for (const file of [pinFile, officerPinFile]) createDurably(file, `${randomBytes(24).toString('base64url')}\n`)
 
   const module = openModule(modulePath)
   if (findSlot(module, {}) !== undefined) throw new Error('the module shows a token that is not in the folder: it does not read our configuration')

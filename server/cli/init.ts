@@ -5,7 +5,7 @@ import { systemCaller } from '../../policies/caller.ts'
 import { perform } from '../../policies/gate.ts'
 import type { Config } from '../config.ts'
 import { faultsOf } from '../crash-at.ts'
-import { writeDurably } from '../durable-file.ts'
+import { writeDurably } from '../../core/durable-file.ts'
 import { openService } from '../service.ts'
 import { CliError } from './cli-error.ts'
 

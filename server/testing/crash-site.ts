@@ -62,9 +62,14 @@ export class CrashSite {
   /** Started for the first time: two officers, a vendor with a transport key, a module, an auditor. */
   static async open(env: Readonly<Record<string, string>> = {}): Promise<CrashSite> {
     const site = new CrashSite(env)
-    await site.start()
-    await site.enrolEverybody()
-    return site
+    try {
+      await site.start()
+      await site.enrolEverybody()
+      return site
+    } catch (error) {
+      await site.close()
+      throw error
+    }
   }
 
   get service(): Service {
