@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 
 declare const brand: unique symbol
 type Branded<Name extends string> = string & { readonly [brand]: Name }
@@ -11,15 +11,10 @@ export type KeyId = Branded<'KeyId'>
 export const operationId = (text: string): OperationId => text as OperationId
 export const keyId = (text: string): KeyId => text as KeyId
 
-/** A new UUID version 7 (RFC 9562 5.7): 48 bits of Unix milliseconds, then 74 random bits. */
-export function newUuid(nowMs: number = Date.now(), random: Uint8Array = randomBytes(10)): string {
-  const bytes = Buffer.alloc(16)
-  bytes.writeUIntBE(nowMs, 0, 6)
-  bytes.set(random.subarray(0, 10), 6)
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
-  const hex = bytes.toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+/** A new UUID version 7 (RFC 9562 5.7): 48 bits of Unix milliseconds, then the 74 random bits of a version 4 one, whose variant it shares. */
+export function newUuid(nowMs: number = Date.now(), random: string = randomUUID()): string {
+  const time = nowMs.toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(15)}`
 }
 
 export const newOperationId = (): OperationId => newUuid() as OperationId

@@ -75,6 +75,9 @@ export class CrashSite {
   get service(): Service {
     return present(this.#service)
   }
+  get officers(): readonly Participant[] {
+    return this.#officers
+  }
   get alice(): Participant {
     return present(this.#officers[0])
   }
