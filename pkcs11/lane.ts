@@ -31,6 +31,8 @@ const LONGEST_PAUSE_MS = 2_000
 const OPEN_MS = 20_000
 /** Messages under way at once. Two keep the lane busy; more would only make batches smaller. */
 const DEPTH = 2
+/** The weight that a second message is worth sending for: what weighs less gathers until the first is answered, since each message costs both processes a wake-up. */
+const WORTH = 64
 /** What goes in one message, counted in signatures (50 microseconds each), so that none is near its deadline or holds the next one up for long. */
 const MOST_WEIGHT = 512
 
@@ -69,10 +71,15 @@ export class Lane {
 
   /** What waits for an answer, by weight. */
   get load(): number {
-    let load = 0
-    for (const { weight } of this.#queue) load += weight
+    let load = this.#queuedWeight
     for (const { pending } of this.#sent.values()) for (const { weight } of pending) load += weight
     return load
+  }
+
+  get #queuedWeight(): number {
+    let sum = 0
+    for (const { weight } of this.#queue) sum += weight
+    return sum
   }
 
   /** How often a process was started after the first, and how often one was killed at its deadline. */
@@ -136,7 +143,7 @@ export class Lane {
     while (this.#queue.length > 0 && this.#state === 'ready') {
       let underWay = 0
       for (const { alone } of this.#sent.values()) if (!alone) underWay++
-      if (underWay >= DEPTH) return // the next answer flushes
+      if (underWay >= DEPTH || (underWay > 0 && this.#queuedWeight < WORTH)) return // the next answer flushes
       let [count, weight] = [0, 0]
       while (count < this.#queue.length && (count === 0 || weight + (this.#queue[count]?.weight ?? 0) <= MOST_WEIGHT))
         weight += this.#queue[count++]?.weight ?? 0

@@ -33,10 +33,31 @@ export async function readBody(
   if (encoding !== undefined && encoding !== 'identity') throw new Problem('media-type-unsupported', 'Send the body without a content encoding.')
 
   const text = decode(await readBytes(request, route.maxBodyBytes ?? DEFAULT_MAX_BYTES, patience))
-  if (isText) return { [route.textBody ?? '']: text }
+  if (isText) {
+    assertNoNul(text)
+    return { [route.textBody ?? '']: text }
+  }
+  if (hasEscapedNul(text)) throw nul()
   const value = parseJson(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Problem('request-invalid', 'The body is to be a JSON object.')
   return value as Record<string, unknown>
+}
+
+/** Of JSON text: an escape is one behind an even number of backslashes. */
+function hasEscapedNul(text: string): boolean {
+  for (let at = text.indexOf('\\u0000'); at >= 0; at = text.indexOf('\\u0000', at + 6)) {
+    let first = at
+    while (text[first - 1] === '\\') first--
+    if ((at - first) % 2 === 0) return true
+  }
+  return false
+}
+
+const nul = (): Problem => new Problem('request-invalid', 'No text may hold the character U+0000.')
+
+/** Nothing that is stored can hold it: PostgreSQL has no such text. Throws `request-invalid`. */
+export function assertNoNul(text: string): void {
+  if (text.includes('\0')) throw nul()
 }
 
 /** By its head: the body itself may still be on its way. */

@@ -14,6 +14,8 @@ export interface DatabaseSettings {
   readonly poolSize?: number
   /** How long to wait for a connection. Default 5000. */
   readonly connectTimeoutMs?: number
+  /** How long a pooled statement may be without an answer: of a server or network that swallows everything, nothing else is heard. Default 10,000. */
+  readonly answerTimeoutMs?: number
 }
 
 /**
@@ -29,7 +31,7 @@ export interface Database {
 }
 
 /** Opens connections when they are needed: succeeds while the database is away. */
-export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 5000 }: DatabaseSettings): Database {
+export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 5000, answerTimeoutMs = 10_000 }: DatabaseSettings): Database {
   const settings = {
     connectionString: serviceUrl,
     connectionTimeoutMillis: connectTimeoutMs,
@@ -39,7 +41,7 @@ export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 500
     idle_in_transaction_session_timeout: 60_000,
   }
   // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool waits for it; its declaration does not say so
-  const pool = new pg.Pool({ ...settings, max: poolSize, onConnect: setRole })
+  const pool = new pg.Pool({ ...settings, query_timeout: answerTimeoutMs, max: poolSize, onConnect: setRole })
   pool.on('error', ignore)
   pool.on('connect', (client) => client.on('error', ignore))
   return {
@@ -98,7 +100,7 @@ const AWAY_CODES = new Set([
 ])
 /** pg gives these no code. */
 const AWAY_MESSAGES =
-  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after)/
+  /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after)/
 
 export function isDatabaseAway(error: unknown): boolean {
   if (!(error instanceof Error)) return false

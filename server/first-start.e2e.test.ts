@@ -105,6 +105,9 @@ describe('kill -9 of gridseal init: the same command goes on', () => {
   })
 
   it('but with no request of anybody else', async () => {
-    await expect(init({ alice: 'other', bob: 'bob' })).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/alice has a certificate of another request already/) as string })
+    await expect(init({ alice: 'other', bob: 'bob' })).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/alice has a certificate of another request already/) as string,
+    })
   })
 })

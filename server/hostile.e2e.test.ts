@@ -1,7 +1,9 @@
 import { connect as connectPlainly } from 'node:net'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { luhnDigit, nextIccid } from '../card-personalization/iccid.ts'
 import { EdgeSite, JSON_TYPE, problemOf, type Told, type Wanted, type Who } from './testing/edge-site.ts'
+import { describedIn, type OpenApi, requestsOf, seedsOf } from './testing/fuzz.ts'
 
 const KEYS = '/v1/kms/keys'
 const ORDERS = '/v1/card-personalization/orders'
@@ -38,7 +40,9 @@ describe('a body that is not what the address takes', () => {
     ['arrays 100,000 deep', nested('[', ']'), /right form/, '/label'],
     ['a number too large for any type', `{"label":1e999,"algorithm":"ec-p256"}`, /right form/, '/label'],
     ['a number of 100,000 digits', `{"label":${'9'.repeat(100_000)},"algorithm":"ec-p256"}`, /right form/, '/label'],
-    ['a NUL', String.raw`{"label":"a\u0000b","algorithm":"ec-p256"}`, /right form/, '/label'],
+    ['a NUL', String.raw`{"label":"a\u0000b","algorithm":"ec-p256"}`, /U\+0000/, undefined],
+    ['a NUL behind a backslash', String.raw`{"label":"a\\\u0000b","algorithm":"ec-p256"}`, /U\+0000/, undefined],
+    ['what only looks like a NUL', String.raw`{"label":"a\\u0000b","algorithm":"ec-p256"}`, /right form/, '/label'],
     ['half a surrogate pair', String.raw`{"label":"\ud800","algorithm":"ec-p256"}`, /right form/, '/label'],
     ['an algorithm that every object has', '{"label":"a","algorithm":"constructor"}', /right form/, '/algorithm'],
     ['a label with a quote and a semicolon', `{"label":"a'; DROP TABLE kms_keys; --","algorithm":"ec-p256"}`, /right form/, '/label'],
@@ -50,7 +54,10 @@ describe('a body that is not what the address takes', () => {
   })
 
   it('a field that the path says already', async () => {
-    const told = await refused(site.module, post(`${KEYS}/01890000-0000-7000-8000-000000000000/sign`, '{"keyId":"01890000-0000-7000-8000-000000000001","items":[{"message":""}]}'))
+    const told = await refused(
+      site.module,
+      post(`${KEYS}/01890000-0000-7000-8000-000000000000/sign`, '{"keyId":"01890000-0000-7000-8000-000000000001","items":[{"message":""}]}'),
+    )
     expect(told).toMatchObject({ code: 'request-invalid', faults: [{ pointer: '/keyId', message: 'given twice' }] })
   })
 
@@ -67,9 +74,18 @@ describe('a body that is not what the address takes', () => {
   })
 
   it('a query on a POST, a body with a GET, a field twice in a query, a field that is none', async () => {
-    expect(await refused(site.module, post(`${KEYS}?label=a`, '{"label":"a","algorithm":"ec-p256"}'))).toMatchObject({ code: 'request-invalid', detail: 'This address takes no query.' })
-    expect(await refused(site.module, { path: KEYS, headers: JSON_TYPE, body: '{}' })).toMatchObject({ code: 'request-invalid', detail: 'This address takes no body.' })
-    expect(await refused(site.module, { path: `${KEYS}?limit=1&limit=2` })).toMatchObject({ code: 'request-invalid', faults: [{ pointer: '/limit', message: 'given twice' }] })
+    expect(await refused(site.module, post(`${KEYS}?label=a`, '{"label":"a","algorithm":"ec-p256"}'))).toMatchObject({
+      code: 'request-invalid',
+      detail: 'This address takes no query.',
+    })
+    expect(await refused(site.module, { path: KEYS, headers: JSON_TYPE, body: '{}' })).toMatchObject({
+      code: 'request-invalid',
+      detail: 'This address takes no body.',
+    })
+    expect(await refused(site.module, { path: `${KEYS}?limit=1&limit=2` })).toMatchObject({
+      code: 'request-invalid',
+      faults: [{ pointer: '/limit', message: 'given twice' }],
+    })
     for (const query of ['__proto__=1', 'constructor=1', 'limit[]=1', 'limit=-1', 'limit=1e999', 'limit=', 'after=%00', '%zz']) {
       expect(await refused(site.module, { path: `${KEYS}?${query}` }), query).toMatchObject({ code: 'request-invalid' })
     }
@@ -80,7 +96,9 @@ describe('a body that is too long', () => {
   const head = (extra: string): string => `POST ${KEYS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${extra}\r\n\r\n`
 
   it('is refused by its content-length, before it is sent, and the connection ends', async () => {
-    const { replies, isClosed, tookMs } = await site.changesNothing(() => site.exchange(site.module, [head('Content-Length: 1099511627776'), '{'], { untilMs: 4000 }))
+    const { replies, isClosed, tookMs } = await site.changesNothing(() =>
+      site.exchange(site.module, [head('Content-Length: 1099511627776'), '{'], { untilMs: 4000 }),
+    )
     expect(replies).toHaveLength(1)
     expect(problemOf(replies[0] as never)).toMatchObject({ code: 'body-too-large', detail: expect.stringMatching(/1048576 bytes/) as string })
     expect({ isClosed, quick: tookMs < 3000 }).toEqual({ isClosed: true, quick: true })
@@ -88,7 +106,9 @@ describe('a body that is too long', () => {
 
   it('is refused in chunks, as soon as it is too long; a body without end is not read on', async () => {
     const chunk = Buffer.from(`${(64 * KIB).toString(16)}\r\n${' '.repeat(64 * KIB)}\r\n`)
-    const { replies, isClosed, tookMs } = await site.changesNothing(() => site.exchange(site.module, [head('Transfer-Encoding: chunked'), ...Array.from({ length: 400 }, () => chunk)], { untilMs: 8000, pauseMs: 20 }))
+    const { replies, isClosed, tookMs } = await site.changesNothing(() =>
+      site.exchange(site.module, [head('Transfer-Encoding: chunked'), ...Array.from({ length: 400 }, () => chunk)], { untilMs: 8000, pauseMs: 20 }),
+    )
     expect(replies).toHaveLength(1)
     expect(problemOf(replies[0] as never)).toMatchObject({ code: 'body-too-large' })
     expect({ isClosed, quick: tookMs < 6000 }).toEqual({ isClosed: true, quick: true })
@@ -96,7 +116,9 @@ describe('a body that is too long', () => {
 
   it('reaches who sends all of it before it listens', async () => {
     expect(await refused(site.module, post(KEYS, ' '.repeat(3 * KIB * KIB)))).toMatchObject({ code: 'body-too-large' })
-    expect(await refused(site.module, post(KEYS, ' '.repeat(3 * KIB * KIB), { 'content-type': 'text/plain' }))).toMatchObject({ code: 'media-type-unsupported' })
+    expect(await refused(site.module, post(KEYS, ' '.repeat(3 * KIB * KIB), { 'content-type': 'text/plain' }))).toMatchObject({
+      code: 'media-type-unsupported',
+    })
     expect(await refused({}, post(KEYS, ' '.repeat(3 * KIB * KIB)))).toMatchObject({ code: 'unauthenticated' })
   })
 })
@@ -148,7 +170,9 @@ describe('what is not HTTP/1.1, or could be read in two ways', () => {
 
   it('requests side by side are answered in their order, and garbage behind them comes last', async () => {
     const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
-    const { replies, isClosed } = await site.changesNothing(() => site.exchange(site.module, [get('/v1/nothing') + get(KEYS) + get('/openapi.json') + get(KEYS) + `garbage\r\n\r\n${smuggled}`]))
+    const { replies, isClosed } = await site.changesNothing(() =>
+      site.exchange(site.module, [get('/v1/nothing') + get(KEYS) + get('/openapi.json') + get(KEYS) + `garbage\r\n\r\n${smuggled}`]),
+    )
     expect(replies.map(({ status }) => status)).toEqual([404, 200, 200, 200, 400])
     expect(isClosed).toBe(true)
   })
@@ -159,11 +183,15 @@ describe('who is slow is cut', () => {
     const { port, hostname } = new URL(site.service.url)
     const mute = new Promise<number>((resolve) => {
       const began = performance.now()
-      connectPlainly({ port: Number(port), host: hostname }).on('error', () => undefined).on('close', () => resolve(performance.now() - began))
+      connectPlainly({ port: Number(port), host: hostname })
+        .on('error', () => undefined)
+        .on('close', () => resolve(performance.now() - began))
     })
     const drip = (start: string): string[] => [start, ...Array.from({ length: 60 }, (_, at) => `X-${String(at)}: a\r\n`)]
     const head = site.exchange(site.module, drip(`GET ${KEYS} HTTP/1.1\r\nHost: x\r\n`), { untilMs: 20_000, pauseMs: 500 })
-    const body = site.exchange(site.module, [`POST ${KEYS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"label":`], { untilMs: 20_000 })
+    const body = site.exchange(site.module, [`POST ${KEYS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"label":`], {
+      untilMs: 20_000,
+    })
     const answered = await site.ask(site.module, { path: KEYS })
     expect(answered.status).toBe(200)
     for (const cut of [await head, await body]) {
@@ -179,7 +207,23 @@ describe('an order that is not right', () => {
   const first = { iccid: '89860012345678901238', imsi: '460001234567890' }
   const order = (changes: object): object => ({ profile: 'grid-usim-1', transportKeyId: site.vendor.transportKeyId, cards: [first], ...changes })
   const inp = (data: readonly string[], quantity = data.length, transportKey = '001'): string =>
-    ['CUSTOMER: X', `QUANTITY: ${String(quantity).padStart(5, '0')}`, 'TYPE: USIM', 'PROFILE: grid-usim-1', 'BATCH: PO-1', `TRANSPORT_KEY: ${transportKey}`, 'TRANSPORT_ALG: AES', '* INPUT VARIABLES DESCRIPTION *', 'Var_In_List:', 'IMSI: 460001234567890', 'Ser_nb: 89860012345678901238', '* OUTPUT VARIABLES DESCRIPTION *', 'VAR_OUT: /ICCID/IMSI/', '* DATA SECTION *', ...data].join('\n')
+    [
+      'CUSTOMER: X',
+      `QUANTITY: ${String(quantity).padStart(5, '0')}`,
+      'TYPE: USIM',
+      'PROFILE: grid-usim-1',
+      'BATCH: PO-1',
+      `TRANSPORT_KEY: ${transportKey}`,
+      'TRANSPORT_ALG: AES',
+      '* INPUT VARIABLES DESCRIPTION *',
+      'Var_In_List:',
+      'IMSI: 460001234567890',
+      'Ser_nb: 89860012345678901238',
+      '* OUTPUT VARIABLES DESCRIPTION *',
+      'VAR_OUT: /ICCID/IMSI/',
+      '* DATA SECTION *',
+      ...data,
+    ].join('\n')
   const card = (at: number): { iccid: string; imsi: string } => ({ iccid: nextIccid(first.iccid, at) ?? '', imsi: String(BigInt(first.imsi) + BigInt(at)) })
   const row = (at: number): string => `${card(at).iccid} ${card(at).imsi}`
 
@@ -204,7 +248,9 @@ describe('an order that is not right', () => {
   })
 
   it('an ICCID twice in it, as JSON and as text', async () => {
-    expect(await faultsOfJson({ cards: [first, card(1), { ...first, imsi: card(2).imsi }] })).toEqual(['/cards/2/iccid: this ICCID stands in the order before (/cards/0/iccid)'])
+    expect(await faultsOfJson({ cards: [first, card(1), { ...first, imsi: card(2).imsi }] })).toEqual([
+      '/cards/2/iccid: this ICCID stands in the order before (/cards/0/iccid)',
+    ])
     const [fault, ...others] = await faultsOfText(inp([row(0), row(1), row(0).replace(first.imsi, card(2).imsi)]))
     expect(fault).toMatch(/^line 17: this ICCID stands in the order before \(line 15\)/)
     expect(others).toEqual([])
@@ -226,10 +272,14 @@ describe('an order that is not right', () => {
   it('an ICCID that is taken: of the same vendor and of another, alike, and the order that has it stays as it was', async () => {
     const start = { iccid: `8986009999999900000${luhnDigit('8986009999999900000')}`, imsi: '460009999990000' }
     const { orderId } = await site.vendor.client.post<{ orderId: string }>(ORDERS, order({ cards: undefined, start, quantity: 20 }))
-    const again = (who: typeof site.vendor): string => JSON.stringify({ profile: 'grid-usim-1', transportKeyId: who.transportKeyId, cards: [{ iccid: nextIccid(start.iccid, 7), imsi: '460009999998888' }] })
+    const again = (who: typeof site.vendor): string =>
+      JSON.stringify({ profile: 'grid-usim-1', transportKeyId: who.transportKeyId, cards: [{ iccid: nextIccid(start.iccid, 7), imsi: '460009999998888' }] })
     const own = await refused(site.vendor, post(ORDERS, again(site.vendor)))
     const others = await refused(site.other, post(ORDERS, again(site.other)))
-    expect(own).toMatchObject({ code: 'order-invalid', faults: [{ pointer: '/cards/0/iccid', message: expect.stringMatching(/ordered before: an ICCID is issued once, ever/) as string }] })
+    expect(own).toMatchObject({
+      code: 'order-invalid',
+      faults: [{ pointer: '/cards/0/iccid', message: expect.stringMatching(/ordered before: an ICCID is issued once, ever/) as string }],
+    })
     expect({ ...others, operationId: '' }).toEqual({ ...own, operationId: '' })
     const [entry] = await site.entriesOf(own.operationId)
     expect(JSON.stringify(entry), 'an ICCID is personal: the log names it by commitment alone').not.toContain(nextIccid(start.iccid, 7)?.slice(8))
@@ -258,5 +308,31 @@ describe('an order that is not right', () => {
     const reply = await site.ask(site.vendor, post(ORDERS, JSON.stringify(order({ cards }))))
     expect(problemOf(reply).code).toBe('order-invalid')
     expect(reply.text.length).toBeLessThan(128 * KIB)
+  })
+})
+
+describe('what nobody thought of', () => {
+  it('is never a 5xx, never a silence, always a problem: random changes of valid requests to every operation', async () => {
+    const document = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
+    const seeds = await seedsOf(site)
+    const described = describedIn(document)
+    expect(Object.keys(seeds).sort(), 'every operation has a seed').toEqual(described.map(({ operationId }) => operationId).sort())
+    const seen = new Map<number, number>()
+    for (const op of described) {
+      const seed = seeds[op.operationId]
+      if (seed === undefined) continue
+      await fc.assert(
+        fc.asyncProperty(requestsOf(op, seed), async (wanted) => {
+          const reply = await site.ask(seed.who, wanted, 10_000)
+          seen.set(reply.status, (seen.get(reply.status) ?? 0) + 1)
+          if (reply.status >= 400) problemOf(reply)
+          expect(reply.status, `${op.operationId}: ${reply.text}`).toBeLessThan(500)
+        }),
+        { numRuns: 14, endOnFailure: true },
+      )
+    }
+    expect([...seen.keys()]).toEqual(expect.arrayContaining([200, 400, 404]))
+    expect(await (await fetch(`${site.service.plainUrl}/health`)).json()).toEqual({ database: true, token: true, auditLog: true })
+    expect((await site.tables()).get('open_intents')).toMatch(/^0 /)
   })
 })

@@ -66,7 +66,9 @@ describe('kill -9 of lanes among 32 signers and a running fill', () => {
   it('every signature that was answered is in the log, and the log verifies', async () => {
     const { report, entries } = await site.log()
     expect(report).toMatchObject({ ok: true, findings: [] })
-    const signed = new Set(entries.flatMap(({ id, kind, operation, code }) => (operation === 'kms.key.sign' && kind === 'outcome' && code === 'ok' ? [id as string] : [])))
+    const signed = new Set(
+      entries.flatMap(({ id, kind, operation, code }) => (operation === 'kms.key.sign' && kind === 'outcome' && code === 'ok' ? [id as string] : [])),
+    )
     expect(signers.acknowledged.filter((id) => !signed.has(id))).toEqual([])
     expect(new Set(signers.acknowledged).size).toBe(signers.acknowledged.length)
   })

@@ -5,7 +5,7 @@ import { asProblem, Problem } from '../core/problem.ts'
 import type { Caller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation, Download, Route } from '../policies/operation.ts'
-import { hasBody, readBody } from './body.ts'
+import { assertNoNul, hasBody, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
 import { requestId } from './request-id.ts'
 
@@ -54,7 +54,8 @@ async function inputOf(ctx: Context & { params: Record<string, string> }, route:
   if (route.method === 'GET' && hasBody(ctx.req)) throw new Problem('request-invalid', 'This address takes no body.')
   const given = route.method === 'GET' ? queryOf(ctx) : await readBody(ctx.req, route)
   if (route.method === 'POST' && ctx.querystring !== '') throw new Problem('request-invalid', 'This address takes no query.')
-  for (const name of Object.keys(ctx.params)) {
+  for (const [name, value] of Object.entries(ctx.params)) {
+    assertNoNul(value)
     if (Object.hasOwn(given, name))
       throw new Problem('request-invalid', `${name} stands in the path already.`, { faults: [{ pointer: `/${name}`, message: 'given twice' }] })
   }
@@ -64,6 +65,7 @@ async function inputOf(ctx: Context & { params: Record<string, string> }, route:
 function queryOf(ctx: Context): Record<string, unknown> {
   const faults = Object.entries(ctx.query).flatMap(([name, value]) => (Array.isArray(value) ? [{ pointer: pointerTo(name), message: 'given twice' }] : []))
   if (faults.length > 0) throw new Problem('request-invalid', 'A field stands more than once in the query.', { faults })
+  for (const [name, value] of Object.entries(ctx.query)) assertNoNul(`${name}${String(value)}`)
   return ctx.query
 }
 

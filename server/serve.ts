@@ -4,13 +4,14 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { constants, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { faultsOf } from './crash-at.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
@@ -78,14 +79,15 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const tlsServer = createServer(
     {
       ...tls,
+      // With the root above it: Node's TLS server (20) takes no partial chain. Identities looks at the issuer, since the root stands above other CAs too.
       ca: callersChain,
       requestCert: true,
       rejectUnauthorized: false,
       minVersion: 'TLSv1.2',
       ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384',
       honorCipherOrder: true,
-      // No resumption: each connection shows its certificate.
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      // No resumption, no renegotiation: each connection shows its certificate, and one.
+      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
       handshakeTimeout: 10_000,
       headersTimeout: 10_000,
       requestTimeout: 120_000,
@@ -104,20 +106,19 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     metrics,
     authority: (name) => (isAuthority(name) ? service.kms.certificates.chainPem(name) : Promise.resolve(undefined)),
     logKey: service.audit.key.vkey,
-    health: async () => ({
-      database: await service.database.sql.query('SELECT 1').then(
-        () => true,
-        () => false,
-      ),
-      token: await service.hsm.integrity.blindIndex([{ name: 'health', value: '' }]).then(
-        () => true,
-        () => false,
-      ),
-      auditLog: service.audit.status().fault === undefined,
-    }),
+    health: async () => {
+      const [database, token] = await Promise.all([
+        answersSoon(service.database.sql.query('SELECT 1')),
+        answersSoon(service.hsm.integrity.blindIndex([{ name: 'health', value: '' }])),
+      ])
+      return { database, token, auditLog: service.audit.status().fault === undefined }
+    },
   })
-  const tlsPort = await bind(tlsServer, config.tlsPort, config.host)
-  const plainPort = await bind(plainServer, config.plainPort, config.host)
+  const tlsPort = await bind(tlsServer, { port: config.tlsPort, host: config.host, setting: 'GRIDSEAL_TLS_PORT' })
+  const plainPort = await bind(plainServer, { port: config.plainPort, host: config.host, setting: 'GRIDSEAL_PLAIN_PORT' }).catch((error: unknown) => {
+    tlsServer.close()
+    throw error
+  })
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   logger.info({ tls: `https://${host}:${String(tlsPort)}`, plain: `http://${host}:${String(plainPort)}`, data: config.data, pid: process.pid }, 'ready')
   return async () => {
@@ -128,9 +129,24 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
 const AUTHORITIES = ['root', 'callers', 'cards'] as const
 const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
 
-async function bind(server: Server, port: number, host: string): Promise<number> {
+const HEALTH_MS = 2000
+/** Whether a part does its work before who asks for its health gives up. */
+const answersSoon = (work: Promise<unknown>): Promise<boolean> =>
+  Promise.race([
+    work.then(
+      () => true,
+      () => false,
+    ),
+    sleep(HEALTH_MS, false, { ref: false }),
+  ])
+
+/** Throws a {@link ConfigError} where the address cannot be had. */
+async function bind(server: Server, { port, host, setting }: { readonly port: number; readonly host: string; readonly setting: string }): Promise<number> {
   server.listen(port, host)
-  await once(server, 'listening')
+  await once(server, 'listening').catch((error: NodeJS.ErrnoException) => {
+    const why = error.code === 'EADDRINUSE' ? 'another program has it. Stop that one, or choose another port' : error.message
+    throw new ConfigError(`${setting}: cannot listen on ${host}:${String(port)}: ${why}.`)
+  })
   return (server.address() as AddressInfo).port
 }
 

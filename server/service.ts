@@ -13,10 +13,10 @@ import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { compilePolicy } from '../policies/firewall/compile.ts'
 import type { Asked, Decision } from '../policies/firewall/decide.ts'
-import { parsePolicy } from '../policies/firewall/parse.ts'
+import { parsePolicy, PolicyError } from '../policies/firewall/parse.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
 import { writeDurably } from '../core/durable-file.ts'
 import type { FindCaller } from './identity.ts'
@@ -130,10 +130,7 @@ async function open({
     ...Object.values(kms.systemOperations),
     ...cards.operations,
   ]
-  policy = compilePolicy(
-    parsePolicy(readPolicy(config.policy)),
-    operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })),
-  )
+  policy = loadPolicy(config.policy, operations)
 
   const performSystem = async (caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>> => {
     const op = operations.find((candidate) => candidate.name === name)
@@ -169,6 +166,19 @@ async function databaseUrls(
 /** Every certificate of these PEM texts, DER. */
 const derOf = (pems: readonly (string | undefined)[]): Uint8Array[] =>
   pems.flatMap((pem) => pemBlocks(pem ?? '')).map((block) => new X509Certificate(block).raw)
+
+/** Throws a {@link ConfigError} that names the file, and the place of each fault in it. */
+function loadPolicy(file: string, operations: readonly AnyOperation[]): (asked: Asked) => Decision {
+  try {
+    return compilePolicy(
+      parsePolicy(readPolicy(file)),
+      operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })),
+    )
+  } catch (error) {
+    if (error instanceof PolicyError) throw new ConfigError(`${file}: ${error.message}`)
+    throw error
+  }
+}
 
 /** The policy's text. At first start the example policy is written where the settings say. */
 function readPolicy(file: string): string {

@@ -76,8 +76,8 @@ export class Sequencer {
   async flush({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     const deadline = performance.now() + timeoutMs
     for (;;) {
-      const done = await this.#exclusively(() => this.#roundsUntilEmpty())
-      if (done && !(await this.#settings.store.hasPending())) return
+      const leads = await this.#exclusively(() => this.#catchUp())
+      if (leads || !(await this.#settings.store.hasPending())) return
       if (performance.now() > deadline) throw new Error('the audit log was not sequenced in time: another process leads, or the database is busy')
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
@@ -93,7 +93,7 @@ export class Sequencer {
 
   #schedule(): void {
     this.#timer = setTimeout(() => {
-      void this.#exclusively(() => this.#roundsUntilEmpty())
+      void this.#exclusively(() => this.#catchUp())
         .catch((error: unknown) => (error instanceof LogFault ? undefined : this.#settings.onError?.(error)))
         .finally(() => {
           if (!this.#stopped && this.#fault === undefined) this.#schedule()
@@ -140,26 +140,29 @@ export class Sequencer {
     return head
   }
 
-  /** False when another process leads. */
-  async #roundsUntilEmpty(): Promise<boolean> {
+  /** Sequences all that was committed before the call; what comes meanwhile is left for the next time. False when another process leads. */
+  async #catchUp(): Promise<boolean> {
     for (;;) {
       const head = await this.#lead()
       if (head === undefined) return false
-      const next = await this.#round(head)
-      if (next === undefined) return false
-      if (next === head) return true
-      this.#head = next
-      await this.#sign(next)
+      const round = await this.#round(head)
+      if (round === undefined) return false
+      if (round.to !== head) {
+        this.#head = round.to
+        await this.#sign(round.to)
+      }
+      if (round.isAll) return true
     }
   }
 
-  /** One bounded round: the head after it, the same head when there was nothing, undefined when another leader has taken over. */
-  async #round(head: Head): Promise<Head | undefined> {
+  /** One bounded round: the head after it (the same when there was nothing), and whether it took all there was. Undefined when another leader has taken over. */
+  async #round(head: Head): Promise<{ readonly to: Head; readonly isAll: boolean } | undefined> {
     const { store, checkGroups, roundEntries = 10_000, roundBytes = 16 * 1024 * 1024 } = this.#settings
     const epochs = await store.pending()
     const plan = planRound(epochs, { entries: roundEntries, bytes: roundBytes })
     const drained = epochs.filter(({ superseded, groups }) => superseded && groups.length === 0)
-    if (plan.length === 0 && drained.length === 0) return head
+    const isAll = epochs.every(({ more }) => !more) && plan.length === epochs.reduce((sum, { groups }) => sum + groups.length, 0)
+    if (plan.length === 0 && drained.length === 0) return { to: head, isAll }
 
     const groups = await store.groups(plan)
     if (groups.length !== plan.length) throw new LogFault('group-gap', 'a group was deleted from audit_groups between two reads')
@@ -191,7 +194,7 @@ export class Sequencer {
       await this.#yield()
       return undefined
     }
-    return plan.length === 0 ? this.#round(to) : to
+    return { to, isAll }
   }
 
   async #sign(head: Head): Promise<void> {

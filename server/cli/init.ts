@@ -6,7 +6,7 @@ import { perform } from '../../policies/gate.ts'
 import type { Config } from '../config.ts'
 import { faultsOf } from '../crash-at.ts'
 import { writeDurably } from '../../core/durable-file.ts'
-import { openService } from '../service.ts'
+import { type OpenService, openService } from '../service.ts'
 import { CliError } from './cli-error.ts'
 
 /**
@@ -29,7 +29,10 @@ export async function initialise({
   try {
     const caller = systemCaller('init')
     const registered = await service.callers.bootstrap.find()
-    if (registered === undefined) await perform(service.gate, service.callers.enrolFirstOfficers, { caller, body: { names: requests.map(({ name }) => name) } })
+    if (registered === undefined) {
+      await assertNeverBurnt(service)
+      await perform(service.gate, service.callers.enrolFirstOfficers, { caller, body: { names: requests.map(({ name }) => name) } })
+    }
     const ids = registered?.officers ?? (await service.callers.bootstrap.find())?.officers ?? []
     const enrolled = await Promise.all(ids.map((id) => service.callers.callers.find(id)))
 
@@ -56,6 +59,17 @@ export async function initialise({
   } finally {
     await service.close()
   }
+}
+
+/** What the log says that it was done is not done again because a row is gone. */
+async function assertNeverBurnt({ database, callers }: OpenService): Promise<void> {
+  const done = await database.sql.query(`SELECT FROM audit_entries WHERE operation = $1 AND kind = 'outcome' AND code = 'ok' ORDER BY index LIMIT 1`, [
+    callers.enrolFirstOfficers.name,
+  ])
+  if (done.length > 0)
+    throw new CliError(
+      'The log says that the first two officers were enrolled, and the database does not: a row was deleted. Nobody is enrolled. Look for who changes the database, and restore it.',
+    )
 }
 
 function readRequest(option: string): { name: string; csr: string } {

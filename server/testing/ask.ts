@@ -13,7 +13,10 @@ export const agentOf = ({ trust, certificate, key }: Connection, options: AgentO
   new Agent({ keepAlive: true, ca: trust, ...(certificate === undefined ? {} : { cert: certificate }), ...(key === undefined ? {} : { key }), ...options })
 
 /** One request, with all of its answer. Rejects when no whole answer came. */
-export function ask(agent: Agent, { url, method = 'GET', body }: { readonly url: string; readonly method?: 'GET' | 'POST'; readonly body?: unknown }): Promise<Asked> {
+export function ask(
+  agent: Agent,
+  { url, method = 'GET', body }: { readonly url: string; readonly method?: 'GET' | 'POST'; readonly body?: unknown },
+): Promise<Asked> {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? undefined : JSON.stringify(body)
     const headers = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }

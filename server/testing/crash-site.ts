@@ -12,6 +12,7 @@ import { type Entry, parseEntry } from '../../policies/audit/entry.ts'
 import { parseExportLine } from '../../policies/audit/export.ts'
 import type { LogReport } from '../../policies/audit/verify.ts'
 import { ROLES } from '../postgres/cluster.ts'
+import { startEmbeddedPostgres } from '../postgres/launcher.ts'
 import { serverPid } from '../postgres/postmaster-file.ts'
 import { socketFolder } from '../postgres/socket.ts'
 import { fastFolder } from '../postgres/test-server.ts'
@@ -19,6 +20,9 @@ import { agentOf, ask } from './ask.ts'
 import { descendantsOf, eventually, killNow, lanesOf } from './processes.ts'
 
 const CARDS = '/v1/card-personalization'
+
+/** What a caller sees when the service dies before it answers. */
+export const NO_ANSWER = /ECONNRESET|ECONNREFUSED|socket hang up|ended early|aborted/
 
 export interface SeriesOrder {
   readonly purchaseOrder: string
@@ -176,12 +180,31 @@ export class CrashSite {
     return client
   }
 
+  /** What the database's owner does while the service is stopped: its server runs for that alone. */
+  async betweenRuns<Result>(work: (owner: pg.Client) => Promise<Result>): Promise<Result> {
+    await this.service.stop()
+    const server = await startEmbeddedPostgres({ folder: join(this.data, 'postgres') })
+    const owner = await this.owner()
+    try {
+      return await work(owner)
+    } finally {
+      await owner.end()
+      await server.stop()
+    }
+  }
+
   /** An order of cards that no other order has. */
   newOrder(quantity: number): SeriesOrder {
     this.#orders += 1
     const body = `8986001${String(this.#orders).padStart(5, '0')}0000000`
     const imsi = `46001${String(this.#orders).padStart(5, '0')}00000`
-    return { purchaseOrder: `PO-${String(this.#orders)}`, profile: 'grid-usim-1', transportKeyId: this.vendor.transportKeyId, start: { iccid: body + luhnDigit(body), imsi }, quantity }
+    return {
+      purchaseOrder: `PO-${String(this.#orders)}`,
+      profile: 'grid-usim-1',
+      transportKeyId: this.vendor.transportKeyId,
+      start: { iccid: body + luhnDigit(body), imsi },
+      quantity,
+    }
   }
 
   /** Answers the order's id. */
@@ -198,7 +221,14 @@ export class CrashSite {
     const cards: OpenedCard[] = []
     const file = await this.vendor.client.download(`${CARDS}/orders/${orderId}/delivery`)
     const transportKey = await this.vendor.client.get<TransportKeyPackage>(`${CARDS}/transport-keys/${this.vendor.transportKeyId}`)
-    const report = await openDelivery({ file: [file], transportKey, privateKey: this.vendor.encryptionKey, trustedRoot: this.trust, order: orderId, onCard: (card) => void cards.push(card) })
+    const report = await openDelivery({
+      file: [file],
+      transportKey,
+      privateKey: this.vendor.encryptionKey,
+      trustedRoot: this.trust,
+      order: orderId,
+      onCard: (card) => void cards.push(card),
+    })
     return { report, cards }
   }
 

@@ -92,7 +92,13 @@ export class EdgeSite {
 
   tlsOptions({ certificate, key }: Who = {}): ConnectionOptions {
     const { hostname, port } = new URL(this.service.url)
-    return { host: hostname, port: Number(port), ca: this.crash.trust, ...(certificate === undefined ? {} : { cert: certificate }), ...(key === undefined ? {} : { key }) }
+    return {
+      host: hostname,
+      port: Number(port),
+      ca: this.crash.trust,
+      ...(certificate === undefined ? {} : { cert: certificate }),
+      ...(key === undefined ? {} : { key }),
+    }
   }
 
   /** One request on a connection of its own. Rejects when no whole answer came within `timeoutMs`. */
@@ -124,7 +130,11 @@ export class EdgeSite {
   }
 
   /** Bytes as they are, piece by piece. Answers what came back until the service closed the connection, or until `untilMs`. */
-  async exchange(who: Who, pieces: readonly (string | Buffer)[], { untilMs = 5000, pauseMs = 0 }: { readonly untilMs?: number; readonly pauseMs?: number } = {}): Promise<Exchanged> {
+  async exchange(
+    who: Who,
+    pieces: readonly (string | Buffer)[],
+    { untilMs = 5000, pauseMs = 0 }: { readonly untilMs?: number; readonly pauseMs?: number } = {},
+  ): Promise<Exchanged> {
     const began = performance.now()
     const socket = await this.connect(who)
     let bytes = ''
@@ -173,8 +183,13 @@ export class EdgeSite {
   async tables(): Promise<ReadonlyMap<string, string>> {
     const owner = await this.crash.owner()
     try {
-      const { rows: names } = await owner.query<{ name: string }>(`SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1`)
-      const counts = names.map(({ name }) => `SELECT '${name}' AS name, count(*)::text AS rows, md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), '')) AS digest FROM ${name} t`)
+      const { rows: names } = await owner.query<{ name: string }>(
+        `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1`,
+      )
+      const counts = names.map(
+        ({ name }) =>
+          `SELECT '${name}' AS name, count(*)::text AS rows, md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), '')) AS digest FROM ${name} t`,
+      )
       const { rows } = await owner.query<{ name: string; rows: string; digest: string }>(counts.join(' UNION ALL '))
       return new Map(rows.map(({ name, rows: count, digest }) => [name, isLog(name) ? count : `${count} ${digest}`]))
     } finally {
@@ -189,7 +204,8 @@ export class EdgeSite {
     const after = await this.tables()
     const kept = (tables: ReadonlyMap<string, string>): Record<string, string> => Object.fromEntries([...tables].filter(([name]) => !isLog(name)))
     expect(kept(after)).toEqual(kept(before))
-    for (const [name, rows] of before) if (isLog(name) && !name.startsWith('audit_partial')) expect(Number(after.get(name)), name).toBeGreaterThanOrEqual(Number(rows))
+    for (const [name, rows] of before)
+      if (isLog(name) && !name.startsWith('audit_partial')) expect(Number(after.get(name)), name).toBeGreaterThanOrEqual(Number(rows))
     return result
   }
 }

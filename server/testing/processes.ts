@@ -29,7 +29,11 @@ export function killNow(pids: readonly number[]): void {
 }
 
 /** Polls until it answers something. Throws when `timeoutMs` are over. */
-export async function eventually<Value>(what: string, look: () => Value | undefined | Promise<Value | undefined>, { timeoutMs = 20_000, everyMs = 50 } = {}): Promise<Value> {
+export async function eventually<Value>(
+  what: string,
+  look: () => Value | undefined | Promise<Value | undefined>,
+  { timeoutMs = 20_000, everyMs = 50 } = {},
+): Promise<Value> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const found = await look()

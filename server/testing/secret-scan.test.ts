@@ -14,7 +14,7 @@ const amid = (bytes: Uint8Array): Buffer => Buffer.concat([randomBytes(1000), by
 describe('the scan for secrets finds', () => {
   it.each<[string, (secret: Buffer) => Uint8Array]>([
     ['raw bytes', (secret) => secret],
-    ['a little-endian number', (secret) => Buffer.from(secret).reverse()],
+    ['a little-endian number', (secret) => Buffer.from(secret.toReversed())],
     ['hex', (secret) => Buffer.from(secret.toString('hex'))],
     ['upper-case hex', (secret) => Buffer.from(secret.toString('hex').toUpperCase())],
     ['hex in a two-byte string', (secret) => Buffer.from(secret.toString('hex'), 'utf16le')],
@@ -27,9 +27,18 @@ describe('the scan for secrets finds', () => {
     expect(names(amid(write(Buffer.from(pin))))).toEqual(['pin'])
   })
 
+  it('base64 with a line break in it, wherever that is', () => {
+    for (let before = 0; before < 64; before++) {
+      const lines = Buffer.concat([Buffer.alloc(before, 'x'), key, Buffer.alloc(40, 'y')])
+        .toString('base64')
+        .match(/.{1,64}/g)
+      expect(names(Buffer.from(lines?.join('\n') ?? ''))).toEqual(['key'])
+    }
+  })
+
   it('what lies at the very beginning and the very end', () => {
     expect(scan.bytes(Buffer.concat([key, key]), 'here', 100).map(({ offset }) => offset)).toEqual([100, 116])
-    expect(scan.text(`PIN ${pin}`, 'line 1')).toEqual([{ secret: 'pin', form: 'raw', place: 'line 1', offset: 4 }])
+    expect(scan.text(`PIN ${pin}`, 'line 1')).toMatchObject([{ secret: 'pin', form: 'raw', place: 'line 1', offset: 4 }])
   })
 
   it('what lies across the blocks of a large file', () => {

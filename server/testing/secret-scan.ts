@@ -54,7 +54,8 @@ export class SecretScan {
       if (((this.#filter[slot >>> 3] ?? 0) & (1 << (slot & 7))) === 0) continue
       const from = at - PREFIX + 1
       for (const { secret, form, bytes: pattern } of this.#byPrefix.get(word) ?? []) {
-        if (from >= 0 && bytes.compare(pattern, 0, pattern.length, from, Math.min(from + pattern.length, bytes.length)) === 0) found.push({ secret, form, place, offset: base + from })
+        if (from >= 0 && bytes.compare(pattern, 0, pattern.length, from, Math.min(from + pattern.length, bytes.length)) === 0)
+          found.push({ secret, form, place, offset: base + from })
       }
     }
     return found
@@ -72,7 +73,10 @@ export class SecretScan {
     process.kill(pid, 'SIGSTOP')
     try {
       const memory = openSync(`/proc/${String(pid)}/mem`, 'r')
-      const regions = readFileSync(`/proc/${String(pid)}/maps`, 'utf8').trim().split('\n').flatMap(privateRegion)
+      const regions = readFileSync(`/proc/${String(pid)}/maps`, 'utf8')
+        .trim()
+        .split('\n')
+        .flatMap(privateRegion)
       const found = regions.flatMap(({ from, to, name }) => this.#range(memory, { from, to, place: `memory, ${name}` }))
       closeSync(memory)
       return found
@@ -122,17 +126,20 @@ const slotOf = (word: number): number => Math.imul(word, 0x9e37_79b1) >>> (32 - 
 function formsOf(bytes: Buffer): [string, Buffer][] {
   const forms: [string, Buffer][] = [
     ['raw', bytes],
-    ['reversed', Buffer.from(bytes).reverse()],
+    ['reversed', Buffer.from(bytes.toReversed())],
     ['hex', Buffer.from(bytes.toString('hex'))],
     ['HEX', Buffer.from(bytes.toString('hex').toUpperCase())],
   ]
   for (let before = 0; before < 3; before++) {
     // Only the characters that this secret alone decides.
-    const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64')
-    const own = text.slice(Math.ceil((8 * before) / 6), Math.floor((8 * (before + bytes.length)) / 6))
+    const padded = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64')
+    const own = padded.slice(Math.ceil((8 * before) / 6), Math.floor((8 * (before + bytes.length)) / 6))
     const url = own.replaceAll('+', '-').replaceAll('/', '_')
-    forms.push([`base64 ${String(before)}`, Buffer.from(own)])
-    if (url !== own) forms.push([`base64url ${String(before)}`, Buffer.from(url)])
+    // PEM breaks its lines somewhere: one half of a short secret is whole then. Both halves find the unbroken text too.
+    for (const text of new Set([own, url])) {
+      const half = Math.floor(text.length / 2)
+      for (const part of [text.slice(0, half), text.slice(half)]) forms.push([`base64 ${String(before)}`, Buffer.from(part)])
+    }
   }
   return forms
 }

@@ -60,7 +60,11 @@ export class Signers {
     while (!this.#stopping) {
       const message = randomBytes(32)
       try {
-        const { status, operationId, body } = await ask(this.#agent, { url: `${url}/v1/kms/keys/${keyId}/sign`, method: 'POST', body: { items: [{ message: message.toString('base64') }] } })
+        const { status, operationId, body } = await ask(this.#agent, {
+          url: `${url}/v1/kms/keys/${keyId}/sign`,
+          method: 'POST',
+          body: { items: [{ message: message.toString('base64') }] },
+        })
         this.#take({ status, operationId, body, message })
         if (status === 200) continue
       } catch {
@@ -70,7 +74,17 @@ export class Signers {
     }
   }
 
-  #take({ status, operationId, body, message }: { readonly status: number; readonly operationId: string; readonly body: Buffer; readonly message: Buffer }): void {
+  #take({
+    status,
+    operationId,
+    body,
+    message,
+  }: {
+    readonly status: number
+    readonly operationId: string
+    readonly body: Buffer
+    readonly message: Buffer
+  }): void {
     const answer = JSON.parse(body.toString('utf8')) as { readonly type?: string; readonly signatures?: readonly { readonly signature: string }[] }
     if (status !== 200) {
       const code = `${String(status)} ${String(answer.type).replace('/problems/', '')}`
@@ -78,7 +92,8 @@ export class Signers {
       return
     }
     const signature = Buffer.from(answer.signatures?.[0]?.signature ?? '', 'base64')
-    if (!verify('sha256', message, { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, signature)) this.faults.push(`a wrong signature, operation ${operationId}`)
+    if (!verify('sha256', message, { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, signature))
+      this.faults.push(`a wrong signature, operation ${operationId}`)
     if (operationId === '') this.faults.push('an answer without an operation id')
     this.acknowledged.push(operationId)
     this.#lastAnswerAt = performance.now()

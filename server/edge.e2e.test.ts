@@ -1,0 +1,524 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { Agent, request } from 'node:https'
+import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
+import * as pkcs11 from 'pkcs11js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { enrol, type Participant, programArguments } from '../clients/site.ts'
+import { keyIdentifier, assembleCertificate, serialFrom, spliceTbs } from '../kms/certificates/splice.ts'
+import { encodeName } from '../kms/certificates/names.ts'
+import { type AuthorityName, compileProfile, type ProfileName, subjectOf } from '../kms/certificates/profile.ts'
+import { findSoftHsm } from '../pkcs11/token-folder.ts'
+import { EdgeSite, JSON_TYPE, problemOf, type Told, type Wanted, type Who } from './testing/edge-site.ts'
+import { describedIn, type OpenApi, seedsOf } from './testing/fuzz.ts'
+import { eventually } from './testing/processes.ts'
+
+const KEYS = '/v1/kms/keys'
+const NOWHERE = '01890000-0000-7000-8000-000000000000'
+const DAY_MS = 86_400_000
+const STACK = /\bat \w.*:\d+:\d+/
+
+let site: EdgeSite
+/** Of the policy that runs. */
+let revision: string
+beforeAll(async () => {
+  site = await EdgeSite.open()
+  revision = createHash('sha256')
+    .update(readFileSync(join(site.crash.data, 'policy.yaml')))
+    .digest('hex')
+    .slice(0, 16)
+})
+afterAll(() => site.close())
+
+const refused = async (who: Who, wanted: Wanted): Promise<Told> => problemOf(await site.changesNothing(() => site.ask(who, wanted)))
+const post = (path: string, body: unknown = {}): Wanted => ({ method: 'POST', path, body: JSON.stringify(body), headers: JSON_TYPE })
+
+describe('who is nobody', () => {
+  interface Forged {
+    readonly profile: ProfileName
+    /** Default: a year around now. */
+    readonly from?: number
+    readonly to?: number
+    /** Signs the TBSCertificate: raw r||s. */
+    readonly sign: (tbs: Uint8Array) => Uint8Array
+  }
+
+  /** A certificate that says all that the module's says, but for what is told. */
+  function forge({ profile, from = Date.now() - DAY_MS, to = Date.now() + 365 * DAY_MS, sign: signTbs }: Forged): Required<Who> {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const spki = publicKey.export({ type: 'spki', format: 'der' })
+    const authority: AuthorityName = profile === 'tls-server' || profile === 'client' ? 'callers' : 'root'
+    const issuer = { name: encodeName(subjectOf.authority('Gridseal', authority)), keyIdentifier: keyIdentifier(authorityKey(authority)) }
+    const tbs = spliceTbs(compileProfile(profile, issuer, 'Gridseal'), {
+      serial: serialFrom(randomBytes(16)),
+      notBefore: new Date(from),
+      notAfter: new Date(to),
+      subject: encodeName(subjectOf.client('Gridseal', { kind: 'module', name: 'billing' })),
+      spki,
+      names: [{ kind: 'uri', value: 'urn:gridseal:module:billing' }],
+    })
+    const der = Buffer.from(assembleCertificate(tbs, signTbs(tbs)))
+    return { certificate: new X509Certificate(der).toString(), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }
+  }
+
+  const authorities = new Map<AuthorityName, Buffer>()
+  const authorityKey = (name: AuthorityName): Buffer => authorities.get(name) ?? Buffer.alloc(0)
+  beforeAll(async () => {
+    for (const name of ['root', 'callers', 'cards'] as const) {
+      const pem = await (await fetch(`${site.service.plainUrl}/ca/${name}.pem`)).text()
+      authorities.set(name, new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' }))
+    }
+  })
+
+  /** With a CA key of the token itself: what only somebody who has the token and its PIN can do. */
+  const withToken =
+    (label: string) =>
+    (tbs: Uint8Array): Uint8Array => {
+      process.env['SOFTHSM2_CONF'] = join(site.crash.data, 'token/softhsm2.conf')
+      const token = new pkcs11.PKCS11()
+      token.load(findSoftHsm())
+      token.C_Initialize()
+      try {
+        const slot = token.C_GetSlotList(true).find((id) => token.C_GetTokenInfo(id).label.trim() === 'gridseal')
+        const session = token.C_OpenSession(slot ?? Buffer.alloc(0), pkcs11.CKF_SERIAL_SESSION)
+        token.C_Login(session, pkcs11.CKU_USER, readFileSync(join(site.crash.data, 'pins/user.pin'), 'utf8').trim())
+        token.C_FindObjectsInit(session, [
+          { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
+          { type: pkcs11.CKA_LABEL, value: label },
+        ])
+        const [key] = token.C_FindObjects(session, 1)
+        token.C_FindObjectsFinal(session)
+        token.C_SignInit(session, { mechanism: pkcs11.CKM_ECDSA }, key ?? Buffer.alloc(0))
+        return token.C_Sign(session, createHash('sha256').update(tbs).digest(), Buffer.alloc(64))
+      } finally {
+        token.C_Finalize()
+        token.close()
+      }
+    }
+  const withOwnKey =
+    (key: KeyObject) =>
+    (tbs: Uint8Array): Uint8Array =>
+      sign('sha256', tbs, { key, dsaEncoding: 'ieee-p1363' })
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+
+  const strangers: readonly (readonly [claim: string, make: () => Who, detail: RegExp])[] = [
+    ['without a certificate', () => ({}), /^Present a client certificate/],
+    ['with one of a CA of the same name and another key', () => forge({ profile: 'client', sign: withOwnKey(own) }), /not of the callers’ CA/],
+    ['with one signed by itself', () => selfSigned(), /not of the callers’ CA/],
+    [
+      'with the service’s own TLS certificate',
+      () => ({
+        certificate: readFileSync(join(site.crash.data, 'tls/certificate.pem'), 'utf8'),
+        key: readFileSync(join(site.crash.data, 'tls/key.pem'), 'utf8'),
+      }),
+      /not of the callers’ CA/,
+    ],
+    ['with one of the callers’ CA for servers', () => forge({ profile: 'tls-server', sign: withToken('root:ca-callers') }), /not for client authentication/],
+    [
+      'with one of the callers’ CA that has ended',
+      () => forge({ profile: 'client', from: Date.now() - 2 * DAY_MS, to: Date.now() - DAY_MS, sign: withToken('root:ca-callers') }),
+      /not valid now/,
+    ],
+    [
+      'with one of the callers’ CA that has not begun',
+      () => forge({ profile: 'client', from: Date.now() + DAY_MS, sign: withToken('root:ca-callers') }),
+      /not valid now/,
+    ],
+    ['with one of the callers’ CA that nobody registered', () => forge({ profile: 'client', sign: withToken('root:ca-callers') }), /not registered here/],
+    [
+      'with one of the callers’ CA in name, signed by the cards’ CA',
+      () => forge({ profile: 'client', sign: withToken('root:ca-cards') }),
+      /not of the callers’ CA/,
+    ],
+    ['with one of the callers’ CA in name, signed by the root', () => forge({ profile: 'client', sign: withToken('root:ca-root') }), /not of the callers’ CA/],
+    ['with a CA of the root’s, its own', () => forge({ profile: 'callers-ca', sign: withToken('root:ca-root') }), /not of the callers’ CA/],
+  ]
+  it.each(strangers)('%s: 401', async (_claim, make, detail) => {
+    const who = make()
+    expect(await refused(who, { path: KEYS })).toMatchObject({ code: 'unauthenticated', detail: expect.stringMatching(detail) as string })
+    expect(await refused(who, post(KEYS, { label: 'x', algorithm: 'ec-p256' }))).toMatchObject({ code: 'unauthenticated' })
+  })
+
+  function selfSigned(): Required<Who> {
+    const [key, certificate] = ['self.key.pem', 'self.pem'].map((name) => join(site.crash.folder, name)) as [string, string]
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+        '-subj',
+        '/O=Gridseal/OU=callers/CN=officer:alice',
+        '-addext',
+        'extendedKeyUsage=clientAuth',
+      ],
+      { stdio: 'pipe' },
+    )
+    return { certificate: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') }
+  }
+
+  it('sees nothing of what there is: every operation answers 401 before it looks at anything, and what is not there 404', async () => {
+    const document = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
+    for (const { method, path } of describedIn(document)) {
+      const reply = await site.ask({}, { method, path: path.replaceAll(/\{\w+\}/g, 'x'), headers: { 'content-type': 'text/plain' } })
+      expect(problemOf(reply).code, path).toBe('unauthenticated')
+    }
+  })
+})
+
+describe('what the policy does not allow: 403, with rule and revision, and an entry', () => {
+  const cases: readonly (readonly [claim: string, ask: () => readonly [Who, Wanted], rule: string])[] = [
+    [
+      'a module that registers a vendor',
+      () => [site.module, post('/v1/card-personalization/vendors', { name: 'X', callerName: 'x', encryptionCertificate: 'x' })],
+      'default',
+    ],
+    ['an officer who makes a key', () => [site.alice, post(KEYS, { label: 'x', algorithm: 'ec-p256' })], 'default'],
+    ['a vendor that approves an order', () => [site.vendor, post(`/v1/card-personalization/orders/${NOWHERE}/approve`)], 'default'],
+    ['a vendor that looks at the log', () => [site.vendor, { path: '/v1/policies/audit/entries' }], 'default'],
+    ['an officer who looks at the log', () => [site.alice, { path: '/v1/policies/audit/export' }], 'default'],
+    [
+      'an auditor who registers a caller',
+      () => [site.auditor, post('/v1/policies/callers', { kind: 'officer', name: 'eve' })],
+      'guard:auditors-change-nothing',
+    ],
+    ['an auditor who signs', () => [site.auditor, post(`${KEYS}/${NOWHERE}/sign`, { items: [{ message: '' }] })], 'guard:auditors-use-no-key'],
+  ]
+  it.each(cases)('%s', async (_claim, ask, rule) => {
+    const told = await refused(...ask())
+    expect(told.code).toBe('forbidden')
+    expect(told.detail).toContain(rule === 'default' ? 'no rule of the policy allows it' : `rule ${rule}`)
+    expect(told.detail).toContain(`revision ${revision}`)
+    expect(await site.refusalOf(told)).toMatchObject({ decision: { effect: 'deny', rule, revision } })
+  })
+
+  it('a key that is not there looks like another’s: in what is said, and in what the log says of it', async () => {
+    const { keyId } = await site.otherModule.client.post<{ keyId: string }>(KEYS, { label: 'own', algorithm: 'ec-p256' })
+    for (const wanted of [
+      { path: `${KEYS}/ID` },
+      post(`${KEYS}/ID/sign`, { items: [{ message: 'YQ==' }] }),
+      post(`${KEYS}/ID/verify`, { items: [{ message: 'YQ==', signature: 'YQ==' }] }),
+    ]) {
+      const [foreign, unknown] = [
+        await refused(site.module, { ...wanted, path: wanted.path.replace('ID', keyId) }),
+        await refused(site.module, { ...wanted, path: wanted.path.replace('ID', NOWHERE) }),
+      ]
+      expect(foreign.code).toBe('forbidden')
+      expect({ ...foreign, operationId: '' }).toEqual({ ...unknown, operationId: '' })
+      expect(foreign.detail).not.toContain('traffic')
+      expect(await site.refusalOf(foreign)).toMatchObject({ decision: { effect: 'deny', rule: 'default' } })
+      expect(await site.refusalOf(unknown)).toMatchObject({ decision: { effect: 'deny', rule: 'default' } })
+    }
+  })
+
+  it('what is not there is told to who may know: 404 after the decision, with an entry', async () => {
+    const cases: readonly (readonly [Who, Wanted, string])[] = [
+      [site.alice, { path: `/v1/kms/certificates/${'0'.repeat(32)}` }, 'officers-people'],
+      [site.alice, post(`/v1/kms/certificates/${'0'.repeat(32)}/revoke`, { reason: 'superseded' }), 'officers-people'],
+      [site.alice, post(`/v1/policies/callers/${NOWHERE}/revoke`), 'officers-people'],
+      [site.alice, post('/v1/kms/certificates', { callerId: NOWHERE, csr: 'x' }), 'officers-people'],
+      [site.alice, post(`/v1/card-personalization/vendors/${NOWHERE}/transport-keys`), 'officers-personalization'],
+      [site.auditor, { path: `/v1/policies/audit/operations/${NOWHERE}` }, 'auditors'],
+    ]
+    for (const [who, wanted, rule] of cases) {
+      const told = await refused(who, wanted)
+      expect(told, wanted.path).toMatchObject({ code: 'not-found', detail: expect.stringMatching(/^(There is no|The log has no)/) as string })
+      expect(await site.refusalOf(told)).toMatchObject({ decision: { effect: 'allow', rule } })
+    }
+  })
+
+  it('what the state does not allow is a conflict, with an entry: a label taken, a caller registered, oneself revoked, no order from who is no vendor', async () => {
+    await site.module.client.post(KEYS, { label: 'taken', algorithm: 'ec-p256' })
+    const cases: readonly (readonly [Who, Wanted, string])[] = [
+      [site.module, post(KEYS, { label: 'taken', algorithm: 'hmac-sha256' }), 'conflict'],
+      [site.alice, post('/v1/policies/callers', { kind: 'module', name: 'billing' }), 'conflict'],
+      [site.alice, post(`/v1/policies/callers/${site.alice.callerId}/revoke`), 'conflict'],
+      [site.alice, post('/v1/kms/certificates', { callerId: site.module.callerId, csr: 'not a request' }), 'request-invalid'],
+    ]
+    for (const [who, wanted, code] of cases) {
+      const told = problemOf(await site.ask(who, wanted))
+      expect(told.code, told.detail).toBe(code)
+      const entries = await site.entriesOf(told.operationId)
+      expect(entries.at(-1)).toMatchObject({ code })
+      expect((await site.tables()).get('open_intents')).toMatch(/^0 /)
+    }
+  })
+})
+
+describe('addresses and methods', () => {
+  it.each([
+    '/',
+    '/v1',
+    '/v1/',
+    '/v1/kms',
+    `${KEYS}/`,
+    '/V1/KMS/KEYS',
+    '//v1/kms/keys',
+    '/v1/kms/../kms/keys',
+    '/v1/kms%2fkeys',
+    '/v1/kms/keys;a=b',
+    '/health',
+    '/metrics',
+    '/openapi.json/',
+    '/%',
+    '/%ff',
+    `/v1/${'a'.repeat(8000)}`,
+  ])('%s: 404', async (path) => {
+    expect(await refused(site.module, { path })).toMatchObject({
+      code: 'not-found',
+      detail: expect.stringMatching(/openapi\.json lists all there is/) as string,
+    })
+  })
+
+  it.each([
+    ['HEAD', KEYS, 'POST, GET'],
+    ['OPTIONS', KEYS, 'POST, GET'],
+    ['TRACE', KEYS, 'POST, GET'],
+    ['PUT', KEYS, 'POST, GET'],
+    ['DELETE', KEYS, 'POST, GET'],
+    ['PATCH', `${KEYS}/x/sign`, 'POST'],
+    ['GET', `${KEYS}/x/sign`, 'POST'],
+    ['POST', '/v1/policies/audit/export', 'GET'],
+    ['HEAD', '/v1/policies/audit/export', 'GET'],
+    ['PROPFIND', '/openapi.json', 'GET'],
+    ['HEAD', '/openapi.json', 'GET'],
+    ['POST', '/openapi.json', 'GET'],
+  ])('%s %s: 405, and allow says %s', async (method, path, allow) => {
+    const reply = await site.changesNothing(() => site.ask(site.module, { method, path }))
+    expect({ status: reply.status, allow: reply.headers['allow'] }).toEqual({ status: 405, allow })
+    if (method === 'HEAD') expect(reply.text).toBe('')
+    else expect(problemOf(reply)).toMatchObject({ code: 'method-not-allowed', detail: `This address takes ${allow.replace(', ', ' and ')}.` })
+  })
+
+  it('CONNECT and OPTIONS * get nowhere', async () => {
+    const tunnel = await site.exchange(site.module, ['CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n'], { untilMs: 2000 })
+    expect(tunnel).toMatchObject({ replies: [], isClosed: true })
+    const { replies } = await site.exchange(site.module, ['OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'])
+    expect(replies.map((reply) => problemOf(reply).code)).toEqual(['not-found'])
+  })
+})
+
+describe('/openapi.json', () => {
+  it('is OpenAPI 3.1 of exactly the operations: each once, each with its parameters, answers and problems, every reference resolved', async () => {
+    const reply = await site.ask({}, { path: '/openapi.json' })
+    expect(reply.headers['content-type']).toBe('application/json; charset=utf-8')
+    const document = JSON.parse(reply.text) as OpenApi
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/)
+    expect(Object.keys(document).sort()).toEqual(['components', 'info', 'openapi', 'paths', 'security'])
+    const operations = describedIn(document)
+    expect(operations.map(({ operationId }) => operationId).sort()).toEqual(Object.keys(await seedsOf(site)).sort())
+    for (const { path, method } of operations) {
+      const op = document.paths[path]?.[method.toLowerCase()] as unknown as {
+        parameters?: { name: string; in: string; required?: boolean; schema: object }[]
+        responses: Record<string, { content: object }>
+        requestBody?: object
+        summary: string
+      }
+      const inPath = (op.parameters ?? []).filter((parameter) => parameter.in === 'path')
+      expect(inPath.map(({ name, required }) => [name, required])).toEqual([...path.matchAll(/\{(\w+)\}/g)].map((match) => [match[1], true]))
+      expect(Object.keys(op.responses)).toEqual([expect.stringMatching(/^20[012]$/), 'default'])
+      expect(op.responses['default']?.content).toEqual({ 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } })
+      expect(op.summary).toMatch(/\.$/)
+      if (method === 'GET') expect(op.requestBody).toBeUndefined()
+    }
+    const references = [...reply.text.matchAll(/"\$ref":"([^"]+)"/g)].map((match) => match[1] ?? '')
+    expect(references.length).toBeGreaterThan(0)
+    for (const reference of new Set(references)) {
+      const found = reference
+        .split('/')
+        .slice(1)
+        .reduce<unknown>((at, step) => (at as Record<string, unknown>)[step.replaceAll('~1', '/').replaceAll('~0', '~')], document)
+      expect(reference.startsWith('#/') && typeof found === 'object', reference).toBe(true)
+    }
+  })
+
+  it('names actions of the policy: a policy of all of them compiles, but for the one that is not there', async () => {
+    const document = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
+    const rules = [...describedIn(document).map(({ operationId }) => operationId), 'kms.key.export'].map(
+      (name, at) => `  - { name: r${String(at)}, effect: allow, callers: ["officer:*"], operations: [${name}] }`,
+    )
+    const failed = await startFailing({ policy: `policy: 1\nrules:\n${rules.join('\n')}\n` })
+    expect(failed).toContain('other-policy.yaml: the policy cannot be used')
+    expect(failed.match(/no operation is named .*/g)).toEqual(['no operation is named kms.key.export'])
+  })
+})
+
+/** What `gridseal serve` says on a data folder of this site when it must not start; it ends by itself, with exit code 1. */
+function startFailing({ policy, env = {} }: { readonly policy?: string; readonly env?: Readonly<Record<string, string>> }): Promise<string> {
+  const file = join(site.crash.folder, 'other-policy.yaml')
+  if (policy !== undefined) writeFileSync(file, policy)
+  const settings = {
+    GRIDSEAL_DATA: site.crash.data,
+    GRIDSEAL_TLS_PORT: '0',
+    GRIDSEAL_PLAIN_PORT: '0',
+    ...(policy === undefined ? {} : { GRIDSEAL_POLICY: file }),
+    ...env,
+  }
+  return new Promise((resolve, reject) => {
+    execFile(
+      process.execPath,
+      [...programArguments(), 'serve'],
+      { env: { ...process.env, ...settings }, timeout: 30_000, killSignal: 'SIGKILL' },
+      (error, stdout, stderr) => {
+        if (error?.code === 1) resolve(stderr)
+        else reject(new Error(`it ended with ${String(error?.code ?? error?.signal ?? 0)}: ${stdout}${stderr}`))
+      },
+    )
+  })
+}
+
+describe('a start that cannot be', () => {
+  it.each([
+    ['is not YAML', 'policy: 1\nrules:\n  - name: [a\n', /line 4|line 3/],
+    [
+      'has a rule twice',
+      'policy: 1\nrules:\n  - { name: a, effect: deny, callers: ["officer:*"], operations: ["*"] }\n  - { name: a, effect: deny, callers: ["officer:*"], operations: ["*"] }\n',
+      /rules\.1: there is a rule named a already/,
+    ],
+    [
+      'names a zone that is none',
+      'policy: 1\nrules:\n  - { name: a, effect: allow, zones: [plant], callers: ["officer:*"], operations: ["*"] }\n',
+      /rules\.0 \(a\): no zone is named plant/,
+    ],
+    ['has an effect that is none', 'policy: 1\nrules:\n  - { name: a, effect: permit, callers: ["officer:*"], operations: ["*"] }\n', /rules\.0\.effect/],
+  ])('a policy that %s: it says where', async (_claim, policy, place) => {
+    const said = await startFailing({ policy })
+    expect(said).toMatch(place)
+    expect(said).toContain('other-policy.yaml')
+    expect(said).not.toMatch(STACK)
+  })
+
+  it.each(['GRIDSEAL_TLS_PORT', 'GRIDSEAL_PLAIN_PORT'])('a port that another has, as %s: it says so, and ends', async (setting) => {
+    const { port } = new URL(site.service.url)
+    const said = await startFailing({ env: { [setting]: port } })
+    expect(said).toContain(`${setting}: cannot listen on 127.0.0.1:${port}: another program has it`)
+    expect(said).not.toMatch(STACK)
+  })
+})
+
+describe('who is revoked stops within 5 s, on the connection that is open', () => {
+  /** One connection for all requests, as long as it lasts. */
+  class OneConnection {
+    readonly #agent: Agent
+    readonly sessions: Buffer[] = []
+    readonly reused: boolean[] = []
+    constructor(who: Participant) {
+      this.#agent = new Agent({ ...(site.tlsOptions(who) as object), keepAlive: true, maxSockets: 1 })
+    }
+
+    status(): Promise<number> {
+      return new Promise((resolve, reject) => {
+        const sent = request(`${site.service.url}${KEYS}`, { agent: this.#agent }, (response) => {
+          this.reused.push(sent.reusedSocket)
+          response.resume().on('end', () => resolve(response.statusCode ?? 0))
+        })
+        sent.on('socket', (socket) => (socket as TLSSocket).on('session', (session: Buffer) => this.sessions.push(session)))
+        sent.on('error', reject).end()
+      })
+    }
+  }
+
+  const revocations: readonly (readonly [what: string, revoke: (who: Participant) => Promise<unknown>])[] = [
+    ['the caller', ({ callerId }) => site.alice.client.post(`/v1/policies/callers/${callerId}/revoke`)],
+    [
+      'its certificate alone',
+      ({ certificate }) =>
+        site.alice.client.post(`/v1/kms/certificates/${new X509Certificate(certificate).serialNumber.toLowerCase()}/revoke`, { reason: 'keyCompromise' }),
+    ],
+  ]
+  it.each(revocations)('%s; and a TLS session is not resumed', async (what, revoke) => {
+    const who = await enrol(site.alice, { url: site.service.url, trust: site.crash.trust }, { kind: 'module', name: `leaving-${String(what.length)}` })
+    const connection = new OneConnection(who)
+    const old = await site.connect(who, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' })
+    const session = old.getSession()
+    for (let at = 0; at < 5; at++) expect(await connection.status()).toBe(200)
+    await revoke(who)
+    const began = performance.now()
+    await eventually('401 on the open connection', async () => ((await connection.status()) === 401 ? true : undefined), { timeoutMs: 5000, everyMs: 20 })
+    expect(performance.now() - began).toBeLessThan(5000)
+    expect(connection.reused.slice(1).every(Boolean), 'one connection all the time').toBe(true)
+
+    for (const known of [...connection.sessions, ...(session === undefined ? [] : [session])]) {
+      const socket = await site.connect(who, { session: known, ...(known === session ? { maxVersion: 'TLSv1.2' as const } : {}) })
+      expect(socket.isSessionReused()).toBe(false)
+      socket.destroy()
+    }
+    expect(await refused(who, { path: KEYS })).toMatchObject({ code: 'unauthenticated', detail: expect.stringMatching(/revoked/) as string })
+    old.destroy()
+    if (what === 'its certificate alone')
+      expect((await site.alice.client.get<{ callers: { callerId: string; state: string }[] }>('/v1/policies/callers')).callers).toContainEqual(
+        expect.objectContaining({ callerId: who.callerId, state: 'active' }),
+      )
+  })
+})
+
+describe('the plain listener', () => {
+  const ask = (path: string, init: RequestInit = {}): Promise<Response> => fetch(`${site.service.plainUrl}${path}`, { redirect: 'error', ...init })
+
+  it('tells health, the CAs, the log’s key', async () => {
+    expect(await (await ask('/health')).json()).toEqual({ database: true, token: true, auditLog: true })
+    expect(await (await ask('/audit/key')).text()).toMatch(/^\S+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+\n$/)
+    for (const name of ['root', 'callers', 'cards']) {
+      const pem = await (await ask(`/ca/${name}.pem`)).text()
+      expect(new X509Certificate(pem).subject).toContain(`CN=Gridseal ${name} CA`)
+      expect(pem).not.toContain('PRIVATE')
+    }
+  })
+
+  it('has metrics that name operations, and nobody and nothing else', async () => {
+    const text = await (await ask('/metrics')).text()
+    expect(text).toMatch(/gridseal_operations_total\{operation="kms\.key\.list",code="ok"\} \d+/)
+    const labels = new Set([...text.matchAll(/(\w+)="([^"]*)"/g)].map((match) => match[1]))
+    const values = [...text.matchAll(/operation="([^"]*)"/g)].map((match) => match[1] ?? '')
+    const { paths } = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
+    const names = new Set(describedIn({ openapi: '', paths }).map(({ operationId }) => operationId))
+    expect([...new Set(values)].filter((value) => !names.has(value))).toEqual([])
+    expect(
+      [...labels].filter((label) => !['operation', 'code', 'le', 'type', 'space', 'kind', 'version', 'major', 'minor', 'patch'].includes(String(label))),
+    ).toEqual([])
+    for (const secret of [site.vendor.vendorId, site.vendor.callerId, 'billing', 'acme', '8986', site.vendor.transportKeyId]) expect(text).not.toContain(secret)
+  })
+
+  it.each([
+    '/',
+    '/ca/',
+    '/ca/root',
+    '/ca/other.pem',
+    '/ca/constructor.pem',
+    '/ca/../health',
+    '/ca/%2e%2e/root.pem',
+    '/openapi.json',
+    '/v1/kms/keys',
+    '/audit/',
+    '/health/x',
+    '/HEALTH',
+  ])('has nothing at %s', async (path) => {
+    const { hostname, port } = new URL(site.service.plainUrl)
+    const said = execFileSync('curl', ['-s', '--path-as-is', '-o', '/dev/null', '-w', '%{http_code}', `http://${hostname}:${port}${path}`], {
+      encoding: 'utf8',
+    })
+    expect(said).toBe('404')
+  })
+
+  it('takes GET and HEAD alone', async () => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
+      expect((await ask('/health', { method, ...(method === 'POST' ? { body: '{}' } : {}) })).status, method).toBe(405)
+    const head = await ask('/ca/root.pem', { method: 'HEAD' })
+    expect({ status: head.status, text: await head.text() }).toEqual({ status: 200, text: '' })
+  })
+
+  it('does not speak to TLS clients, nor the TLS listener to plain ones', async () => {
+    await expect(fetch(site.service.plainUrl.replace('http:', 'https:'))).rejects.toThrow()
+    await expect(fetch(site.service.url.replace('https:', 'http:'))).rejects.toThrow()
+  })
+})

@@ -1,0 +1,155 @@
+import fc from 'fast-check'
+import type { EdgeSite, Wanted, Who } from './edge-site.ts'
+
+/** An operation of /openapi.json: what is read of it here. */
+export interface Described {
+  readonly operationId: string
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+}
+
+export interface OpenApi {
+  readonly openapi: string
+  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly operationId: string }>>>>
+}
+
+export const describedIn = ({ paths }: OpenApi): Described[] =>
+  Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { operationId }]) => ({ operationId, method: method.toUpperCase() as Described['method'], path })),
+  )
+
+/** Requests near to valid ones: who may call, and fields of which some are of things that are there. */
+interface Seed {
+  readonly who: Who
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+const NOWHERE = '01890000-0000-7000-8000-000000000000'
+
+/** By operation. Every operation is to have one; what would end those who call is of ids that are nowhere. */
+export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, Seed>>> {
+  const { alice, module, vendor, auditor } = site
+  const { keyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'fuzzed', algorithm: 'ec-p256' })
+  const start = { iccid: '89860012345678901238', imsi: '460001234567890' }
+  const order = { profile: 'grid-usim-1', transportKeyId: vendor.transportKeyId, start, quantity: 3 }
+  const { orderId } = await vendor.client.post<{ orderId: string }>('/v1/card-personalization/orders', order)
+  const items = [{ message: 'bWV0ZXI=', signature: Buffer.alloc(64, 1).toString('base64') }]
+  const page = { after: NOWHERE, limit: '10' }
+  return {
+    'kms.key.generate': { who: module, fields: { label: 'fuzzed-2', algorithm: 'hmac-sha256' } },
+    'kms.key.get': { who: module, fields: { keyId } },
+    'kms.key.list': { who: module, fields: { after: keyId, limit: '10' } },
+    'kms.key.sign': { who: module, fields: { keyId, items: items.map(({ message }) => ({ message })) } },
+    'kms.key.verify': { who: module, fields: { keyId, items } },
+    'kms.certificate.issue': {
+      who: alice,
+      fields: { callerId: module.callerId, csr: '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n', validityDays: 1 },
+    },
+    'kms.certificate.get': { who: alice, fields: { serial: '0'.repeat(32) } },
+    'kms.certificate.revoke': { who: alice, fields: { serial: '0'.repeat(32), reason: 'superseded' } },
+    'kms.authority.get': { who: alice, fields: { name: 'root' } },
+    'policies.caller.register': { who: alice, fields: { kind: 'module', name: 'fuzzed' } },
+    'policies.caller.list': { who: alice, fields: page },
+    'policies.caller.revoke': { who: alice, fields: { callerId: NOWHERE } },
+    'policies.audit.search': {
+      who: auditor,
+      fields: { from: '0', limit: '10', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },
+    },
+    'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
+    'policies.audit.checkpoint': { who: auditor, fields: {} },
+    'policies.audit.export': { who: auditor, fields: {} },
+    'card-personalization.vendor.register': {
+      who: alice,
+      fields: { name: 'Fuzzed Ltd', callerName: 'fuzzed', encryptionCertificate: vendor.encryptionCertificate },
+    },
+    'card-personalization.vendor.get': { who: alice, fields: { vendorId: vendor.vendorId } },
+    'card-personalization.vendor.list': { who: alice, fields: page },
+    'card-personalization.vendor.confirm': { who: alice, fields: { vendorId: vendor.vendorId, fingerprint: vendor.fingerprint } },
+    'card-personalization.transport-key.make': { who: alice, fields: { vendorId: NOWHERE } },
+    'card-personalization.transport-key.get': { who: vendor, fields: { transportKeyId: vendor.transportKeyId } },
+    'card-personalization.order.submit': { who: vendor, fields: { ...order, purchaseOrder: 'PO-FUZZ', start: { ...start, iccid: '89860012345678901246' } } },
+    'card-personalization.order.get': { who: vendor, fields: { orderId } },
+    'card-personalization.order.list': { who: vendor, fields: page },
+    'card-personalization.order.approve': { who: alice, fields: { orderId: NOWHERE } },
+    'card-personalization.order.cancel': { who: vendor, fields: { orderId: NOWHERE } },
+    'card-personalization.order.resume': { who: alice, fields: { orderId } },
+    'card-personalization.delivery.fetch': { who: vendor, fields: { orderId } },
+  }
+}
+
+/** Text that programs trip over. */
+const NASTY = [
+  '',
+  ' ',
+  '\0',
+  'a\0b',
+  '\ud800',
+  '%00',
+  '../..',
+  '__proto__',
+  'constructor',
+  "'; --",
+  '\u202e',
+  'ａ',
+  '0',
+  '-1',
+  '1e999',
+  'NaN',
+  'null',
+  'true',
+  'A'.repeat(5000),
+  '9'.repeat(400),
+  '٣',
+  '\n',
+  '${x}',
+]
+const value: fc.Arbitrary<unknown> = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom<unknown>(...NASTY) },
+  { weight: 2, arbitrary: fc.constantFrom<unknown>(null, true, 0, -1, 1.5, 2 ** 31, 2 ** 53, 1e308, [], {}, [[]], [null], { a: 1 }) },
+  { weight: 2, arbitrary: fc.string({ unit: 'binary', maxLength: 40 }) },
+  { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
+)
+
+/** Where a value is changed: the steps are counted through what is there. */
+const change = fc.record({ steps: fc.array(fc.nat(30), { minLength: 1, maxLength: 4 }), how: fc.constantFrom('replace', 'remove', 'add', 'twice'), value })
+type Change = typeof change extends fc.Arbitrary<infer Value> ? Value : never
+
+function changed(from: unknown, { steps, how, value: by }: Change): unknown {
+  const [step = 0, ...rest] = steps
+  if (typeof from !== 'object' || from === null) return by
+  const entries = Object.entries(from)
+  const at = entries.length === 0 ? 0 : step % entries.length
+  const [name = 'x', old] = entries[at] ?? []
+  if (rest.length > 0 && typeof old === 'object' && old !== null) entries[at] = [name, changed(old, { steps: rest, how, value: by })]
+  else if (how === 'remove') entries.splice(at, 1)
+  else if (how === 'add') entries.push([typeof by === 'string' ? by : 'unknown', by])
+  else if (how === 'twice') entries[at] = [name, [old, old]]
+  else entries[at] = [name, by]
+  return Array.isArray(from) ? entries.map(([, one]) => one) : Object.fromEntries(entries)
+}
+
+/** Requests of an operation: valid ones with a change or two, and some bodies that have nothing to do with it. */
+export function requestsOf({ method, path }: Described, { fields }: Seed): fc.Arbitrary<Wanted> {
+  const inPath = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '')
+  const body = fc.oneof(
+    { weight: 6, arbitrary: fc.array(change, { minLength: 1, maxLength: 2 }).map((changes) => changes.reduce<unknown>(changed, fields)) },
+    { weight: 1, arbitrary: fc.constant(fields as unknown) },
+    { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 4 }) },
+  )
+  return body.map((all) => {
+    const given = typeof all === 'object' && all !== null && !Array.isArray(all) ? (all as Record<string, unknown>) : undefined
+    const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encode(given?.[name] ?? fields[name]))
+    const rest = given === undefined ? all : Object.fromEntries(Object.entries(given).filter(([name]) => !inPath.includes(name)))
+    if (method === 'POST') return { method, path: filled, headers: { 'content-type': 'application/json' }, body: JSON.stringify(rest) }
+    const query = Object.entries((given === undefined ? {} : rest) as object).flatMap(([name, one]) =>
+      (Array.isArray(one) ? one : [one]).map((single: unknown) => `${encode(name)}=${encode(single)}`),
+    )
+    return { path: query.length === 0 ? filled : `${filled}?${query.join('&')}` }
+  })
+}
+
+/** Percent-encoded, whatever it is; half surrogates, which have no UTF-8, as the bytes that sloppy encoders make. */
+const encode = (part: unknown): string => {
+  const text = typeof part === 'string' ? part : (JSON.stringify(part) ?? '')
+  return /\p{Cs}/u.test(text) ? '%ED%A0%80' : encodeURIComponent(text.slice(0, 3000))
+}
