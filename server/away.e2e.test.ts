@@ -24,7 +24,11 @@ const health = async (): Promise<unknown> => {
 const WELL = { status: 200, database: true, token: true, auditLog: true }
 
 /** Every answer, with how long it took, until `isEnough`. */
-async function askUntil(what: string, isEnough: (reply: Reply) => boolean, timeoutMs = SECONDS_MS): Promise<readonly { readonly reply: Reply; readonly tookMs: number }[]> {
+async function askUntil(
+  what: string,
+  isEnough: (reply: Reply) => boolean,
+  timeoutMs = SECONDS_MS,
+): Promise<readonly { readonly reply: Reply; readonly tookMs: number }[]> {
   const answers: { reply: Reply; tookMs: number }[] = []
   await eventually(
     what,
@@ -68,7 +72,12 @@ describe('the token is away', () => {
     expectUnavailable(answers.at(-1)?.reply as Reply, ['hsm-unavailable'])
 
     await site.changesNothing(async () => {
-      const order = JSON.stringify({ profile: 'grid-usim-1', transportKeyId: site.vendor.transportKeyId, start: { iccid: '89860012345678901238', imsi: '460001234567890' }, quantity: 20 })
+      const order = JSON.stringify({
+        profile: 'grid-usim-1',
+        transportKeyId: site.vendor.transportKeyId,
+        start: { iccid: '89860012345678901238', imsi: '460001234567890' },
+        quantity: 20,
+      })
       const wanted: readonly (readonly [typeof site.module, Wanted])[] = [
         [site.module, sign],
         [site.module, { path: '/v1/kms/keys' }],
@@ -129,7 +138,11 @@ describe('the database is away', () => {
     for (const one of stopped) process.kill(one, 'SIGSTOP')
     try {
       const began = performance.now()
-      const replies = await Promise.all([site.ask(site.module, sign, 60_000), site.ask(site.module, { path: '/v1/kms/keys' }, 60_000), site.ask(site.auditor, { path: '/v1/policies/audit/checkpoint' }, 60_000)])
+      const replies = await Promise.all([
+        site.ask(site.module, sign, 60_000),
+        site.ask(site.module, { path: '/v1/kms/keys' }, 60_000),
+        site.ask(site.auditor, { path: '/v1/policies/audit/checkpoint' }, 60_000),
+      ])
       for (const reply of replies) expectUnavailable(reply, ['database-unavailable', 'log-unavailable'])
       expect(performance.now() - began).toBeLessThan(25_000)
       expect(await health()).toEqual({ ...WELL, status: 503, database: false })

@@ -49,7 +49,9 @@ describe('a body', () => {
     long.write('[')
     await expect(read).rejects.toEqual(refusal('body-too-large', /4 bytes/))
     expect(long.isPaused()).toBe(true)
-    await expect(readBody(request({ 'content-type': 'application/json', 'content-length': '5' }), { maxBodyBytes: 4 })).rejects.toEqual(refusal('body-too-large', /4 bytes/))
+    await expect(readBody(request({ 'content-type': 'application/json', 'content-length': '5' }), { maxBodyBytes: 4 })).rejects.toEqual(
+      refusal('body-too-large', /4 bytes/),
+    )
   })
 
   it('whose connection ends is an end, too', async () => {
@@ -66,9 +68,12 @@ describe('a body', () => {
     one.end(text)
     return readBody(one, {})
   }
-  it.each([String.raw`{"a":"\u0000"}`, String.raw`{"a":"\\\u0000"}`, String.raw`{"\u0000":1}`, String.raw`{"a":"\\u0000 \u0000"}`])('with a NUL: %s', async (text) => {
-    await expect(nul(text)).rejects.toEqual(refusal('request-invalid', /U\+0000/))
-  })
+  it.each([String.raw`{"a":"\u0000"}`, String.raw`{"a":"\\\u0000"}`, String.raw`{"\u0000":1}`, String.raw`{"a":"\\u0000 \u0000"}`])(
+    'with a NUL: %s',
+    async (text) => {
+      await expect(nul(text)).rejects.toEqual(refusal('request-invalid', /U\+0000/))
+    },
+  )
   it.each([String.raw`{"a":"\\u0000"}`, String.raw`{"a":"\\\\u0000"}`, String.raw`{"a":"\u0001"}`, '{"a":"u0000"}'])('without one: %s', async (text) => {
     await expect(nul(text)).resolves.toEqual(JSON.parse(text))
   })

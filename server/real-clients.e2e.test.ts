@@ -34,11 +34,25 @@ const write = (name: string, content: string | Uint8Array): string => {
   return file(name)
 }
 /** Runs a program to its end. Throws with what it said when it fails, and when it is not installed. */
-const run = (program: string, args: readonly string[], input = ''): string => execFileSync(program, args, { input, encoding: 'utf8', timeout: 30_000, stdio: 'pipe' })
+const run = (program: string, args: readonly string[], input = ''): string =>
+  execFileSync(program, args, { input, encoding: 'utf8', timeout: 30_000, stdio: 'pipe' })
 
 describe('curl', () => {
   const curl = ({ name }: Pick<Participant, 'name'>, path: string, ...more: string[]): { status: number; type: string; body: Record<string, unknown> } => {
-    const said = run('curl', ['--silent', '--show-error', '--cert', file(`${name}.pem`), '--key', file(`${name}.key.pem`), '--cacert', file('root.pem'), '--write-out', '\n%{http_code} %{content_type}', ...more, `${site.service.url}${path}`])
+    const said = run('curl', [
+      '--silent',
+      '--show-error',
+      '--cert',
+      file(`${name}.pem`),
+      '--key',
+      file(`${name}.key.pem`),
+      '--cacert',
+      file('root.pem'),
+      '--write-out',
+      '\n%{http_code} %{content_type}',
+      ...more,
+      `${site.service.url}${path}`,
+    ])
     const [, body = '', status, type = ''] = /^([\s\S]*)\n(\d{3}) (.*)$/.exec(said) ?? []
     return { status: Number(status), type, body: JSON.parse(body) as Record<string, unknown> }
   }
@@ -55,7 +69,14 @@ describe('curl', () => {
     expect(verified.body).toMatchObject({ results: [{ valid: true }] })
 
     const told = curl(site.module, `/v1/kms/keys/${keyId}`).body
-    const args = ['dgst', '-sha256', '-verify', write('public.pem', String(told['publicKey'])), '-signature', write('signature.der', ecdsaSignature(Buffer.from(signature, 'base64')))]
+    const args = [
+      'dgst',
+      '-sha256',
+      '-verify',
+      write('public.pem', String(told['publicKey'])),
+      '-signature',
+      write('signature.der', ecdsaSignature(Buffer.from(signature, 'base64'))),
+    ]
     expect(run('openssl', [...args, write('message', message)])).toBe('Verified OK\n')
     const forged = spawnSync('openssl', [...args, write('forged', 'meter 7: 00.001 kWh')], { encoding: 'utf8' })
     expect({ status: forged.status, said: forged.stdout }).toEqual({ status: 1, said: 'Verification failure\n' })
@@ -63,7 +84,8 @@ describe('curl', () => {
 
   it('sends an order as a text file, a large one after 100-continue, and gets every fault by its line', () => {
     const text = readFileSync(new URL('../examples/grid-usim-10-rows.inp', import.meta.url), 'utf8')
-    const order = (content: string): ReturnType<typeof curl> => curl(site.vendor, '/v1/card-personalization/orders', '--header', 'content-type: text/plain', '--data-binary', `@${write('order.inp', content)}`)
+    const order = (content: string): ReturnType<typeof curl> =>
+      curl(site.vendor, '/v1/card-personalization/orders', '--header', 'content-type: text/plain', '--data-binary', `@${write('order.inp', content)}`)
     expect(order(text)).toMatchObject({ status: 201, body: { state: 'validated', quantity: 10 } })
     const lines = text.split('\n')
     const line = lines.findIndex((one) => one.startsWith('89860099000000020027')) + 1
@@ -75,8 +97,27 @@ describe('curl', () => {
   })
 
   it('takes the PKCS#12 file, too', () => {
-    const p12 = write('alice.p12', makePkcs12({ privateKey: site.alice.key, certificate: site.alice.certificate, chain: readFileSync(file('callers-listed.pem'), 'utf8'), password: PASSWORD, friendlyName: 'alice' }))
-    const said = run('curl', ['--silent', '--show-error', '--cert-type', 'P12', '--cert', `${p12}:${PASSWORD}`, '--cacert', file('root.pem'), `${site.service.url}/v1/kms/authorities/root`])
+    const p12 = write(
+      'alice.p12',
+      makePkcs12({
+        privateKey: site.alice.key,
+        certificate: site.alice.certificate,
+        chain: readFileSync(file('callers-listed.pem'), 'utf8'),
+        password: PASSWORD,
+        friendlyName: 'alice',
+      }),
+    )
+    const said = run('curl', [
+      '--silent',
+      '--show-error',
+      '--cert-type',
+      'P12',
+      '--cert',
+      `${p12}:${PASSWORD}`,
+      '--cacert',
+      file('root.pem'),
+      `${site.service.url}/v1/kms/authorities/root`,
+    ])
     expect(JSON.parse(said)).toMatchObject({ authority: 'root', state: 'issued' })
   })
 
@@ -88,7 +129,11 @@ describe('curl', () => {
 
 describe('openssl', () => {
   const client = (args: readonly string[], input = 'Q\n'): string => {
-    const { stdout, stderr } = spawnSync('openssl', ['s_client', '-connect', address, '-CAfile', file('root.pem'), '-verify_return_error', ...args], { input, encoding: 'utf8', timeout: 10_000 })
+    const { stdout, stderr } = spawnSync('openssl', ['s_client', '-connect', address, '-CAfile', file('root.pem'), '-verify_return_error', ...args], {
+      input,
+      encoding: 'utf8',
+      timeout: 10_000,
+    })
     return stdout + stderr
   }
 
@@ -101,7 +146,9 @@ describe('openssl', () => {
     expect(said).toContain('Verification: OK')
     expect(said).toMatch(/Server Temp Key: (X25519|ECDH)/)
     expect(said).toContain('Compression: NONE')
-    expect(/Acceptable client certificate CA names\n((?:.+ = .+\n)+)/.exec(said)?.[1]).toBe('O = Gridseal, CN = Gridseal callers CA\nO = Gridseal, CN = Gridseal root CA\n')
+    expect(/Acceptable client certificate CA names\n((?:.+ = .+\n)+)/.exec(said)?.[1]).toBe(
+      'O = Gridseal, CN = Gridseal callers CA\nO = Gridseal, CN = Gridseal root CA\n',
+    )
   })
 
   it.each([
@@ -124,9 +171,18 @@ describe('openssl', () => {
 
   it('does not renegotiate: who is on a connection stays who it was', async () => {
     const said = await new Promise<string>((resolve) => {
-      const child = execFile('openssl', ['s_client', '-connect', address, '-tls1_2', '-CAfile', file('root.pem')], { timeout: 10_000 }, (_error, stdout, stderr) => resolve(stdout + stderr))
+      const child = execFile(
+        'openssl',
+        ['s_client', '-connect', address, '-tls1_2', '-CAfile', file('root.pem')],
+        { timeout: 10_000 },
+        (_error, stdout, stderr) => resolve(stdout + stderr),
+      )
       child.stdout?.on('data', (text: string) => text.includes('Verify return code') && child.stdin?.write('R\n'))
-      child.stderr?.on('data', (text: string) => text.includes('RENEGOTIATING') && setTimeout(() => child.stdin?.end('GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), 300))
+      child.stderr?.on(
+        'data',
+        (text: string) =>
+          text.includes('RENEGOTIATING') && setTimeout(() => child.stdin?.end('GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), 300),
+      )
     })
     expect(said).toContain('RENEGOTIATING')
     expect(said).toMatch(/no renegotiation/)
@@ -138,12 +194,29 @@ describe('openssl', () => {
     expect(run('openssl', ['verify', '-x509_strict', ...listed, file('callers-listed.pem')])).toMatch(/: OK\n$/)
     const officer = ['verify', '-x509_strict', ...listed, '-untrusted', file('callers-listed.pem')]
     expect(run('openssl', [...officer, '-purpose', 'sslclient', file('alice.pem')])).toMatch(/: OK\n$/)
-    expect(spawnSync('openssl', [...officer, '-purpose', 'sslserver', file('alice.pem')], { encoding: 'utf8' }).stderr).toMatch(/unsuitable certificate purpose|unsupported certificate purpose/)
+    expect(spawnSync('openssl', [...officer, '-purpose', 'sslserver', file('alice.pem')], { encoding: 'utf8' }).stderr).toMatch(
+      /unsuitable certificate purpose|unsupported certificate purpose/,
+    )
     const server = ['verify', '-x509_strict', ...listed]
     const own = join(site.crash.data, 'tls/certificate.pem')
     expect(run('openssl', [...server, '-purpose', 'sslserver', '-verify_ip', '127.0.0.1', own])).toMatch(/: OK\n$/)
     expect(spawnSync('openssl', [...server, '-purpose', 'sslclient', own], { encoding: 'utf8' }).status).not.toBe(0)
-    const other = write('other-root.pem', run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', file('other.key'), '-subj', '/O=Gridseal/CN=Gridseal root CA']))
+    const other = write(
+      'other-root.pem',
+      run('openssl', [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-keyout',
+        file('other.key'),
+        '-subj',
+        '/O=Gridseal/CN=Gridseal root CA',
+      ]),
+    )
     expect(spawnSync('openssl', ['verify', '-CAfile', other, '-untrusted', file('callers-listed.pem'), file('alice.pem')]).status).not.toBe(0)
     expect(new X509Certificate(site.alice.certificate).subject).toBe('O=Gridseal\nOU=callers\nCN=officer:alice')
   })
@@ -151,9 +224,18 @@ describe('openssl', () => {
 
 describe('the PKCS#12 file', () => {
   it('opens in openssl, and in the NSS database that browsers use, key and chain', () => {
-    const p12 = write('alice.p12', makePkcs12({ privateKey: site.alice.key, certificate: site.alice.certificate, chain: readFileSync(file('callers-listed.pem'), 'utf8'), password: PASSWORD, friendlyName: 'alice' }))
+    const p12 = write(
+      'alice.p12',
+      makePkcs12({
+        privateKey: site.alice.key,
+        certificate: site.alice.certificate,
+        chain: readFileSync(file('callers-listed.pem'), 'utf8'),
+        password: PASSWORD,
+        friendlyName: 'alice',
+      }),
+    )
     const opened = run('openssl', ['pkcs12', '-in', p12, '-passin', `pass:${PASSWORD}`, '-nodes'])
-    expect([...opened.matchAll(/-----BEGIN ([A-Z ]+)-----/g)].map((match) => match[1]).sort()).toEqual(['CERTIFICATE', 'CERTIFICATE', 'CERTIFICATE', 'PRIVATE KEY'])
+    expect([...opened.matchAll(/-----BEGIN ([A-Z ]+)-----/g)].map((match) => match[1])).toEqual(['CERTIFICATE', 'CERTIFICATE', 'CERTIFICATE', 'PRIVATE KEY'])
     const nss = `sql:${mkdirp('nss')}`
     run('certutil', ['-N', '--empty-password', '-d', nss])
     run('pk12util', ['-i', p12, '-W', PASSWORD, '-d', nss])
@@ -165,7 +247,16 @@ describe('the PKCS#12 file', () => {
   it('lets Chromium in', async () => {
     const home = mkdirp('chromium-home')
     const nss = `sql:${mkdirp('chromium-home/.pki/nssdb')}`
-    const p12 = write('browser.p12', makePkcs12({ privateKey: site.alice.key, certificate: site.alice.certificate, chain: readFileSync(file('callers-listed.pem'), 'utf8'), password: PASSWORD, friendlyName: 'alice' }))
+    const p12 = write(
+      'browser.p12',
+      makePkcs12({
+        privateKey: site.alice.key,
+        certificate: site.alice.certificate,
+        chain: readFileSync(file('callers-listed.pem'), 'utf8'),
+        password: PASSWORD,
+        friendlyName: 'alice',
+      }),
+    )
     run('certutil', ['-N', '--empty-password', '-d', nss])
     run('pk12util', ['-i', p12, '-W', PASSWORD, '-d', nss])
     run('certutil', ['-A', '-n', 'root', '-t', 'C,,', '-i', file('root.pem'), '-d', nss])
@@ -182,10 +273,15 @@ describe('the PKCS#12 file', () => {
   const browse = (home: string, url: string): Promise<string> =>
     new Promise((resolve, reject) => {
       const chromium = `mount --bind ${file('etc-chromium')} /etc/chromium && exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir=${home}/profile --dump-dom "${url}"`
-      execFile('unshare', ['--map-root-user', '--mount', 'sh', '-c', chromium], { env: { PATH: process.env['PATH'], HOME: home }, timeout: 40_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
-        if (error === null) resolve(stdout)
-        else reject(new Error(`${error.message}\n${stderr}`))
-      })
+      execFile(
+        'unshare',
+        ['--map-root-user', '--mount', 'sh', '-c', chromium],
+        { env: { PATH: process.env['PATH'], HOME: home }, timeout: 40_000, killSignal: 'SIGKILL' },
+        (error, stdout, stderr) => {
+          if (error === null) resolve(stdout)
+          else reject(new Error(`${error.message}\n${stderr}`))
+        },
+      )
     })
 })
 
@@ -197,12 +293,18 @@ const mkdirp = (name: string): string => {
 describe('pkcs11-tool', () => {
   it('sees no secret and no private key in the token without its PIN', () => {
     const env = { ...process.env, SOFTHSM2_CONF: join(site.crash.data, 'token/softhsm2.conf') }
-    const list = (...args: string[]): string => execFileSync('pkcs11-tool', ['--module', findSoftHsm(), '--token-label', 'gridseal', '--list-objects', ...args], { env: { ...env, TOKEN_PIN: readFileSync(join(site.crash.data, 'pins/user.pin'), 'utf8').trim() }, encoding: 'utf8', stdio: 'pipe' })
+    const list = (...args: string[]): string =>
+      execFileSync('pkcs11-tool', ['--module', findSoftHsm(), '--token-label', 'gridseal', '--list-objects', ...args], {
+        env: { ...env, TOKEN_PIN: readFileSync(join(site.crash.data, 'pins/user.pin'), 'utf8').trim() },
+        encoding: 'utf8',
+        stdio: 'pipe',
+      })
     const open = list()
     expect(open).toMatch(/Public Key Object; EC/)
     expect(open).not.toMatch(/Secret Key|Private Key|Data object/)
     const within = list('--login', '--pin', 'env:TOKEN_PIN')
     expect(within.match(/(Secret|Private) Key Object/g)?.length).toBeGreaterThan(10)
-    for (const [, kind, rest = ''] of within.matchAll(/(Secret|Private) Key Object([\s\S]*?)(?=\n\w|$)/g)) expect(`${String(kind)} ${rest}`).toMatch(/Access: +sensitive, always sensitive/)
+    for (const [, kind, rest = ''] of within.matchAll(/(Secret|Private) Key Object([\s\S]*?)(?=\n\w|$)/g))
+      expect(`${String(kind)} ${rest}`).toMatch(/Access: +sensitive, always sensitive/)
   })
 })

@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { base64url, fromBase64, sha256 } from '../../core/bytes.ts'
-import { keyId, UUID_PATTERN } from '../../core/ids.ts'
+import { type KeyId, keyId, UUID_PATTERN } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
+import type { RowSealer } from '../../core/row.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import { append, EMPTY_EDGE, leafHash, rootOf } from '../../policies/audit/merkle.ts'
 import type { FoundKey } from './key.ts'
+import type { KeyStore } from './key-store.ts'
 import { type CallerKeyUse, isPermitted } from './state.ts'
 
 /** The most bytes of a body with a batch of messages. */
@@ -46,6 +48,16 @@ export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Prob
   if (found === undefined || found.record.state === 'reserved') return new Problem('not-found', 'There is no key with this id.')
   if (isPermitted(found.record.state, use)) return undefined
   return new Problem('conflict', `The key is ${found.record.state}, and a key in that state does not ${use}.`)
+}
+
+/**
+ * Finds a key for a use. The lane checks the row's MAC before it uses the key; a state that forbids the use is believed only once the row is checked here,
+ * so that an edited state is told for what it is. Throws `integrity-failed`.
+ */
+export async function findFor(use: CallerKeyUse, keyId: KeyId, { keys, sealer }: { readonly keys: KeyStore; readonly sealer: RowSealer }): Promise<FoundKey | undefined> {
+  const found = await keys.findKey(keyId)
+  if (found !== undefined && !isPermitted(found.record.state, use)) await sealer.assertRows([found.sealed])
+  return found
 }
 
 /** What `admit` let through is there. */

@@ -107,7 +107,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   return {
     log,
     key,
-    operations: auditOperations({ reader: new PgLogReader(sql), key }),
+    operations: auditOperations({ reader: new PgLogReader(sql, (groups) => integrity.checkGroups(groups)), key }),
     earlyFailures,
     flush: () => sequencer.flush(),
     status: () => sequencer.status,

@@ -1,9 +1,11 @@
+import { equalBytes } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
 import { callerUrn } from '../caller.ts'
 import { EntryError, parseEntry } from './entry.ts'
-import { decodeBundle } from './group.ts'
+import { decodeBundle, groupMessage, nextChain, startChain } from './group.ts'
 import type { EntryFilter, FoundEntry, LogReader } from './reader.ts'
+import type { CheckGroups } from './take-over.ts'
 
 interface IndexRow {
   readonly index: string
@@ -15,6 +17,15 @@ interface IndexRow {
   readonly operation: string
   readonly caller: string
   readonly code: string | null
+}
+
+interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
+  readonly count: number
+  readonly bundle: Buffer
+  readonly chain: Buffer
+  readonly mac: Buffer
+  /** The chain of the group before it; null for the first of its epoch. */
+  readonly before: Buffer | null
 }
 
 const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq, operation, caller, code'
@@ -30,9 +41,11 @@ const missing = (index: string): Problem =>
 
 export class PgLogReader implements LogReader {
   readonly #sql: Sql
+  readonly #checkGroups: CheckGroups
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, checkGroups: CheckGroups) {
     this.#sql = sql
+    this.#checkGroups = checkGroups
   }
 
   async search(filter: EntryFilter): Promise<FoundEntry[]> {
@@ -43,7 +56,7 @@ export class PgLogReader implements LogReader {
       `SELECT ${COLUMNS} FROM audit_entries WHERE ${['index >= $1', ...conditions].join(' AND ')} ORDER BY index LIMIT $2`,
       values,
     )
-    const bytesOf = await this.#bytes(rows)
+    const bytesOf = await this.#bytes(rows, (groups) => this.#intact(groups))
     return rows.map((row) => {
       const bytes = bytesOf(row)
       const entry = parse(bytes, row)
@@ -55,7 +68,8 @@ export class PgLogReader implements LogReader {
 
   async read(from: number, to: number): Promise<{ readonly index: number; readonly bytes: Uint8Array }[]> {
     const rows = await this.#sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`, [from, to])
-    const bytesOf = await this.#bytes(rows)
+    // As they stand: an export is for a verifier that believes nothing, and shows what was done to the log.
+    const bytesOf = await this.#bytes(rows, (groups) => Promise.resolve(groups))
     rows.forEach((row, at) => {
       if (Number(row.index) !== from + at) throw missing(String(from + at))
     })
@@ -75,19 +89,29 @@ export class PgLogReader implements LogReader {
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   }
 
-  /** The entries behind index rows, out of their groups' bundles. The function throws `integrity-failed` for one that is not there. */
-  async #bytes(rows: readonly IndexRow[]): Promise<(row: IndexRow) => Uint8Array> {
+  /** The groups that are as they were committed: the MAC is the token's, and the bundle leads from the chain before it to the one that is MACed. */
+  async #intact(groups: readonly GroupRow[]): Promise<readonly GroupRow[]> {
+    const valid = await this.#checkGroups(groups.map((group) => ({ message: groupMessage({ ...group, firstSeq: Number(group.group_seq) }), mac: group.mac })))
+    return groups.filter(
+      ({ writer, epoch, bundle, chain, before }, at) => valid[at] === true && equalBytes(nextChain(before ?? startChain(writer, epoch), bundle), chain),
+    )
+  }
+
+  /** The entries behind index rows, out of their groups' bundles. The function throws `integrity-failed` for one that is not among those that `pick` leaves. */
+  async #bytes(rows: readonly IndexRow[], pick: (groups: readonly GroupRow[]) => Promise<readonly GroupRow[]>): Promise<(row: IndexRow) => Uint8Array> {
     const wanted = new Map(rows.map((row) => [groupKey(row), row]))
-    const groups = await this.#sql.query<{ writer: number; epoch: number; group_seq: string; bundle: Buffer }>(
-      `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.bundle FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)
-       JOIN audit_groups g USING (writer, epoch, first_seq)`,
+    const groups = await this.#sql.query<GroupRow>(
+      `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.count, g.bundle, g.chain, g.mac, p.chain AS before
+       FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)
+       JOIN audit_groups g USING (writer, epoch, first_seq)
+       LEFT JOIN LATERAL (SELECT chain FROM audit_groups b WHERE b.writer = g.writer AND b.epoch = g.epoch AND b.first_seq < g.first_seq ORDER BY b.first_seq DESC LIMIT 1) p ON true`,
       [
         [...wanted.values()].map(({ writer }) => writer),
         [...wanted.values()].map(({ epoch }) => epoch),
         [...wanted.values()].map(({ group_seq }) => group_seq),
       ],
     )
-    const bundles = new Map(groups.map((group) => [groupKey(group), split(group.bundle)]))
+    const bundles = new Map((await pick(groups)).map((group) => [groupKey(group), split(group.bundle)]))
     return (row) => {
       const bytes = bundles.get(groupKey(row))?.[Number(row.seq) - Number(row.group_seq)]
       if (bytes === undefined) throw missing(row.index)

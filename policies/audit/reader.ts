@@ -21,7 +21,7 @@ export interface EntryFilter {
 
 /**
  * What auditors read: entries that are in the tree, at most a second behind what is committed. Not trusted: an index row that does not fit its
- * entry, and an entry that is gone, are the problem `integrity-failed`; that nothing was left out only the verification of an export shows.
+ * entry, an entry that was edited and one that is gone are the problem `integrity-failed`; that nothing was left out only the verification of an export shows.
  */
 export interface LogReader {
   /** In order of their index. */

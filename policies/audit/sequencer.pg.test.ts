@@ -63,7 +63,7 @@ async function operate(): Promise<void> {
 }
 
 async function verifyExport(): Promise<LogReport> {
-  const reader = new PgLogReader(db.sql)
+  const reader = new PgLogReader(db.sql, keys.checkGroups)
   const note = await reader.lastCheckpoint()
   const chunks: Uint8Array[] = []
   for await (const chunk of exportChunks({ reader, key, size: note === undefined ? 0 : openCheckpoint(note, key).size })) chunks.push(chunk)
@@ -335,12 +335,13 @@ describe('an entry changed after it was signed', () => {
     const replaced = `decode(replace(encode(bundle, 'hex'), encode('test.thing.do', 'hex'), encode('test.thing.xx', 'hex')), 'hex')`
     await tamper('audit_groups', `UPDATE audit_groups SET bundle = ${replaced}`)
     expect((await verifyExport()).findings.map(({ code }) => code)).toEqual(['root-mismatch', 'uncovered'])
+    await expect(new PgLogReader(db.sql, keys.checkGroups).search({ from: 0, limit: 10 })).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 
   it('in the index of search is integrity-failed', async () => {
     await write(1)
     await sequencerOf().flush()
     await tamper('audit_entries_0', `UPDATE audit_entries_0 SET operation = 'other'`)
-    await expect(new PgLogReader(db.sql).search({ from: 0, limit: 10 })).rejects.toMatchObject({ code: 'integrity-failed' })
+    await expect(new PgLogReader(db.sql, keys.checkGroups).search({ from: 0, limit: 10 })).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 })

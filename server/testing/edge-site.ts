@@ -171,14 +171,6 @@ export class EdgeSite {
     })
   }
 
-  /** The refusal that the log holds of a problem told: its code, operation, caller and decision. */
-  async refusalOf({ operationId, code }: Told): Promise<Record<string, unknown>> {
-    const entries = await this.entriesOf(operationId)
-    expect(entries).toHaveLength(1)
-    expect(entries[0]).toMatchObject({ kind: 'refusal', code })
-    return entries[0] ?? {}
-  }
-
   /** Every table: how many rows, and a digest of all of them. */
   async tables(): Promise<ReadonlyMap<string, string>> {
     const owner = await this.crash.owner()
@@ -201,12 +193,39 @@ export class EdgeSite {
   async changesNothing<Result>(work: () => Promise<Result>): Promise<Result> {
     const before = await this.tables()
     const result = await work()
-    const after = await this.tables()
-    const kept = (tables: ReadonlyMap<string, string>): Record<string, string> => Object.fromEntries([...tables].filter(([name]) => !isLog(name)))
-    expect(kept(after)).toEqual(kept(before))
-    for (const [name, rows] of before)
-      if (isLog(name) && !name.startsWith('audit_partial')) expect(Number(after.get(name)), name).toBeGreaterThanOrEqual(Number(rows))
+    expectUnchanged(before, await this.tables())
     return result
+  }
+}
+
+function expectUnchanged(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+  const kept = (tables: ReadonlyMap<string, string>): Record<string, string> => Object.fromEntries([...tables].filter(([name]) => !isLog(name)))
+  expect(kept(after)).toEqual(kept(before))
+  // Partial tiles are replaced by whole ones.
+  for (const [name, rows] of before)
+    if (isLog(name) && name !== 'audit_partial_tiles') expect(Number(after.get(name)), name).toBeGreaterThanOrEqual(Number(rows))
+}
+
+function expectRefusal(entries: readonly Record<string, unknown>[], refusal: object): void {
+  expect(entries).toHaveLength(1)
+  expect(entries[0]).toMatchObject(refusal)
+}
+
+/** Refusals that the log is to hold. They are looked up together at the end, since an entry is to be read within a second or so. */
+export class ExpectedRefusals {
+  readonly #expected: { readonly told: Told; readonly entry: object }[] = []
+
+  /** `entry`: what it is to say besides the code. */
+  add(told: Told, entry: object): void {
+    this.#expected.push({ told, entry })
+  }
+
+  /** Answers how many there were. */
+  async check(site: EdgeSite): Promise<number> {
+    for (const { told, entry } of this.#expected) {
+      expectRefusal(await site.entriesOf(told.operationId), { kind: 'refusal', code: told.code, ...entry })
+    }
+    return this.#expected.length
   }
 }
 

@@ -38,12 +38,12 @@ function world() {
   const generate = (label: string, algorithm = 'ec-p256', caller?: Caller) =>
     ask<KeyView>(generateKeyOperation({ hsm, keys, now: () => new Date('2026-11-23T10:00:00.123Z'), newId: () => newUuid() }), { label, algorithm }, caller)
   const sign = (keyId: string, ...messages: string[]) =>
-    ask<{ signatures: { signature: string }[] }>(signOperation({ hsm, keys }), {
+    ask<{ signatures: { signature: string }[] }>(signOperation({ hsm, keys, sealer }), {
       keyId,
       items: messages.map((message) => ({ message: base64(utf8(message)) })),
     })
   const check = (keyId: string, message: string, signature: string) =>
-    ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys }), { keyId, items: [{ message: base64(utf8(message)), signature }] })
+    ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys, sealer }), { keyId, items: [{ message: base64(utf8(message)), signature }] })
   const list = (body: object = {}, caller?: Caller) => ask<{ keys: KeyView[]; next?: string }>(listKeysOperation({ keys, sealer }), body, caller)
   const get = (keyId: string) => ask<KeyView>(getKeyOperation({ keys, sealer }), { keyId })
   /** Moves a key to a state as a life-cycle operation would: MAC and all. */
@@ -52,7 +52,7 @@ function world() {
     if (record === undefined) throw new Error('the key is there')
     await keys.replaceKey(undefined as never, { ...record, version: record.version + 1, state })
   }
-  return { hsm, keys, gate, ask, generate, sign, check, list, get, move }
+  return { hsm, keys, sealer, gate, ask, generate, sign, check, list, get, move }
 }
 
 const problemOf = (work: Promise<unknown>): Promise<Problem> =>
@@ -179,7 +179,7 @@ describe('signing and verifying', () => {
     })
     const keyId = newUuid()
     const body = { keyId, items: [{ message: '' }] }
-    const problem = await problemOf(perform(gate, signOperation({ hsm: at.hsm, keys: at.keys }), { caller: billing, body }))
+    const problem = await problemOf(perform(gate, signOperation({ hsm: at.hsm, keys: at.keys, sealer: at.sealer }), { caller: billing, body }))
     expect(problem.code).toBe('not-found')
     expect(asked).toMatchObject([{ uses: [{ action: 'sign', keyId }], facts: { keyId, count: 1 } }])
     expect(gate.log.entries).toMatchObject([{ kind: 'refusal', code: 'not-found' }])
@@ -236,14 +236,14 @@ describe('signing and verifying', () => {
     ['a message over 64 KiB', items(1, base64(Buffer.alloc(65_537)))],
     ['a field that is not known', [{ message: 'AA==', hash: 'sha1' }]],
   ])('refuses %s', async (_what, given) => {
-    const problem = await problemOf(at.ask(signOperation({ hsm: at.hsm, keys: at.keys }), { keyId: newUuid(), items: given }))
+    const problem = await problemOf(at.ask(signOperation({ hsm: at.hsm, keys: at.keys, sealer: at.sealer }), { keyId: newUuid(), items: given }))
     expect(problem.code).toBe('request-invalid')
     expect(problem.faults[0]?.pointer).toMatch(/^\/items/)
   })
 
   test('takes 1,000 items, and a message of 64 KiB', async () => {
     const { keyId } = await at.generate('meters', 'hmac-sha256')
-    const op = signOperation({ hsm: at.hsm, keys: at.keys })
+    const op = signOperation({ hsm: at.hsm, keys: at.keys, sealer: at.sealer })
     expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1000) })).signatures).toHaveLength(1000)
     expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1, base64(Buffer.alloc(65_536))) })).signatures).toHaveLength(1)
   })

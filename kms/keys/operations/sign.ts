@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { base64 } from '../../../core/bytes.ts'
+import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
 import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, batchFacts, batchOf, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
+import { BATCH_BODY_BYTES, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
 import type { KeyId } from '../../../core/ids.ts'
 
 interface Target {
@@ -13,7 +14,7 @@ interface Target {
   readonly messages: readonly Uint8Array[]
 }
 
-export const signOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys: KeyStore }) =>
+export const signOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; readonly keys: KeyStore; readonly sealer: RowSealer }) =>
   operation({
     name: 'kms.key.sign',
     summary: 'Signs messages (ECDSA P-256 over SHA-256) or MACs them (HMAC-SHA-256), 1 to 1,000 in a batch.',
@@ -30,7 +31,7 @@ export const signOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys:
         )
         .meta({ description: 'In the order of the items' }),
     }),
-    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await keys.findKey(keyId), messages: items.map(({ message }) => message) }),
+    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await findFor('sign', keyId, { keys, sealer }), messages: items.map(({ message }) => message) }),
     uses: ({ keyId }) => [{ action: 'sign', keyId }],
     facts: ({ keyId, found, messages }) => ({ public: { ...keyFacts(keyId, found?.record), ...batchFacts(messages) } }),
     admit: ({ found }) => obstacleTo('sign', found),

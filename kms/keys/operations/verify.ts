@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import type { KeyId } from '../../../core/ids.ts'
+import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
 import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
+import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
 import { KEY_STATES } from '../state.ts'
 
 interface Target {
@@ -13,7 +14,7 @@ interface Target {
   readonly items: readonly { readonly message: Uint8Array; readonly signature: Uint8Array }[]
 }
 
-export const verifyOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly keys: KeyStore }) =>
+export const verifyOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; readonly keys: KeyStore; readonly sealer: RowSealer }) =>
   operation({
     name: 'kms.key.verify',
     summary: 'Verifies signatures or MACs of a key, 1 to 1,000 in a batch.',
@@ -37,7 +38,7 @@ export const verifyOperation = ({ hsm, keys }: { readonly hsm: Hsm; readonly key
       }),
       results: z.array(z.object({ valid: z.boolean() })).meta({ description: 'In the order of the items' }),
     }),
-    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await keys.findKey(keyId), items }),
+    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await findFor('verify', keyId, { keys, sealer }), items }),
     uses: ({ keyId }) => [{ action: 'verify', keyId }],
     facts: ({ keyId, found, items }) => ({ public: { ...keyFacts(keyId, found?.record), ...batchFacts(items.map(({ message }) => message)) } }),
     admit: ({ found }) => obstacleTo('verify', found),
