@@ -11,7 +11,7 @@ import { type BenchSite, withSite } from './site.ts'
 
 const SECONDS = 6
 const BATCH = 256
-const BATCH_CALLERS = 4
+const BATCH_CALLERS = 8
 const CONNECTIONS = 32
 
 export const benchSign = (say: (line: string) => void): Promise<Report> =>

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { frame } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import { encodeRow, type Row, type RowSealer, type SealedRow } from '../core/row.ts'
+import { inParts } from './in-parts.ts'
 import type { Lanes } from './lanes.ts'
 import { SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 
@@ -24,13 +25,8 @@ export interface Integrity extends RowSealer {
 const MAC = 16
 const split = (bytes: Uint8Array): Uint8Array[] => Array.from({ length: bytes.length / MAC }, (_, at) => bytes.subarray(at * MAC, (at + 1) * MAC))
 
+/** Rows, groups or values of one call: some 5 ms of a lane. */
 const PART = 500
-
-/** Long lists in parts, so that the lanes share them and nobody waits behind all of one. None for an empty list. */
-function inParts<Item>(items: readonly Item[], call: (part: readonly Item[]) => Promise<Uint8Array>): Promise<Uint8Array[]> {
-  const parts = Array.from({ length: Math.ceil(items.length / PART) }, (_, at) => items.slice(at * PART, (at + 1) * PART))
-  return Promise.all(parts.map((part) => call(part)))
-}
 
 /** {@link Integrity} through lanes. `calls` counts what was asked of each key. */
 export class LaneIntegrity implements Integrity {
@@ -47,16 +43,15 @@ export class LaneIntegrity implements Integrity {
 
   async macRows(rows: readonly Row[]): Promise<Uint8Array[]> {
     this.calls.rows += rows.length
-    const macs = await inParts(rows, (part) => this.#lanes.any().call('macRows', { rows: frame(part.map(encodeRow)) }, { weight: part.length / 2 }))
-    return macs.flatMap(split)
+    const macs = await inParts(rows, PART, (part) => this.#lanes.any().call('macRows', { rows: frame(part.map(encodeRow)) }, { weight: part.length / 2 }))
+    return split(macs)
   }
 
   async assertRows(rows: readonly SealedRow[]): Promise<void> {
     this.calls.rows += rows.length
     const pairs = (part: readonly SealedRow[]): Uint8Array => frame(part.flatMap(({ row, mac }) => [encodeRow(row), mac]))
-    const answers = await inParts(rows, (part) => this.#lanes.any().call('checkRows', { pairs: pairs(part) }, { weight: part.length / 2 }))
-    const right = Buffer.concat(answers)
-    const wrong = rows.find((_, at) => right[at] !== 1)
+    const answers = await inParts(rows, PART, (part) => this.#lanes.any().call('checkRows', { pairs: pairs(part) }, { weight: part.length / 2 }))
+    const wrong = rows.find((_, at) => answers[at] !== 1)
     if (wrong !== undefined) {
       throw new Problem('integrity-failed', `The stored row ${wrong.row.id} of ${wrong.row.table} is not what the service wrote. It was not used.`)
     }
@@ -70,8 +65,8 @@ export class LaneIntegrity implements Integrity {
   async checkGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<boolean[]> {
     this.calls.groups += groups.length
     const pairs = (part: typeof groups): Uint8Array => frame(part.flatMap(({ message, mac }) => [message, mac]))
-    const answers = await inParts(groups, (part) => this.#lanes.any().call('checkGroups', { pairs: pairs(part) }, { weight: part.length / 2 }))
-    return Array.from(Buffer.concat(answers), (answer) => answer === 1)
+    const answers = await inParts(groups, PART, (part) => this.#lanes.any().call('checkGroups', { pairs: pairs(part) }, { weight: part.length / 2 }))
+    return Array.from(answers, (answer) => answer === 1)
   }
 
   async signCheckpoint(text: Uint8Array): Promise<Uint8Array> {
@@ -87,8 +82,8 @@ export class LaneIntegrity implements Integrity {
       if (name.includes('\0')) throw new RangeError('the name of a blind index has no zero byte')
       return `${name}\0${value}`
     })
-    const indexes = await inParts(messages, (part) => this.#lanes.any().call('blindIndex', { values: frame(part) }, { weight: part.length / 2 }))
-    return indexes.flatMap(split)
+    const indexes = await inParts(messages, PART, (part) => this.#lanes.any().call('blindIndex', { values: frame(part) }, { weight: part.length / 2 }))
+    return split(indexes)
   }
 }
 

@@ -34,7 +34,9 @@ const DEPTH = 2
 /** The weight that a second message is worth sending for: what weighs less gathers until the first is answered, since each message costs both processes a wake-up. */
 const WORTH = 64
 /** What goes in one message, counted in signatures (50 microseconds each), so that none is near its deadline or holds the next one up for long. */
-const MOST_WEIGHT = 512
+const MOST_WEIGHT = 128
+/** Calls lighter than this go before the others, so that the MAC that ends an operation does not wait behind the batches of those that begin. */
+const LIGHT = 16
 
 export interface CallOptions {
   /** In a message of its own that does not hold others up: for calls that yield. Default false. */
@@ -144,11 +146,24 @@ export class Lane {
       let underWay = 0
       for (const { alone } of this.#sent.values()) if (!alone) underWay++
       if (underWay >= DEPTH || (underWay > 0 && this.#queuedWeight < WORTH)) return // the next answer flushes
-      let [count, weight] = [0, 0]
-      while (count < this.#queue.length && (count === 0 || weight + (this.#queue[count]?.weight ?? 0) <= MOST_WEIGHT))
-        weight += this.#queue[count++]?.weight ?? 0
-      this.#send(this.#queue.splice(0, count), false)
+      this.#send(this.#takeNext(), false)
     }
+  }
+
+  /** The next message: light calls, then the others in the order they came, at least one of them. */
+  #takeNext(): Pending[] {
+    const light = this.#queue.filter(({ weight }) => weight < LIGHT)
+    const heavy = this.#queue.filter(({ weight }) => weight >= LIGHT)
+    const taken: Pending[] = []
+    let sum = 0
+    for (const list of [light, heavy]) {
+      let count = 0
+      while (count < list.length && ((count === 0 && (list === heavy || taken.length === 0)) || sum + (list[count]?.weight ?? 0) <= MOST_WEIGHT))
+        sum += list[count++]?.weight ?? 0
+      taken.push(...list.splice(0, count))
+    }
+    this.#queue = [...light, ...heavy]
+    return taken
   }
 
   #send(pending: readonly Pending[], alone: boolean): void {
