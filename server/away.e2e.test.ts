@@ -113,6 +113,17 @@ describe('the token is away', () => {
   })
 })
 
+/** To all that are still there. */
+function signal(pids: readonly number[], name: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
+}
+
 describe('the database is away', () => {
   const cluster = (): string => join(site.crash.data, 'postgres/cluster')
   const processes = (): number[] => {
@@ -135,8 +146,8 @@ describe('the database is away', () => {
   it('stopped, its connections open and mute: 503 in bounded time; then it goes on', async () => {
     const { pid } = site.service
     const stopped = processes()
-    for (const one of stopped) process.kill(one, 'SIGSTOP')
     try {
+      signal(stopped, 'SIGSTOP')
       const began = performance.now()
       const replies = await Promise.all([
         site.ask(site.module, sign, 60_000),
@@ -147,7 +158,7 @@ describe('the database is away', () => {
       expect(performance.now() - began).toBeLessThan(25_000)
       expect(await health()).toEqual({ ...WELL, status: 503, database: false })
     } finally {
-      for (const one of stopped) process.kill(one, 'SIGCONT')
+      signal(stopped, 'SIGCONT')
     }
     await recovers(pid)
   })

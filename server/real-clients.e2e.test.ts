@@ -273,15 +273,11 @@ describe('the PKCS#12 file', () => {
   const browse = (home: string, url: string): Promise<string> =>
     new Promise((resolve, reject) => {
       const chromium = `mount --bind ${file('etc-chromium')} /etc/chromium && exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir=${home}/profile --dump-dom "${url}"`
-      execFile(
-        'unshare',
-        ['--map-root-user', '--mount', 'sh', '-c', chromium],
-        { env: { PATH: process.env['PATH'], HOME: home }, timeout: 40_000, killSignal: 'SIGKILL' },
-        (error, stdout, stderr) => {
-          if (error === null) resolve(stdout)
-          else reject(new Error(`${error.message}\n${stderr}`))
-        },
-      )
+      const [program, ...args] = ['unshare', '--map-root-user', '--mount', 'sh', '-c', chromium] as const
+      execFile(program, args, { env: { PATH: process.env['PATH'], HOME: home }, timeout: 40_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout)
+        else reject(new Error(`${error.message}\n${stderr}`))
+      })
     })
 })
 
