@@ -3,8 +3,13 @@ import type { BareLoop } from './bare-loop.ts'
 import { cardKeySpec, doubleBlock, kdf3Block } from './lane-keys.ts'
 import { CKK, CKM, P256_PARAMS } from './mechanisms.ts'
 import { findRootKeys } from './root-handles.ts'
+import { SYSTEM_KEYS } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
 import { Token } from './token.ts'
+
+/** What a card's row has to be MACed in the delivery, and in the database. */
+const DELIVERY_ROW_BYTES = 650
+const CARD_ROW_BYTES = 1000
 
 process.on('disconnect', () => process.exit(0))
 process.once('message', ({ token: settings, loop, seconds }: BareLoop) => {
@@ -33,19 +38,22 @@ function signatures(token: Token): (at: number) => void {
 }
 
 /**
- * One card of the profile grid-usim-1: Ki (random) and OPc, three GlobalPlatform keys and an authentication key by KDF3; six wraps for the vendor,
- * one for the database, six KCVs. Templates, mechanisms and buffers are made once.
+ * Every C_ call of one card of the profile grid-usim-1: Ki (random) and OPc, three GlobalPlatform keys and an authentication key by KDF3, each read back; six
+ * wraps for the vendor, one for the database; six KCVs; the MACs of the delivery's row and the database's, and two blind indexes. Templates, mechanisms and
+ * buffers are made once.
  */
 function cards(token: Token): (at: number) => void {
   const { lib, handle: session } = token
-  const kek = findRootKeys(token).storageKek // stands for the transport key too: both are TRUSTED AES-256 keys that wrap by KWP
+  const roots = findRootKeys(token)
+  const kek = roots.storageKek // stands for the transport key too: both are TRUSTED AES-256 keys that wrap by KWP
+  const macKey = roots.mac.get(SYSTEM_KEYS.rowMac) as Handle // stands for the vendor's and the index's: all are AES-256 keys for CMAC
   const master = token.generate(token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: ['derive'], mechanisms: [CKM.AES_CBC_ENCRYPT_DATA] }), 32)
-  const gp = token.form(cardKeySpec('aes-gp'))
   const length = { type: CKA.VALUE_LEN, value: 16 }
-  const template = gp.template(length)
+  const gpTemplate = token.form(cardKeySpec('aes-gp')).template(length)
   const authTemplate = token.form(cardKeySpec('aes-cmac')).template(length)
+  const kiTemplate = token.form(cardKeySpec('aes-cmac', true)).template(length)
   const opc = Buffer.alloc(16)
-  const opcTemplate = gp.template({ type: CKA.VALUE, value: opc })
+  const opcTemplate = token.form(cardKeySpec('aes-cmac')).template({ type: CKA.VALUE, value: opc })
   const iv = doubleBlock(Buffer.alloc(16, 3))
   const data = Buffer.alloc(16)
   const derive = { mechanism: CKM.AES_CBC_ENCRYPT_DATA, parameter: { type: pkcs11js.CK_PARAMS_AES_CBC, iv, data } }
@@ -53,40 +61,49 @@ function cards(token: Token): (at: number) => void {
   const kwp = { mechanism: token.kwp }
   const ecb = { mechanism: CKM.AES_ECB }
   const cmac = { mechanism: CKM.AES_CMAC }
+  const protection = [{ type: CKA.SENSITIVE }, { type: CKA.WRAP_WITH_TRUSTED }]
   const ones = Buffer.alloc(16, 1)
   const zeros = Buffer.alloc(16)
   const op = Buffer.alloc(16, 5)
   const block = Buffer.alloc(16)
   const wrapped = Buffer.alloc(24)
   const kdd = Buffer.alloc(10, 0x98)
+  const macInputs = [Buffer.alloc(DELIVERY_ROW_BYTES), Buffer.alloc(CARD_ROW_BYTES), Buffer.alloc(26), Buffer.alloc(20)]
 
-  const finish = (key: Handle): void => {
-    lib.C_EncryptInit(session, ecb, key)
-    lib.C_Encrypt(session, ones, block)
+  const mac = (key: Handle, message: Buffer): void => {
+    lib.C_SignInit(session, cmac, key)
+    lib.C_Sign(session, message, block)
+  }
+  const finish = (key: Handle, method: 'aes-gp' | 'aes-cmac'): void => {
+    lib.C_GetAttributeValue(session, key, protection)
+    if (method === 'aes-cmac') mac(key, zeros)
+    else {
+      lib.C_EncryptInit(session, ecb, key)
+      lib.C_Encrypt(session, ones, block)
+    }
     lib.C_WrapKey(session, kwp, kek, key, wrapped)
   }
   return (at) => {
     kdd.writeUInt32BE(at, 4)
-    const ki = lib.C_GenerateKey(session, generate, template)
-    finish(ki)
+    const ki = lib.C_GenerateKey(session, generate, kiTemplate)
+    finish(ki, 'aes-cmac')
     lib.C_WrapKey(session, kwp, kek, ki, wrapped)
     lib.C_EncryptInit(session, ecb, ki)
     lib.C_Encrypt(session, op, opc)
     const opcKey = lib.C_CreateObject(session, opcTemplate)
-    finish(opcKey)
+    finish(opcKey, 'aes-cmac')
     lib.C_DestroyObject(session, opcKey)
     lib.C_DestroyObject(session, ki)
     for (let type = 1; type <= 3; type++) {
       kdf3Block(type, kdd, data)
-      const key = lib.C_DeriveKey(session, derive, master, template)
-      finish(key)
+      const key = lib.C_DeriveKey(session, derive, master, gpTemplate)
+      finish(key, 'aes-gp')
       lib.C_DestroyObject(session, key)
     }
     kdf3Block(0x10, kdd, data)
     const auth = lib.C_DeriveKey(session, derive, master, authTemplate)
-    lib.C_SignInit(session, cmac, auth)
-    lib.C_Sign(session, zeros, block)
-    lib.C_WrapKey(session, kwp, kek, auth, wrapped)
+    finish(auth, 'aes-cmac')
     lib.C_DestroyObject(session, auth)
+    for (const message of macInputs) mac(macKey, message)
   }
 }

@@ -12,7 +12,7 @@ export interface BareLoop {
 
 /**
  * The limit that benchmarks compare with: every C_ call that a card (`fill`) or a P-256 signature (`sign`) needs, in a loop, in one thread of a process of
- * its own, on the token of a data folder, with nothing around it: no messages, rows, MACs or read-back of attributes. Makes no token object.
+ * its own, on the token of a data folder, with nothing around it: no messages, no rows, no log. Makes no token object.
  * Answers cards or signatures a second.
  */
 export function bareLoop({

@@ -39,7 +39,7 @@ const MOST_WEIGHT = 128
 const LIGHT = 16
 
 export interface CallOptions {
-  /** In a message of its own that does not hold others up: for calls that yield. Default false. */
+  /** In a message of its own, one at a time, that does not hold others up: for calls that yield. Default false. */
   readonly alone?: boolean
   /** About how many signatures' time it takes. Default 1. */
   readonly weight?: number
@@ -54,6 +54,7 @@ export class Lane {
   #child: ChildProcess | undefined
   #state: 'down' | 'starting' | 'ready' | 'closed' = 'down'
   #queue: Pending[] = []
+  #long: Pending[] = []
   #flushPlanned = false
   readonly #sent = new Map<number, Sent>()
   #nextId = 0
@@ -74,6 +75,7 @@ export class Lane {
   /** What waits for an answer, by weight. */
   get load(): number {
     let load = this.#queuedWeight
+    for (const { weight } of this.#long) load += weight
     for (const { pending } of this.#sent.values()) for (const { weight } of pending) load += weight
     return load
   }
@@ -109,8 +111,8 @@ export class Lane {
     return new Promise<unknown>((resolve, reject) => {
       if (this.#state !== 'ready') return reject(unavailable(this.#reason))
       const pending = { call: { verb, args }, weight, resolve, reject }
-      if (alone) return this.#send([pending], true)
-      this.#queue.push(pending)
+      if (alone) this.#long.push(pending)
+      else this.#queue.push(pending)
       this.#planFlush()
       return undefined
     }) as Promise<VerbResult<Name>>
@@ -142,6 +144,8 @@ export class Lane {
   }
 
   #flush(): void {
+    // Long calls one after another: two at a time would end at the same time, and leave the lane idle while their outcomes are written.
+    if (this.#long.length > 0 && this.#state === 'ready' && ![...this.#sent.values()].some(({ alone }) => alone)) this.#send(this.#long.splice(0, 1), true)
     while (this.#queue.length > 0 && this.#state === 'ready') {
       let underWay = 0
       for (const { alone } of this.#sent.values()) if (!alone) underWay++
@@ -239,9 +243,10 @@ export class Lane {
   }
 
   #failAll(reason: string): void {
-    const waiting = [...this.#queue, ...[...this.#sent.values()].flatMap(({ pending }) => pending)]
+    const waiting = [...this.#queue, ...this.#long, ...[...this.#sent.values()].flatMap(({ pending }) => pending)]
     for (const { timer } of this.#sent.values()) clearTimeout(timer)
     this.#queue = []
+    this.#long = []
     this.#sent.clear()
     for (const { reject } of waiting) reject(unavailable(reason))
   }

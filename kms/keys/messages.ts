@@ -54,7 +54,11 @@ export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Prob
  * Finds a key for a use. The lane checks the row's MAC before it uses the key; a state that forbids the use is believed only once the row is checked here,
  * so that an edited state is told for what it is. Throws `integrity-failed`.
  */
-export async function findFor(use: CallerKeyUse, keyId: KeyId, { keys, sealer }: { readonly keys: KeyStore; readonly sealer: RowSealer }): Promise<FoundKey | undefined> {
+export async function findFor(
+  use: CallerKeyUse,
+  keyId: KeyId,
+  { keys, sealer }: { readonly keys: KeyStore; readonly sealer: RowSealer },
+): Promise<FoundKey | undefined> {
   const found = await keys.findKey(keyId)
   if (found !== undefined && !isPermitted(found.record.state, use)) await sealer.assertRows([found.sealed])
   return found

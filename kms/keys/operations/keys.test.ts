@@ -43,7 +43,10 @@ function world() {
       items: messages.map((message) => ({ message: base64(utf8(message)) })),
     })
   const check = (keyId: string, message: string, signature: string) =>
-    ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys, sealer }), { keyId, items: [{ message: base64(utf8(message)), signature }] })
+    ask<{ keyState: string; results: { valid: boolean }[] }>(verifyOperation({ hsm, keys, sealer }), {
+      keyId,
+      items: [{ message: base64(utf8(message)), signature }],
+    })
   const list = (body: object = {}, caller?: Caller) => ask<{ keys: KeyView[]; next?: string }>(listKeysOperation({ keys, sealer }), body, caller)
   const get = (keyId: string) => ask<KeyView>(getKeyOperation({ keys, sealer }), { keyId })
   /** Moves a key to a state as a life-cycle operation would: MAC and all. */

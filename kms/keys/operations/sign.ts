@@ -31,7 +31,11 @@ export const signOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; readon
         )
         .meta({ description: 'In the order of the items' }),
     }),
-    locate: async ({ keyId, items }): Promise<Target> => ({ keyId, found: await findFor('sign', keyId, { keys, sealer }), messages: items.map(({ message }) => message) }),
+    locate: async ({ keyId, items }): Promise<Target> => ({
+      keyId,
+      found: await findFor('sign', keyId, { keys, sealer }),
+      messages: items.map(({ message }) => message),
+    }),
     uses: ({ keyId }) => [{ action: 'sign', keyId }],
     facts: ({ keyId, found, messages }) => ({ public: { ...keyFacts(keyId, found?.record), ...batchFacts(messages) } }),
     admit: ({ found }) => obstacleTo('sign', found),
