@@ -46,12 +46,14 @@ function missingFromSystem() {
     if (!has('make')) missing.add('make')
     if (!has('g++') && !has('c++')) missing.add('compiler')
   }
+  // Tests ask other people's programs for a second opinion.
+  if (!process.argv.includes('--build')) for (const client of ['openssl', 'curl']) if (!has(client)) missing.add(client)
   return missing
 }
 
 const NAMES = {
-  debian: { softhsm: 'softhsm2', python3: 'python3', make: 'make', compiler: 'g++' },
-  fedora: { softhsm: 'softhsm', python3: 'python3', make: 'make', compiler: 'gcc-c++' },
+  debian: { softhsm: 'softhsm2', python3: 'python3', make: 'make', compiler: 'g++', openssl: 'openssl', curl: 'curl' },
+  fedora: { softhsm: 'softhsm', python3: 'python3', make: 'make', compiler: 'gcc-c++', openssl: 'openssl', curl: 'curl' },
 }
 
 function isDebian() {
@@ -79,7 +81,8 @@ function prepareSystem() {
 
 function byHand(missing) {
   const list = (names) => [...missing].map((name) => names[name]).join(' ')
-  const mac = [missing.has('softhsm') ? 'brew install softhsm' : '', missing.size > (missing.has('softhsm') ? 1 : 0) ? 'xcode-select --install' : '']
+  const brewed = ['softhsm', 'openssl', 'curl'].filter((name) => missing.has(name))
+  const mac = [brewed.length > 0 ? `brew install ${brewed.join(' ')}` : '', missing.size > brewed.length ? 'xcode-select --install' : '']
   return [
     'These system packages are missing, and they cannot be installed from here. Install them, then try again:',
     `  Debian, Ubuntu:  sudo apt-get install ${list(NAMES.debian)}`,

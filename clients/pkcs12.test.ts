@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { makeEncryptionCertificate } from './csr.ts'
+import { canRun } from '../core/testing/tools.ts'
 import { makePkcs12 } from './pkcs12.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'gridseal-pkcs12-'))
@@ -51,7 +52,7 @@ describe.each([
     expect(() => run('openssl', 'pkcs12', '-in', file, '-passin', 'pass:another-one', '-nodes', ...legacy)).toThrow(/invalid password/)
   })
 
-  test.runIf(existsSync('/usr/bin/pk12util'))('NSS opens it, as Firefox and Chromium do', () => {
+  test.runIf(canRun('pk12util', 'certutil'))('NSS opens it, as Firefox and Chromium do', () => {
     const database = mkdtempSync(join(folder, 'nss-'))
     run('certutil', '-N', '-d', `sql:${database}`, '--empty-password')
     expect(run('pk12util', '-i', file, '-d', `sql:${database}`, '-W', PASSWORD)).toContain('PKCS12 IMPORT SUCCESSFUL')

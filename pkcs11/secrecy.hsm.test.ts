@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Handle } from 'pkcs11js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { canRun } from '../core/testing/tools.ts'
 import { makeTrusted } from './ceremony/officer.ts'
 import { syncFolder } from './ceremony/sync-folder.ts'
 import { CKK, CKM } from './mechanisms.ts'
@@ -16,7 +17,6 @@ import { findSoftHsm, TokenFolder } from './token-folder.ts'
 const KNOWN = Buffer.from('c0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eedc0ffee5eed0001', 'hex')
 
 // A second opinion where OpenSC is installed; the last test asks the same without it.
-const hasTool = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, 'pkcs11-tool')))
 
 let test: TestToken
 let token: Token
@@ -65,7 +65,7 @@ describe('a wrapping key', () => {
     token.destroy(key)
   })
 
-  it.skipIf(!hasTool)('is seen by no other program without login, and no value of a key is shown with it (pkcs11-tool of OpenSC)', () => {
+  it.runIf(canRun('pkcs11-tool'))('is seen by no other program without login, and no value of a key is shown with it (pkcs11-tool of OpenSC)', () => {
     const list = (...login: string[]): string =>
       execFileSync('pkcs11-tool', ['--module', findSoftHsm(), '--list-objects', ...login], {
         env: { ...process.env, SOFTHSM2_CONF: files.configuration },

@@ -65,7 +65,9 @@ describe('database', () => {
     await client.query('RESET ROLE')
     const asleep = `SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'PgSleep'`
     while ((await client.query(asleep)).rowCount === 0) continue
-    await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()')
+    await client.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()',
+    )
     await client.end()
     await sleeping
     expect(await db.sql.query('SELECT 1 AS one')).toEqual([{ one: 1 }])

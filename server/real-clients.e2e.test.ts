@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makePkcs12 } from '../clients/pkcs12.ts'
 import type { Participant } from '../clients/site.ts'
 import { ecdsaSignature } from '../core/der.ts'
+import { canRun } from '../core/testing/tools.ts'
 import { findSoftHsm } from '../pkcs11/token-folder.ts'
 import { EdgeSite } from './testing/edge-site.ts'
 
@@ -223,7 +224,7 @@ describe('openssl', () => {
 })
 
 describe('the PKCS#12 file', () => {
-  it('opens in openssl, and in the NSS database that browsers use, key and chain', () => {
+  it.runIf(canRun('certutil', 'pk12util'))('opens in openssl, and in the NSS database that browsers use, key and chain', () => {
     const p12 = write(
       'alice.p12',
       makePkcs12({
@@ -244,7 +245,7 @@ describe('the PKCS#12 file', () => {
     expect(run('certutil', ['-V', '-n', 'alice', '-u', 'C', '-d', nss])).toContain('certificate is valid')
   })
 
-  it('lets Chromium in', async () => {
+  it.runIf(canRun('chromium', 'certutil', 'unshare'))('lets Chromium in', async () => {
     const home = mkdirp('chromium-home')
     const nss = `sql:${mkdirp('chromium-home/.pki/nssdb')}`
     const p12 = write(
@@ -286,7 +287,7 @@ const mkdirp = (name: string): string => {
   return file(name)
 }
 
-describe('pkcs11-tool', () => {
+describe.runIf(canRun('pkcs11-tool'))('pkcs11-tool', () => {
   it('sees no secret and no private key in the token without its PIN', () => {
     const env = { ...process.env, SOFTHSM2_CONF: join(site.crash.data, 'token/softhsm2.conf') }
     const list = (...args: string[]): string =>

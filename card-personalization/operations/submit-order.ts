@@ -18,7 +18,7 @@ import { found } from './found.ts'
 import { ORDER, type OrderView, TRANSPORT_KEY_ID, viewOrder } from './views.ts'
 
 const CARD = z.strictObject({
-  iccid: z.string().max(32).meta({ description: '19 or 20 digits, the last by Luhn.', example: '89860012345678901235' }),
+  iccid: z.string().max(32).meta({ description: '19 or 20 digits, the last by Luhn.', example: '89860012345678901238' }),
   imsi: z.string().max(32).meta({ description: '15 digits.', example: '460001234567890' }),
 })
 
