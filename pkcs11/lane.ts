@@ -74,16 +74,8 @@ export class Lane {
 
   /** What waits for an answer, by weight. */
   get load(): number {
-    let load = this.#queuedWeight
-    for (const { weight } of this.#long) load += weight
-    for (const { pending } of this.#sent.values()) for (const { weight } of pending) load += weight
-    return load
-  }
-
-  get #queuedWeight(): number {
-    let sum = 0
-    for (const { weight } of this.#queue) sum += weight
-    return sum
+    const sent = [...this.#sent.values()].flatMap(({ pending }) => pending)
+    return weightOf(this.#queue) + weightOf(this.#long) + weightOf(sent)
   }
 
   /** How often a process was started after the first, and how often one was killed at its deadline. */
@@ -149,23 +141,17 @@ export class Lane {
     while (this.#queue.length > 0 && this.#state === 'ready') {
       let underWay = 0
       for (const { alone } of this.#sent.values()) if (!alone) underWay++
-      if (underWay >= DEPTH || (underWay > 0 && this.#queuedWeight < WORTH)) return // the next answer flushes
+      if (underWay >= DEPTH || (underWay > 0 && weightOf(this.#queue) < WORTH)) return // the next answer flushes
       this.#send(this.#takeNext(), false)
     }
   }
 
-  /** The next message: light calls, then the others in the order they came, at least one of them. */
+  /** The next message: light calls, then the others in the order they came; of each at least one. */
   #takeNext(): Pending[] {
     const light = this.#queue.filter(({ weight }) => weight < LIGHT)
     const heavy = this.#queue.filter(({ weight }) => weight >= LIGHT)
-    const taken: Pending[] = []
-    let sum = 0
-    for (const list of [light, heavy]) {
-      let count = 0
-      while (count < list.length && ((count === 0 && (list === heavy || taken.length === 0)) || sum + (list[count]?.weight ?? 0) <= MOST_WEIGHT))
-        sum += list[count++]?.weight ?? 0
-      taken.push(...list.splice(0, count))
-    }
+    const taken = takeFitting(light, MOST_WEIGHT)
+    taken.push(...takeFitting(heavy, MOST_WEIGHT - weightOf(taken)))
     this.#queue = [...light, ...heavy]
     return taken
   }
@@ -250,4 +236,17 @@ export class Lane {
     this.#sent.clear()
     for (const { reject } of waiting) reject(unavailable(reason))
   }
+}
+
+const weightOf = (list: readonly Pending[]): number => list.reduce((sum, { weight }) => sum + weight, 0)
+
+/** Takes as many of the first calls out of the list as weigh `room` together, and at least one. */
+function takeFitting(list: Pending[], room: number): Pending[] {
+  let [count, left] = [0, room]
+  for (const { weight } of list) {
+    if (count > 0 && weight > left) break
+    left -= weight
+    count++
+  }
+  return list.splice(0, count)
 }

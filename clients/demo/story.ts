@@ -48,7 +48,7 @@ export class Story {
       this.#settle(`  ok refused, ${who}: ${String(status)} ${outcome.code} (${status === 401 ? 'counted in the log, before the gate' : `audit entry ${id}`})`)
     } else if ((outcome as { code?: unknown }).code === status) {
       this.#settle(`  ok refused, ${who}: ${(outcome as { stderr?: string }).stderr?.trim().split('\n')[0] ?? ''}`)
-    } else throw outcome instanceof Error ? outcome : new Error(String(outcome))
+    } else throw outcome instanceof Error ? outcome : new Error('something that is no error was thrown', { cause: outcome })
   }
 
   /** A step with a bar. Answers how long it took, in ms. */

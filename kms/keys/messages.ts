@@ -56,10 +56,10 @@ export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Prob
  */
 export async function findFor(
   use: CallerKeyUse,
-  keyId: KeyId,
+  id: KeyId,
   { keys, sealer }: { readonly keys: KeyStore; readonly sealer: RowSealer },
 ): Promise<FoundKey | undefined> {
-  const found = await keys.findKey(keyId)
+  const found = await keys.findKey(id)
   if (found !== undefined && !isPermitted(found.record.state, use)) await sealer.assertRows([found.sealed])
   return found
 }
