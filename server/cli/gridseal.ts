@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
+import { Problem } from '../../core/problem.ts'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { CliError } from './cli-error.ts'
 
@@ -116,8 +117,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode
   else {
-    const told = error instanceof CliError || error instanceof ConfigError
-    console.error(`gridseal: ${error instanceof Error ? error.message : String(error)}`)
+    const told = error instanceof CliError || error instanceof ConfigError || error instanceof Problem
+    console.error(`gridseal: ${error instanceof Problem ? error.detail : error instanceof Error ? error.message : String(error)}`)
     if (!told && error instanceof Error) console.error(error.stack)
     process.exitCode = 1
   }
