@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../core/problem.ts'
 import { type ChildEnvironment, forkEntry } from './child.ts'
 import { problemOf, unavailable } from './errors.ts'
@@ -26,6 +27,7 @@ interface Sent {
   readonly alone: boolean
 }
 
+const START_ATTEMPTS = 3
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2_000
 const OPEN_MS = 20_000
@@ -88,13 +90,24 @@ export class Lane {
     return this.#child?.pid
   }
 
-  /** Starts the process. Rejects with why the token refuses it; then nothing is tried again. */
+  /**
+   * Starts the process. Rejects with why the token refuses it; then nothing is tried again. A token that is not there is looked for a few times: SoftHSM
+   * skips one while another process's login is writing its flags, and never looks again.
+   */
   async start(): Promise<void> {
-    try {
-      await this.#spawn()
-    } catch (error) {
-      await this.close()
-      throw error
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#spawn()
+        return
+      } catch (error) {
+        clearTimeout(this.#timer)
+        // Never again for another reason: a PIN that is wrong three times locks a token.
+        if (attempt === START_ATTEMPTS || !this.#reason.startsWith('TokenAway')) {
+          await this.close()
+          throw error
+        }
+        await sleep(FIRST_PAUSE_MS)
+      }
     }
   }
 

@@ -10,20 +10,22 @@ const DEADLINE_MS = 60_000
 type Parts<Name extends CeremonyName> = Parameters<(typeof CEREMONIES)[Name]>
 type Made<Name extends CeremonyName> = ReturnType<(typeof CEREMONIES)[Name]>
 
-/** Runs one ceremony in a process of its own. Throws its problem; `hsm-unavailable` when the process died, and then what it made may be there. */
+/** Runs one ceremony in a process of its own, which has ended when this resolves: what it still writes, nobody else reads. Throws its problem; `hsm-unavailable` when the process died, and then what it made may be there. */
 export function forkCeremony<Name extends CeremonyName>(environment: ChildEnvironment, name: Name, ...args: Parts<Name>): Promise<Made<Name>> {
   const child = forkEntry(entryUrl('ceremony/ceremony-process'), environment)
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS)
-    child.once('message', (answer: Answer) => {
-      if (answer.ok) return resolve(answer.value as Made<Name>)
-      if (answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed') return reject(problemOf({ problem: answer.problem, reason: answer.reason }))
-      return reject(new Problem(answer.problem, answer.detail))
+    let answer: Answer | undefined
+    child.once('message', (given: Answer) => {
+      answer = given
     })
     child.once('error', () => child.kill('SIGKILL'))
     child.once('exit', () => {
       clearTimeout(timer)
-      reject(unavailable('the ceremony ended without an answer'))
+      if (answer === undefined) return reject(unavailable('the ceremony ended without an answer'))
+      if (answer.ok) return resolve(answer.value as Made<Name>)
+      if (answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed') return reject(problemOf({ problem: answer.problem, reason: answer.reason }))
+      return reject(new Problem(answer.problem, answer.detail))
     })
     child.send({ name, args }, () => undefined)
   })
