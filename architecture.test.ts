@@ -35,7 +35,7 @@ const DOORS: readonly RegExp[] = [
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
-  /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify)\.ts$/,
+  /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|proof-file)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|iccid|imsi|luhn|inp[a-z-]*|fault-list)\.ts$/,
 ]
 

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { verifyEntryProof } from '../clients/audit-proof.ts'
 import { makeEncryptionCertificate } from '../clients/csr.ts'
 import { enrolFirstOfficers, type Participant } from '../clients/site.ts'
 import { waitForOrder } from '../clients/vendor.ts'
@@ -250,8 +251,21 @@ describe('the log, edited after it was signed', () => {
     edited.write('0000', edited.indexOf('"fingerprint":"') + '"fingerprint":"'.length)
     await edit(PUT, { values: [writer, epoch, first, edited] })
     const answer = await site.auditor.client.get(`/v1/policies/audit/operations/${id}`).catch((error: unknown) => error)
+    const proof = await site.auditor.client.get(`/v1/policies/audit/operations/${id}/proof`).catch((error: unknown) => error)
     await edit(PUT, { values: [writer, epoch, first, bundle] })
     expect(answer).toMatchObject(integrityFailed)
+    expect(proof).toMatchObject(integrityFailed)
+  })
+
+  it('leaves an earlier proof of an entry as good as it was', async () => {
+    const { writer, epoch, first_seq: first, bundle, operation_id: id } = await groupOf('card-personalization.vendor.confirm')
+    const { entries } = await site.auditor.client.get<{ entries: { bytes: string; proof: string }[] }>(`/v1/policies/audit/operations/${id}/proof`)
+    const vkey = await (await fetch(`${site.service.plainUrl}/audit/key`)).text()
+    const verified = () => entries.map(({ bytes, proof }) => verifyEntryProof({ bytes: Buffer.from(bytes, 'base64'), proof, vkey }))
+    expect(verified()[0]).toMatchObject({ ok: true, entry: { id, operation: 'card-personalization.vendor.confirm' } })
+    await edit(PUT, { values: [writer, epoch, first, Buffer.from(bundle).fill(0)] })
+    expect(verified().every(({ ok }) => ok)).toBe(true)
+    await edit(PUT, { values: [writer, epoch, first, bundle] })
   })
 
   it('has no whole export when a group is gone', async () => {

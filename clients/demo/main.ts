@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ApiClient } from '../api.ts'
+import { describeProof, verifyEntryProof } from '../audit-proof.ts'
 import { describeReport, verifyExportedLog } from '../audit-verify.ts'
 import { enrol, enrolFirstOfficers, type Participant, type Service, startService } from '../site.ts'
 import { openDelivery, type TransportKeyPackage } from '../vendor-open.ts'
@@ -24,7 +25,7 @@ if (options.some((option) => option !== '--keep')) {
   process.exit(options.includes('--help') ? 0 : 2)
 }
 const story = new Story(process.stdout)
-const folder = newFolder(resolve(process.env['GRIDSEAL_DATA'] ?? 'data', 'demo'))
+const folder = story.orEnd(() => newFolder(resolve(process.env['GRIDSEAL_DATA'] ?? 'data', 'demo')))
 const settings = { data: join(folder, 'data'), onLog: story.keepLog }
 let service: Service | undefined
 let isDone = false
@@ -42,7 +43,8 @@ try {
 }
 if (service !== undefined && !(isDone && options.includes('--keep'))) await service.stop()
 if (isDone && options.includes('--keep') && service !== undefined) {
-  story.say(`The service goes on at ${service.url} (pid ${String(service.pid)}). Stop it with: kill ${String(service.pid)}`)
+  writeFileSync(join(folder, MARK), String(service.pid))
+  story.say(`The service goes on at ${service.url} (pid ${String(service.pid)}). Its log is not kept. Stop it with: kill ${String(service.pid)}`)
   service.process.unref()
   service.process.stdout?.destroy()
   service.process.stderr?.destroy()
@@ -139,7 +141,34 @@ async function demo(running: Service): Promise<void> {
     },
     ({ size, checkpoints }) => `${size.toLocaleString('en')} entries, ${String(checkpoints)} checkpoints`,
   )
+  await story.step(
+    'The auditor takes the proof of one entry, the order’s approval, and checks it offline',
+    () => proveApproval(auditor, vkey),
+    ({ index, size }) => `entry ${index.toLocaleString('en')} of ${size.toLocaleString('en')}`,
+  )
   story.end({ cards: opened.cards, fillMs: fill, entries: report.size, folder, vkey })
+}
+
+interface Proven {
+  readonly bytes: string
+  readonly proof: string
+}
+
+/** The last entry of the approval is its outcome. Entry and proof are left in the folder. */
+async function proveApproval(auditor: Participant, vkey: string): Promise<{ index: number; size: number }> {
+  const found = await auditor.client.get<{ entries: { entry: { id: string } }[] }>(
+    '/v1/policies/audit/entries?operation=card-personalization.order.approve&code=ok&limit=1',
+  )
+  const { entries } = await auditor.client.get<{ entries: Proven[] }>(`/v1/policies/audit/operations/${found.entries[0]?.entry.id ?? ''}/proof`)
+  const { bytes, proof } = entries.at(-1) ?? { bytes: '', proof: '' }
+  const entry = Buffer.from(bytes, 'base64')
+  writeFileSync(join(folder, 'approval.json'), entry)
+  writeFileSync(join(folder, 'approval.tlog-proof'), proof)
+  const report = verifyEntryProof({ bytes: entry, proof, vkey })
+  if (!report.ok) throw new Error(describeProof(report))
+  if (verifyEntryProof({ bytes: Buffer.from(entry.toString().replace('"code":"ok"', '"code":"no"')), proof, vkey }).ok)
+    throw new Error('a changed entry was proven')
+  return report
 }
 
 async function signAndVerify(module: Participant): Promise<void> {
@@ -202,6 +231,8 @@ function swapRows(delivery: Buffer): Buffer {
 function newFolder(path: string): string {
   if (existsSync(path)) {
     if (!existsSync(join(path, MARK))) throw new Error(`${path} is not the demo's: move it away, or set GRIDSEAL_DATA`)
+    const kept = Number(readFileSync(join(path, MARK), 'utf8'))
+    if (kept > 0 && existsSync(`/proc/${String(kept)}`)) throw new Error(`the service of an earlier demo still runs there. Stop it first: kill ${String(kept)}`)
     rmSync(path, { recursive: true })
   }
   mkdirSync(path, { recursive: true, mode: 0o700 })

@@ -66,6 +66,16 @@ export class Story {
     return ms
   }
 
+  /** What must be so before anything begins: else the reason, and the end. */
+  orEnd<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      this.fail(error)
+      process.exit(1)
+    }
+  }
+
   fail(error: unknown): void {
     this.#settle(`FAILED: ${error instanceof Error ? error.message : String(error)}`)
     const told = error as { stderr?: string; body?: unknown }
@@ -95,11 +105,12 @@ export class Story {
         `  ${folder}`,
         '    people/             certificates and keys of the officers; root.pem, which everybody trusts',
         '    delivery.ndjson     what the vendor got; transport-key.json, acme-cards.encryption.key.pem: how it opens it',
-        '    audit-log.ndjson    the exported log',
+        '    audit-log.ndjson    the exported log; approval.json, approval.tlog-proof: one entry of it, and its proof',
         'Try it yourself:',
         `  npm run gridseal -- vendor open --delivery ${folder}/delivery.ndjson --transport-key ${folder}/transport-key.json \\`,
         `      --key ${folder}/acme-cards.encryption.key.pem --trust ${folder}/people/root.pem`,
         `  npm run gridseal -- audit verify ${folder}/audit-log.ndjson --key '${vkey}'`,
+        `  npm run gridseal -- audit verify-proof ${folder}/approval.json ${folder}/approval.tlog-proof --key '${vkey}'`,
         '',
       ].join('\n'),
     )

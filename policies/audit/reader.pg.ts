@@ -6,6 +6,8 @@ import { EntryError, parseEntry } from './entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from './group.ts'
 import type { EntryFilter, FoundEntry, LogReader } from './reader.ts'
 import type { CheckGroups } from './take-over.ts'
+import { placesAsked, type TileRow, tileOf, TILES_AT } from './tiles.pg.ts'
+import type { Tile } from './tiles.ts'
 
 interface IndexRow {
   readonly index: string
@@ -87,6 +89,10 @@ export class PgLogReader implements LogReader {
       [from, to],
     )
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
+  }
+
+  async tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]> {
+    return (await this.#sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf)
   }
 
   /** The groups that are as they were committed: the MAC is the token's, and the bundle leads from the chain before it to the one that is MACed. */

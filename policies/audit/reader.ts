@@ -1,4 +1,5 @@
 import type { Entry } from './entry.ts'
+import type { Tile } from './tiles.ts'
 
 /** An entry as it was committed, with its place in the tree. */
 export interface FoundEntry {
@@ -32,4 +33,6 @@ export interface LogReader {
   lastCheckpoint(): Promise<string | undefined>
   /** Checkpoints over more than `from` and at most `to` entries, by size. */
   checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]>
+  /** Those of these tiles that are there, as they stand: a proof made of them is to be checked against the checkpoint. */
+  tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]>
 }

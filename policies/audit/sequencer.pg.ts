@@ -2,6 +2,7 @@ import type { Sql } from '../../core/tx.ts'
 import type { GroupHead } from './group.ts'
 import type { EntryRow, Head, PendingEpoch, PendingGroup, Round, SequencerStore, StoredGroup } from './sequencer-store.ts'
 import { type Connect, SEQUENCER_LOCK, Session, tryLock } from './session.pg.ts'
+import { placesAsked, type TileRow, tileOf, TILES_AT } from './tiles.pg.ts'
 import type { Tile } from './tiles.ts'
 
 /** Groups of one epoch that are read at once. */
@@ -132,17 +133,11 @@ export class PgSequencerStore implements SequencerStore {
   }
 
   async partialTiles(): Promise<Tile[]> {
-    return (await this.#query<{ level: number; index: string; hashes: Buffer }>('SELECT level, index, hashes FROM audit_partial_tiles')).map(tileOf)
+    return (await this.#query<TileRow>('SELECT level, index, hashes FROM audit_partial_tiles')).map(tileOf)
   }
 
   async tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]> {
-    const rows = await this.#query<{ level: number; index: string; hashes: Buffer }>(
-      `WITH asked AS (SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[]) AS a (level, index))
-       SELECT level, index, hashes FROM asked JOIN audit_partial_tiles USING (level, index)
-       UNION ALL SELECT level, index, hashes FROM asked JOIN audit_tiles USING (level, index)`,
-      [places.map(({ level }) => level), places.map(({ index }) => index)],
-    )
-    return rows.map(tileOf)
+    return (await this.#query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf)
   }
 
   async commit({ from, to, entries, fullTiles, partialTiles, sequenced }: Round): Promise<boolean> {
@@ -230,7 +225,5 @@ async function insertTiles(session: Session, text: string, tiles: readonly Tile[
 }
 
 const column = <Row, Key extends keyof Row>(rows: readonly Row[], key: Key): (Row[Key] | null)[] => rows.map((row) => row[key] ?? null)
-
-const tileOf = ({ level, index, hashes }: { level: number; index: string; hashes: Buffer }): Tile => ({ level, index: Number(index), hashes })
 
 const split = (bytes: Buffer): Uint8Array[] => Array.from({ length: bytes.length / 32 }, (_, at) => bytes.subarray(at * 32, at * 32 + 32))

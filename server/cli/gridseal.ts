@@ -15,7 +15,8 @@ Examples:
   gridseal caller request --name alice --out people          a key and a certificate request; the key stays there
   gridseal init --officer alice=people/alice.csr.pem --officer bob=people/bob.csr.pem --out people
   gridseal vendor open --help                                checks and opens a delivery on the vendor's side
-  gridseal audit verify --help                               checks a whole exported log offline`,
+  gridseal audit verify --help                               checks a whole exported log offline
+  gridseal audit verify-proof --help                         checks one entry of the log offline`,
   )
 
 program
@@ -109,6 +110,18 @@ audit
   .action(async (file: string, { key }: { key: string }) => {
     const { verifyExport } = await import('./audit.ts')
     await verifyExport({ file, key })
+  })
+
+audit
+  .command('verify-proof')
+  .description('Verifies offline that one entry is in the log, and prints what it says. Exit 1 when anything is wrong.')
+  .argument('<entry>', 'a file of the entry’s exact bytes')
+  .argument('<proof>', 'its proof (C2SP tlog-proof)')
+  .requiredOption('--key <vkey>', 'the log’s verifier key (C2SP note form), or a file that holds it')
+  .addHelpText('after', '\nGET /v1/policies/audit/operations/ID/proof gives both: `bytes` (base64 of the first file) and `proof` (the second file’s text).')
+  .action(async (entry: string, proof: string, { key }: { key: string }) => {
+    const { verifyProof } = await import('./audit.ts')
+    verifyProof({ entry, proof, key })
   })
 
 program.exitOverride()

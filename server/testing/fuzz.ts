@@ -56,6 +56,7 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
       fields: { from: '0', limit: '10', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },
     },
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
+    'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },
     'policies.audit.export': { who: auditor, fields: {} },
     'card-personalization.vendor.register': {

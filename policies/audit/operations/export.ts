@@ -7,13 +7,13 @@ import { type Checkpoint, type LogKey, openCheckpoint } from '../checkpoint.ts'
 import { encodeExportLine } from '../export.ts'
 import type { LogReader } from '../reader.ts'
 
-interface Signed {
+export interface Signed {
   readonly note: string
   readonly checkpoint: Checkpoint
 }
 
 /** The last signed checkpoint. Throws a NoteError (to the caller `internal`) when the database holds one that is not the log's. */
-async function lastSigned(reader: LogReader, key: LogKey): Promise<Signed | undefined> {
+export async function lastSigned(reader: LogReader, key: LogKey): Promise<Signed | undefined> {
   const note = await reader.lastCheckpoint()
   return note === undefined ? undefined : { note, checkpoint: openCheckpoint(note, key) }
 }

@@ -1,0 +1,133 @@
+import { z } from 'zod'
+import { base64 } from '../../../core/bytes.ts'
+import { UUID_PATTERN } from '../../../core/ids.ts'
+import { Problem } from '../../../core/problem.ts'
+import { operation } from '../../operation.ts'
+import { type LogKey, NoteError } from '../checkpoint.ts'
+import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
+import { encodeProof } from '../proof-file.ts'
+import type { FoundEntry, LogReader } from '../reader.ts'
+import { nodesOf, placeOf } from '../tiles.ts'
+import { lastSigned, type Signed } from './export.ts'
+
+const MAX_PROOFS = 100
+
+export const proveOperation = ({ reader, key }: { readonly reader: LogReader; readonly key: LogKey }) =>
+  operation({
+    name: 'policies.audit.proof',
+    summary: 'Proofs that the entries of one operation are in the log, for offline verification (docs/audit-log.md, Proof of one entry).',
+    effect: 'transient',
+    route: { method: 'GET', path: '/v1/policies/audit/operations/{operationId}/proof' },
+    input: z.strictObject({
+      operationId: z
+        .string()
+        .regex(UUID_PATTERN, 'not an operation id')
+        .meta({ description: 'Id of the operation', example: '0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e' }),
+      from: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .max(Number.MAX_SAFE_INTEGER)
+        .default(0)
+        .meta({ description: 'The index in the log to start at. For the next page: `next` of the answer before.' }),
+      limit: z.coerce.number().int().min(1).max(MAX_PROOFS).default(20).meta({ description: 'The most entries to prove.' }),
+    }),
+    output: z.object({
+      size: z.number().int().min(0).meta({ description: 'How many entries the checkpoint of these proofs is over.' }),
+      entries: z.array(
+        z.object({
+          index: z.number().int().min(0).meta({ description: 'Its place in the log, from 0.' }),
+          bytes: z.string().meta({ description: 'Base64 of the exact bytes that the log hashes. Format: docs/audit-log.md.' }),
+          proof: z.string().meta({ description: 'A file of C2SP tlog-proof v1 for these bytes, with the signed checkpoint in it.' }),
+        }),
+      ),
+      next: z.number().int().min(0).optional().meta({ description: 'Where the operation goes on: beyond this page, or not yet under a signed checkpoint.' }),
+    }),
+    // The checkpoint first: what is found after it may lie beyond it, and nothing that lies under it is missed.
+    locate: async ({ operationId, from, limit }) => {
+      const signed = await lastSignedByTheLog(reader, key)
+      const found = await reader.search({ from, limit: limit + 1, operationId })
+      const size = signed?.checkpoint.size ?? 0
+      const page = found.filter(({ index }) => index < size).slice(0, limit)
+      return { operationId, from, limit, signed, found, page }
+    },
+    uses: () => [],
+    facts: ({ operationId, from, limit }) => ({ public: { operationId, from, limit } }),
+    admit: ({ found, page }) => {
+      if (found.length === 0)
+        return new Problem('not-found', 'The log has no entry of this operation from there on. One that has just ended is there within a second or so.')
+      return page.length > 0 ? undefined : new Problem('conflict', 'These entries are not yet under a signed checkpoint. Ask again in a second.')
+    },
+    execute: async (_permit, { signed, page }) => (signed === undefined ? [] : prove(reader, signed, page)),
+    outcomeFacts: ({ signed }, proven) => ({ public: { proven: proven.length, size: signed?.checkpoint.size ?? 0 } }),
+    respond: ({ signed, found, page }, proven) => {
+      const next = found[page.length]?.index
+      return { size: signed?.checkpoint.size ?? 0, entries: proven, ...(next === undefined ? {} : { next }) }
+    },
+  })
+
+interface Proven {
+  readonly index: number
+  readonly bytes: string
+  readonly proof: string
+}
+
+/** Throws `integrity-failed` when the proof that the stored tiles give does not hold: nobody is to be handed one that fails elsewhere. */
+async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
+  const { size, root } = checkpoint
+  const nodeAt = await nodesFor(
+    reader,
+    size,
+    entries.map(({ index }) => index),
+  )
+  return entries.map(({ index, bytes }) => {
+    const hashes = pathOf(index, size, nodeAt)
+    if (hashes === undefined || !verifyInclusion({ index, size, leaf: leafHash(bytes), proof: hashes, root })) {
+      throw new Problem(
+        'integrity-failed',
+        `The stored tree does not lead from the audit log's entry ${index} to the signed checkpoint over ${size}. Verify an export, and keep the database as it is.`,
+      )
+    }
+    return { index, bytes: base64(bytes), proof: encodeProof({ index, hashes, note }) }
+  })
+}
+
+/** The nodes that the paths need, out of one reading of tiles. Each is made once: neighbours share most of theirs. */
+async function nodesFor(reader: LogReader, size: number, indexes: readonly number[]): Promise<NodeAt> {
+  const places = new Map<string, { readonly level: number; readonly index: number }>()
+  for (const index of indexes) {
+    inclusionProof(index, size, (level, at) => {
+      const place = placeOf(level, at)
+      places.set(`${place.level}/${place.tile}`, { level: place.level, index: place.tile })
+      return new Uint8Array(32)
+    })
+  }
+  const tiles = new Map((await reader.tiles([...places.values()])).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
+  const made = new Map<string, Uint8Array>()
+  const fromTiles = nodesOf((level, index) => tiles.get(`${level}/${index}`))
+  return (level, index) => {
+    const name = `${level}/${index}`
+    const node = made.get(name) ?? fromTiles(level, index)
+    made.set(name, node)
+    return node
+  }
+}
+
+/** Undefined when a tile is missing or short. */
+function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Array[] | undefined {
+  try {
+    return inclusionProof(index, size, nodeAt)
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+async function lastSignedByTheLog(reader: LogReader, key: LogKey): Promise<Signed | undefined> {
+  try {
+    return await lastSigned(reader, key)
+  } catch (error) {
+    if (!(error instanceof NoteError)) throw error
+    throw new Problem('integrity-failed', 'The stored checkpoint is not one that the log signed. Keep the database as it is.', { cause: error })
+  }
+}
