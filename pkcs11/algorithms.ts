@@ -1,6 +1,6 @@
 import type { Handle } from 'pkcs11js'
-import type { KcvMethod, KeyAlgorithm } from './index.ts'
-import { KCV_LENGTH } from './kcv-length.ts'
+import type { KeyAlgorithm } from './contract.ts'
+import { KCV_LENGTH, type KcvMethod } from './kcv.ts'
 import { CKK, CKM } from './mechanisms.ts'
 import { CKO, type KeySpec, type Use } from './templates.ts'
 import type { Token } from './token.ts'

@@ -1,5 +1,5 @@
-import { KCV_LENGTH } from './kcv-length.ts'
-import type { CardKeyPlan, FilledKey } from './index.ts'
+import { KCV_LENGTH } from './kcv.ts'
+import type { CardKeyPlan, FilledKey } from './contract.ts'
 
 /** AES-KWP of an AES-128 key. */
 export const WRAPPED_LENGTH = 24

@@ -1,7 +1,7 @@
 import type { Handle } from 'pkcs11js'
 import type { KeyId } from '../core/ids.ts'
 import { assertPlan, cardLayout, MAX_CARDS, WRAPPED_LENGTH } from './card-layout.ts'
-import type { CardKeyPlan } from './index.ts'
+import type { CardKeyPlan } from './contract.ts'
 import { cardKeySpec, kdf3Block, type LaneKeys, type LoadedMaster, type SealedBytes } from './lane-keys.ts'
 import { CKK, CKM } from './mechanisms.ts'
 import { CKA, CKO, type KeyForm } from './templates.ts'

@@ -4,11 +4,11 @@ import { encodeRow, type SealedRow } from '../core/row.ts'
 import type { Permit } from '../policies/permit.ts'
 import { assertPlan, cardLayout, readCards } from './card-layout.ts'
 import type { RunCeremony } from './ceremony/run-ceremony.ts'
-import type { FilledKey, GeneratedKey, Hsm, KeyAlgorithm, RootKeyId, StoredKey, TransportKeyMade } from './index.ts'
+import type { FilledKey, GeneratedKey, Hsm, KeyAlgorithm, StoredKey, TransportKeyMade } from './contract.ts'
 import { inParts } from './in-parts.ts'
 import type { SealedBytes } from './lane-keys.ts'
 import type { Lanes } from './lanes.ts'
-import type { TokenIdentity } from './root-keys.ts'
+import type { RootKeyId, TokenIdentity } from './root-keys.ts'
 
 const SIGNATURE = 64
 const DIGEST = 32

@@ -1,5 +1,5 @@
 import type { KeyId } from '../core/ids.ts'
-import type { KcvMethod } from './index.ts'
+import type { KcvMethod } from './kcv.ts'
 
 /** Keys in the token that operations may name; each serves one purpose. */
 export const ROOT_KEYS = {

@@ -1,0 +1,102 @@
+import type { KeyId } from '../core/ids.ts'
+import type { SealedRow } from '../core/row.ts'
+import type { Permit } from '../policies/permit.ts'
+import type { Kcv } from './kcv.ts'
+import type { RootKeyId } from './root-keys.ts'
+
+/** Algorithms of keys that live wrapped in the database. */
+export type KeyAlgorithm = 'ec-p256' | 'hmac-sha256' | 'aes-128' | 'aes-256' | 'aes-cmac-128' | 'aes-cmac-256'
+
+/**
+ * A key as the database holds it. The sealed row has at least the columns `algorithm` ({@link KeyAlgorithm}) and `wrapped`
+ * (AES-KWP under the storage KEK), and of an ec-p256 key `public_key` (SPKI DER), and its id is the key's. The lane checks the MAC before it unwraps.
+ */
+export interface StoredKey {
+  readonly id: KeyId
+  readonly sealed: SealedRow
+}
+
+/** One key of a card, as the profile plans it. */
+export interface CardKeyPlan {
+  /** `ki`, `opc`, `gp-enc`, `gp-mac`, `gp-dek`, `auth`: unique within the plan. */
+  readonly purpose: string
+  readonly source: /** KDF3 from the card master with this derivation type `t` (1 ENC, 2 MAC, 3 DEK as in GlobalPlatform; others ours). */
+    | { readonly kind: 'derived'; readonly type: number }
+    /** AES-128 by the token's generator; kept under the storage KEK as well as delivered. */
+    | { readonly kind: 'random' }
+    /** OPc = E(K, OP) xor OP (TS 35.206 4.1), K being the random key of this purpose. */
+    | { readonly kind: 'opc'; readonly of: string }
+  readonly kcv: 'aes-gp' | 'aes-cmac'
+}
+
+export interface FilledKey {
+  readonly purpose: string
+  readonly kcv: Kcv
+  /** AES-KWP under the transport key. */
+  readonly wrapped: Uint8Array
+  /** AES-KWP under the storage KEK; only of random keys. */
+  readonly stored?: Uint8Array
+}
+
+/** A card master: it lives in the token and its row in the database says what it must be. Columns: `k1` (16 bytes), `kat_kcv` (aes-gp KCV of the ENC key for KDD 00*10). */
+export interface CardMaster {
+  readonly id: KeyId
+  readonly sealed: SealedRow
+}
+
+export interface TransportKeyMade {
+  /** The transport key (AES-256) under the vendor's RSA key: OAEP with SHA-1 and MGF1-SHA-1, empty label. */
+  readonly encryptedKey: Uint8Array
+  readonly kcv: Kcv
+  /** The row-MAC key (AES-256 for CMAC) by AES-KWP under the transport key. */
+  readonly wrappedMacKey: Uint8Array
+  readonly macKcv: Kcv
+  /** The row-MAC key by AES-KWP under the storage KEK, for the database (algorithm `aes-cmac-256`). */
+  readonly storedMacKey: Uint8Array
+}
+
+export interface GeneratedKey {
+  /** AES-KWP under the storage KEK. */
+  readonly wrapped: Uint8Array
+  /** SPKI DER, of a key pair. */
+  readonly publicKey?: Uint8Array
+  /** Of a secret key. */
+  readonly kcv?: Kcv
+}
+
+/**
+ * The HSM, as operations use it: ids in, public things and ciphertext out. Every method calls `permit.assertAllows` for each key it uses, with the action named here.
+ * Throws the problems `hsm-unavailable` (nothing was done; ask again), `hsm-failed`, `integrity-failed` (a row's MAC).
+ */
+export interface Hsm {
+  /** generate keyId. */
+  generate(permit: Permit, keyId: KeyId, algorithm: KeyAlgorithm): Promise<GeneratedKey>
+  /** sign key.id. ec-p256: ECDSA over SHA-256, raw r||s, 64 bytes. hmac-sha256: 32 bytes. */
+  sign(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]>
+  /** verify key.id. Signatures as {@link sign} makes them; one of a wrong form is `false`. */
+  verify(permit: Permit, key: StoredKey, items: readonly { readonly message: Uint8Array; readonly signature: Uint8Array }[]): Promise<boolean[]>
+  /** mac key.id. AES-CMAC (RFC 4493), 16 bytes, by a key of algorithm aes-cmac-*. */
+  mac(permit: Permit, key: StoredKey, messages: readonly Uint8Array[]): Promise<Uint8Array[]>
+  /** sign keyId. ECDSA P-256 over SHA-256, raw r||s, by a key in the token. */
+  signWithRoot(permit: Permit, keyId: RootKeyId, messages: readonly Uint8Array[]): Promise<Uint8Array[]>
+  /** SPKI DER of a key in the token. */
+  rootPublicKey(keyId: RootKeyId): Uint8Array
+  /** ceremony keyId. Makes a card master in the token: AES-256, DERIVE only. `katKcv`: see {@link CardMaster}. */
+  makeCardMaster(permit: Permit, keyId: KeyId): Promise<{ readonly k1: Uint8Array; readonly katKcv: Uint8Array }>
+  /** ceremony keyId (the transport key, TRUSTED, wrap only, in the token) and generate macKeyId. */
+  makeTransportKey(
+    permit: Permit,
+    request: { readonly keyId: KeyId; readonly macKeyId: KeyId; readonly recipient: Uint8Array /* SPKI DER of an RSA-3072 key */ },
+  ): Promise<TransportKeyMade>
+  /** derive master.id, wrap transportKeyId, unwrap operatorKey.id (OP). The keys of each card, in the order of the plan. `kdd`: EF.ICCID, 10 bytes. */
+  fillCards(
+    permit: Permit,
+    request: {
+      readonly master: CardMaster
+      readonly operatorKey: StoredKey
+      readonly transportKeyId: KeyId
+      readonly plan: readonly CardKeyPlan[]
+      readonly kdds: readonly Uint8Array[]
+    },
+  ): Promise<FilledKey[][]>
+}
