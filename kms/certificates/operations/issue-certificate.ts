@@ -2,15 +2,15 @@ import { z } from 'zod'
 import { base64url, sha256 } from '../../../core/bytes.ts'
 import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
-import { digestRow } from '../../../core/row.ts'
 import { callerUrn } from '../../../policies/caller.ts'
 import { operation } from '../../../policies/operation.ts'
-import { chainPem, type LocatedIssuer, loadChain, locateIssuer, obstacleToIssuing } from '../authorities.ts'
+import { type LocatedIssuer, locateIssuer, obstacleToIssuing } from '../authorities.ts'
 import { CSR_CHARACTERS, type Csr, type CsrFault, parseCsr } from '../csr.ts'
-import { type PlannedCertificate, planCertificate, signPlanned } from '../issuing.ts'
+import { type PlannedCertificate, planCertificate } from '../issuing.ts'
 import { AUTHORITIES, PROFILES, subjectOf } from '../profile.ts'
-import { issuedView, viewCertificate } from '../view.ts'
+import { issuedView } from '../view.ts'
 import type { CertificateDeps, Registration } from './deps.ts'
+import { issuingSteps } from './issuing-steps.ts'
 
 interface Target {
   readonly callerId: string
@@ -72,23 +72,5 @@ export const issueCertificateOperation = (deps: CertificateDeps) =>
       if (csr.kind === 'fault') return new Problem('request-invalid', csr.message, { faults: [{ pointer: '/csr', message: csr.message }] })
       return obstacleToIssuing(issuer, deps.now())
     },
-    reserve: (tx, target) => deps.certificates.reserveCertificates(tx, [admitted(target).planned.record]),
-    execute: async (permit, target) => {
-      const { planned, issuer } = admitted(target)
-      await deps.sealer.assertRows([issuer.found.sealed])
-      const chain = await loadChain('callers', deps)
-      const [issued] = await signPlanned(permit, deps.hsm, [planned])
-      if (issued === undefined) throw new Error('a certificate was planned and none was signed')
-      return { issued, chain }
-    },
-    record: async (tx, _target, { issued }) => ({
-      facts: { public: { fingerprint: issued.fingerprint ?? '' }, rows: (await deps.certificates.replaceCertificates(tx, [issued])).map(digestRow) },
-    }),
-    respond: (_target, { issued, chain }) => ({ ...viewCertificate(issued), chain: chainPem(chain) }),
+    ...issuingSteps<Target>(deps, 'callers'),
   })
-
-/** What `admit` let through. */
-function admitted({ planned, issuer }: Target): { readonly planned: PlannedCertificate; readonly issuer: LocatedIssuer } {
-  if (planned === undefined || issuer === undefined) throw new Error('the operation was admitted without its target')
-  return { planned, issuer }
-}

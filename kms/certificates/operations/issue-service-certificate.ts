@@ -1,15 +1,15 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { fromBase64 } from '../../../core/bytes.ts'
-import { digestRow } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import { ROOT_KEYS } from '../../../pkcs11/index.ts'
-import { chainPem, type LocatedIssuer, loadChain, locateIssuer, obstacleToIssuing } from '../authorities.ts'
-import { type PlannedCertificate, planCertificate, signPlanned } from '../issuing.ts'
+import { type LocatedIssuer, locateIssuer, obstacleToIssuing } from '../authorities.ts'
+import { type PlannedCertificate, planCertificate } from '../issuing.ts'
 import type { GeneralName } from '../names.ts'
 import { AUTHORITIES, subjectOf } from '../profile.ts'
-import { issuedView, viewCertificate } from '../view.ts'
+import { issuedView } from '../view.ts'
 import type { CertificateDeps } from './deps.ts'
+import { issuingSteps } from './issuing-steps.ts'
 
 /** Host names of RFC 1123: no wildcards, no trailing dot. */
 const DNS_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
@@ -71,22 +71,5 @@ export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
       },
     }),
     admit: ({ issuer }) => obstacleToIssuing(issuer, deps.now()),
-    reserve: (tx, target) => deps.certificates.reserveCertificates(tx, [admitted(target).planned.record]),
-    execute: async (permit, target) => {
-      const { planned, issuer } = admitted(target)
-      await deps.sealer.assertRows([issuer.found.sealed])
-      const chain = await loadChain('root', deps)
-      const [issued] = await signPlanned(permit, deps.hsm, [planned])
-      if (issued === undefined) throw new Error('a certificate was planned and none was signed')
-      return { issued, chain }
-    },
-    record: async (tx, _target, { issued }) => ({
-      facts: { public: { fingerprint: issued.fingerprint ?? '' }, rows: (await deps.certificates.replaceCertificates(tx, [issued])).map(digestRow) },
-    }),
-    respond: (_target, { issued, chain }) => ({ ...viewCertificate(issued), chain: chainPem(chain) }),
+    ...issuingSteps<Target>(deps, 'root'),
   })
-
-function admitted({ planned, issuer }: Target): { readonly planned: PlannedCertificate; readonly issuer: LocatedIssuer } {
-  if (planned === undefined || issuer === undefined) throw new Error('the operation was admitted without its target')
-  return { planned, issuer }
-}
