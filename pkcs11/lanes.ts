@@ -18,13 +18,14 @@ export class Lanes {
     this.all = Array.from({ length: count }, () => new Lane(options))
   }
 
-  /** Starts all. Rejects when one cannot, and then none runs. */
+  /** Starts all, one after another: on SoftHSM one's login writes what the next reads. Rejects when one cannot, and then none runs. */
   async start(): Promise<void> {
-    const results = await Promise.allSettled(this.all.map((lane) => lane.start()))
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed === undefined) return
-    await this.close()
-    throw failed.reason
+    try {
+      for (const lane of this.all) await lane.start()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
   }
 
   /** The lane of a key. Throws the problem `hsm-unavailable` when none is ready. */

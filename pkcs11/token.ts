@@ -71,13 +71,21 @@ export class Token {
     this.handle = this.#session.handle
   }
 
-  /** Opens a session and logs the user in. Throws {@link TokenAway}, or the token's error. */
+  /** Opens a session and logs the user in. Throws {@link TokenAway} for whatever fails before the login (no PIN was tried then), or the login's error. */
   static open(place: TokenPlace, pinFile: string, options: { readonly writable: boolean }): Token {
-    const slot = findSlot(openModule(place.modulePath), place)
-    if (slot === undefined) throw new TokenAway('the token is not there')
-    const token = new Token(slot, options.writable)
+    const token = Token.#find(openModule(place.modulePath), place, options.writable)
     token.login('user', pinFile)
     return token
+  }
+
+  static #find(module: graphene.Module, place: TokenPlace, writable: boolean): Token {
+    try {
+      const slot = findSlot(module, place)
+      if (slot !== undefined) return new Token(slot, writable)
+    } catch (error) {
+      throw new TokenAway(`the token cannot be read: ${error instanceof Error ? error.message : 'unknown'}`)
+    }
+    throw new TokenAway('the token is not there')
   }
 
   /** A token whose login changes, for ceremonies. */
