@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -109,5 +109,16 @@ describe('lanes', () => {
     const answer = await mac()
     const answers = await Promise.all(Array.from({ length: 2_000 }, mac))
     expect(answers.every((one) => Buffer.from(one).equals(answer))).toBe(true)
+  })
+
+  // The last: the lane stays down.
+  it('a PIN that the token refuses is tried once, and not until the token locks', async () => {
+    while (opened.open.stats().lanes.ready < 2) await wait(20)
+    const { restarts } = opened.open.stats().lanes
+    writeFileSync(join(folder, 'pins', 'user.pin'), 'not-the-pin\n')
+    process.kill(opened.lanes.all[0]?.pid as number, 'SIGKILL')
+    await wait(2_500)
+    expect(opened.open.stats().lanes).toMatchObject({ ready: 1, restarts: restarts + 1 })
+    expect(await mac()).toHaveLength(16)
   })
 })

@@ -211,7 +211,8 @@ export class Lane {
         this.#state = 'down'
         this.#failAll(this.#reason)
         if (!wasReady) reject(unavailable(this.#reason))
-        return this.#respawnLater()
+        // A PIN that the token refused is not tried again: a few of these lock it. A person mends the PIN file and starts the service again.
+        return this.#reason.includes('CKR_PIN_') ? undefined : this.#respawnLater()
       })
       this.#post({ kind: 'open', settings: this.#options.settings })
     })
