@@ -5,7 +5,10 @@ import {
   bitString,
   constructed,
   ecdsaSignature,
+  enumerated,
+  integer,
   oid,
+  printableString,
   readDer,
   readDerValues,
   sequence,
@@ -51,6 +54,21 @@ describe('writing', () => {
   test('a time is UTCTime through 2049 and GeneralizedTime from 2050, in whole seconds', () => {
     expect(Buffer.from(time(new Date('2049-12-31T23:59:59.999Z'))).toString('latin1')).toBe('\x17\r491231235959Z')
     expect(Buffer.from(time(new Date('2050-01-01T00:00:00.500Z'))).toString('latin1')).toBe('\x18\x0f20500101000000Z')
+  })
+
+  test.each([
+    [0, '020100'],
+    [255, '020200ff'],
+    [0x10000, '0203010000'],
+    [2 ** 48 - 1, '020700ffffffffffff'],
+  ])('the INTEGER %d is %s', (value, der) => {
+    expect(hex(integer(value))).toBe(der)
+  })
+
+  test('an ENUMERATED and a PrintableString; what a PrintableString has not is refused', () => {
+    expect(hex(enumerated(9))).toBe('0a0109')
+    expect(hex(printableString('89 A'))).toBe('130438392041')
+    for (const text of ['a@b', 'a*', 'a_b', 'ü']) expect(() => printableString(text)).toThrow(RangeError)
   })
 
   test('a SET OF is sorted', () => {

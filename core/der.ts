@@ -6,7 +6,9 @@ export const TAG = {
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
+  enumerated: 0x0a,
   utf8String: 0x0c,
+  printableString: 0x13,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
@@ -39,6 +41,11 @@ export const boolean = (value: boolean): Uint8Array => tlv(TAG.boolean, Uint8Arr
 export const octetString = (...content: readonly Uint8Array[]): Uint8Array => tlv(TAG.octetString, ...content)
 export const bitString = (bytes: Uint8Array, unusedBits = 0): Uint8Array => tlv(TAG.bitString, Uint8Array.of(unusedBits), bytes)
 export const utf8String = (text: string): Uint8Array => tlv(TAG.utf8String, Buffer.from(text, 'utf8'))
+/** X.680 41.4. Throws a RangeError on a character that a PrintableString has not: no `@`, `*`, `_` or `&`. */
+export function printableString(text: string): Uint8Array {
+  if (!/^[A-Za-z0-9 '()+,\-./:=?]*$/.test(text)) throw new RangeError('not a PrintableString')
+  return tlv(TAG.printableString, Buffer.from(text, 'ascii'))
+}
 /** `[n] EXPLICIT`, or an IMPLICIT constructed value's content. */
 export const constructed = (n: number, ...parts: readonly Uint8Array[]): Uint8Array => tlv(0xa0 | n, ...parts)
 /** `[n] IMPLICIT` of a primitive type: its content octets. */
@@ -54,6 +61,16 @@ export function unsigned(magnitude: Uint8Array): Uint8Array {
 
 /** A small INTEGER, 0 to 255. */
 export const smallInteger = (value: number): Uint8Array => unsigned(Uint8Array.of(value))
+
+/** An INTEGER, 0 to 2^48 - 1. */
+export function integer(value: number): Uint8Array {
+  const magnitude = Buffer.alloc(6)
+  magnitude.writeUIntBE(value, 0, 6)
+  return unsigned(magnitude)
+}
+
+/** An ENUMERATED, 0 to 127. */
+export const enumerated = (value: number): Uint8Array => tlv(TAG.enumerated, Uint8Array.of(value))
 
 export function oid(dotted: string): Uint8Array {
   const arcs = dotted.split('.').map(Number)

@@ -1,8 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromHex, hex } from '../core/bytes.ts'
+import { fromHex, hex } from './bytes.ts'
 import { decodeEfIccid, encodeEfIccid, iccidFault, luhnDigit, nextIccid, trimFiller } from './iccid.ts'
-import { imsiFault, nextImsi } from './imsi.ts'
 
 /** From public card dumps: osmocom/pysim tests, a TCA sample profile, AOSP's emulator profile. Each is written as the card holds it. */
 const CARDS = [
@@ -68,16 +67,5 @@ describe('ICCID', () => {
     fc.assert(fc.property(iccid, (text) => decodeEfIccid(encodeEfIccid(text)) === text))
     expect(decodeEfIccid(fromHex('9888120100004076fff5'))).toBeUndefined()
     expect(decodeEfIccid(fromHex('98'))).toBeUndefined()
-  })
-})
-
-describe('IMSI', () => {
-  it.each(['460001234567890', '001010000000001'])('%s is one', (text) => expect(imsiFault(text)).toBeUndefined())
-  it.each(['46000123456789', '4600012345678901', '46000123456789a', ''])('%j is none', (text) => expect(imsiFault(text)).toMatch(/digits/))
-  it('counts up, keeps leading zeros, and does not leave its network', () => {
-    expect(nextImsi('460001234567899', 2)).toBe('460001234567901')
-    expect(nextImsi('001010000000009')).toBe('001010000000010')
-    expect(nextImsi('460009999999999')).toBeUndefined()
-    expect(nextImsi('999999999999999')).toBeUndefined()
   })
 })

@@ -1,5 +1,5 @@
-import { Problem } from '../core/problem.ts'
-import type { Row, RowSealer } from '../core/row.ts'
+import { Problem } from './problem.ts'
+import type { Row, RowSealer } from './row.ts'
 
 /** The records of database rows whose MACs the token has found right. Throws `integrity-failed` for the first that it has not. */
 export async function openRecords<DatabaseRow extends { readonly mac: Uint8Array }, Record>(
@@ -20,7 +20,11 @@ export async function sealRow(sealer: RowSealer, row: Row): Promise<Uint8Array> 
   return mac
 }
 
+/** What who lost a race is told. */
+export const askAgain = (thing: string, cause?: unknown): Problem =>
+  new Problem('conflict', `The ${thing} was changed by someone else at the same time. Ask again.`, { cause })
+
 /** Throws `conflict` when a compare-and-swap changed nothing. */
 export function assertWritten(written: readonly unknown[], thing: string): void {
-  if (written.length === 0) throw new Problem('conflict', `The ${thing} was changed by someone else at the same time. Read it again.`)
+  if (written.length === 0) throw askAgain(thing)
 }
