@@ -5,12 +5,15 @@ import { CKK, CKM } from './mechanisms.ts'
 import { CKO, type KeySpec, type Use } from './templates.ts'
 import type { Token } from './token.ts'
 
+/** What a secret key computes of itself. */
+type SecretKcv = Exclude<KcvMethod, 'spki-sha256'>
+
 interface SecretAlgorithm {
   readonly keyType: number
   readonly lengthBytes: number
   readonly uses: readonly Use[]
   readonly mechanisms: readonly number[]
-  readonly kcv: KcvMethod
+  readonly kcv: SecretKcv
 }
 
 const AES_BLOCK: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['encrypt', 'decrypt'], mechanisms: [CKM.AES_ECB], kcv: 'aes-gp' }
@@ -44,7 +47,7 @@ const ONES = Buffer.alloc(16, 1)
 const ZEROS = Buffer.alloc(16)
 
 /** Computed by the key itself. CKA_CHECK_VALUE is wrong on derived keys and empty on unwrapped ones (SoftHSM 2.6.1). */
-export function kcvOf(token: Token, method: KcvMethod, key: Handle): Buffer {
+export function kcvOf(token: Token, method: SecretKcv, key: Handle): Buffer {
   const whole = { 'aes-gp': aesGp, 'aes-cmac': aesCmac, 'hmac-sha256': hmac }[method](token, key)
   return whole.subarray(0, KCV_LENGTH[method])
 }

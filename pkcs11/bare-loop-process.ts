@@ -1,15 +1,18 @@
 import pkcs11js, { type Handle } from 'pkcs11js'
 import type { BareLoop } from './bare-loop.ts'
+import { freshSpec, P256_PUBLIC } from './algorithms.ts'
 import { cardKeySpec, doubleBlock, kdf3Block } from './lane-keys.ts'
 import { CKK, CKM, P256_PARAMS } from './mechanisms.ts'
 import { findRootKeys } from './root-handles.ts'
-import { SYSTEM_KEYS } from './root-keys.ts'
+import { ROOT_KEYS, SYSTEM_KEYS } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
 import { Token } from './token.ts'
 
-/** What a card's row has to be MACed in the delivery, and in the database. */
-const DELIVERY_ROW_BYTES = 650
-const CARD_ROW_BYTES = 1000
+/** What a card's row has to be MACed in the delivery, and in the database; and its certificate's row, when the serial is taken and when it is issued. */
+const DELIVERY_ROW_BYTES = 850
+const CARD_ROW_BYTES = 1300
+const RESERVED_ROW_BYTES = 300
+const CERTIFICATE_ROW_BYTES = 1000
 
 process.on('disconnect', () => process.exit(0))
 process.once('message', ({ token: settings, loop, seconds }: BareLoop) => {
@@ -38,9 +41,9 @@ function signatures(token: Token): (at: number) => void {
 }
 
 /**
- * Every C_ call of one card of the profile grid-usim-1: Ki (random) and OPc, three GlobalPlatform keys and an authentication key by KDF3, each read back; six
- * wraps for the vendor, one for the database; six KCVs; the MACs of the delivery's row and the database's, and two blind indexes. Templates, mechanisms and
- * buffers are made once.
+ * Every C_ call of one card of the profile grid-usim-1: Ki (random) and OPc, three GlobalPlatform keys and an authentication key by KDF3, a P-256 key pair, each read
+ * back; seven wraps for the vendor, one for the database; six KCVs; the CA's signature over the certificate; the MACs of the delivery's row, the card's and the
+ * certificate's two, and three blind indexes. Templates, mechanisms and buffers are made once.
  */
 function cards(token: Token): (at: number) => void {
   const { lib, handle: session } = token
@@ -68,7 +71,13 @@ function cards(token: Token): (at: number) => void {
   const block = Buffer.alloc(16)
   const wrapped = Buffer.alloc(24)
   const kdd = Buffer.alloc(10, 0x98)
-  const macInputs = [Buffer.alloc(DELIVERY_ROW_BYTES), Buffer.alloc(CARD_ROW_BYTES), Buffer.alloc(26), Buffer.alloc(20)]
+  const macInputs = [DELIVERY_ROW_BYTES, CARD_ROW_BYTES, RESERVED_ROW_BYTES, CERTIFICATE_ROW_BYTES, 26, 26, 20].map((bytes) => Buffer.alloc(bytes))
+  const ca = roots.signing.get(ROOT_KEYS.cards)?.handle as Handle
+  const pairTemplate = token.form(freshSpec('ec-p256')).template()
+  const publicTemplate = token.form(P256_PUBLIC).template({ type: CKA.EC_PARAMS, value: P256_PARAMS })
+  const digest = Buffer.alloc(32, 7)
+  const signature = Buffer.alloc(64)
+  const wrappedPair = Buffer.alloc(160)
 
   const mac = (key: Handle, message: Buffer): void => {
     lib.C_SignInit(session, cmac, key)
@@ -104,6 +113,14 @@ function cards(token: Token): (at: number) => void {
     const auth = lib.C_DeriveKey(session, derive, master, authTemplate)
     finish(auth, 'aes-cmac')
     lib.C_DestroyObject(session, auth)
+    const pair = lib.C_GenerateKeyPair(session, { mechanism: CKM.EC_KEY_PAIR_GEN }, publicTemplate, pairTemplate)
+    lib.C_GetAttributeValue(session, pair.privateKey, protection)
+    lib.C_GetAttributeValue(session, pair.publicKey, [{ type: CKA.EC_POINT }])
+    lib.C_WrapKey(session, kwp, kek, pair.privateKey, wrappedPair)
+    lib.C_DestroyObject(session, pair.privateKey)
+    lib.C_DestroyObject(session, pair.publicKey)
+    lib.C_SignInit(session, { mechanism: CKM.ECDSA }, ca)
+    lib.C_Sign(session, digest, signature)
     for (const message of macInputs) mac(macKey, message)
   }
 }

@@ -26,7 +26,9 @@ export interface CardKeyPlan {
     | { readonly kind: 'random' }
     /** OPc = E(K, OP) xor OP (TS 35.206 4.1), K being the random key of this purpose. */
     | { readonly kind: 'opc'; readonly of: string }
-  readonly kcv: 'aes-gp' | 'aes-cmac'
+    /** A P-256 key pair by the token's generator; the private key is delivered (PKCS#8) and not kept. Its KCV is `spki-sha256`. */
+    | { readonly kind: 'ec-p256' }
+  readonly kcv: 'aes-gp' | 'aes-cmac' | 'spki-sha256'
 }
 
 export interface FilledKey {
@@ -36,7 +38,14 @@ export interface FilledKey {
   readonly wrapped: Uint8Array
   /** AES-KWP under the storage KEK; only of random keys. */
   readonly stored?: Uint8Array
+  /** SPKI DER; only of key pairs. */
+  readonly publicKey?: Uint8Array
 }
+
+/** What a USIM answers a challenge: RES (8 bytes), or AUTS (14 bytes) where it has seen a later SQN (TS 33.102 6.3.3). */
+export type MilenageAnswer = { readonly res: Uint8Array } | { readonly auts: Uint8Array }
+/** Whether RES is right; of an AUTS the SQN of the card (6 bytes), where its MAC-S is right. */
+export type MilenageVerdict = { readonly kind: 'res'; readonly right: boolean } | { readonly kind: 'auts'; readonly sqn: Uint8Array | undefined }
 
 /** A card master: it lives in the token and its row in the database says what it must be. Columns: `k1` (16 bytes), `kat_kcv` (aes-gp KCV of the ENC key for KDD 00*10). */
 export interface CardMaster {
@@ -88,6 +97,25 @@ export interface Hsm {
     permit: Permit,
     request: { readonly keyId: KeyId; readonly macKeyId: KeyId; readonly recipient: Uint8Array /* SPKI DER of an RSA-3072 key */ },
   ): Promise<TransportKeyMade>
+  /** derive master.id. Whether each MAC is AES-CMAC by the card's key of the derivation type `type` (KDF3). `kdd`: EF.ICCID, 10 bytes. The right MAC stays in the lane. */
+  checkCardMacs(
+    permit: Permit,
+    request: {
+      readonly master: CardMaster
+      readonly type: number
+      readonly items: readonly { readonly kdd: Uint8Array; readonly message: Uint8Array; readonly mac: Uint8Array }[]
+    },
+  ): Promise<boolean[]>
+  /** authenticate ki.id, unwrap operatorKey.id (OP). AUTN (TS 33.102 6.3.2), 16 bytes, for RAND (16), SQN (6) and AMF (2). CK and IK are not computed. */
+  milenageChallenge(
+    permit: Permit,
+    request: { readonly ki: StoredKey; readonly operatorKey: StoredKey; readonly rand: Uint8Array; readonly sqn: Uint8Array; readonly amf: Uint8Array },
+  ): Promise<Uint8Array>
+  /** authenticate ki.id, unwrap operatorKey.id (OP). Compares in the lane: XRES and XMAC-S stay there. */
+  milenageAnswer(
+    permit: Permit,
+    request: { readonly ki: StoredKey; readonly operatorKey: StoredKey; readonly rand: Uint8Array; readonly answer: MilenageAnswer },
+  ): Promise<MilenageVerdict>
   /** derive master.id, wrap transportKeyId, unwrap operatorKey.id (OP). The keys of each card, in the order of the plan. `kdd`: EF.ICCID, 10 bytes. */
   fillCards(
     permit: Permit,

@@ -1,10 +1,13 @@
+import { hash } from 'node:crypto'
 import type { Handle } from 'pkcs11js'
 import type { KeyId } from '../core/ids.ts'
-import { assertPlan, cardLayout, MAX_CARDS, WRAPPED_LENGTH } from './card-layout.ts'
+import { freshSpec, P256_PUBLIC } from './algorithms.ts'
+import { assertPlan, cardLayout, MAX_CARDS, MOST_WRAPPED_PKCS8, WRAPPED_LENGTH } from './card-layout.ts'
 import type { CardKeyPlan } from './contract.ts'
 import { cardKeySpec, kdf3Block, type LaneKeys, type LoadedMaster, type SealedBytes } from './lane-keys.ts'
-import { CKK, CKM } from './mechanisms.ts'
-import { CKA, CKO, type KeyForm } from './templates.ts'
+import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
+import { readOperatorValue } from './operator-value.ts'
+import { CKA, type KeyForm } from './templates.ts'
 import type { Token } from './token.ts'
 
 export interface FillCards {
@@ -21,14 +24,11 @@ const SLICE = 16
 const KDD_LENGTH = 10
 const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
-interface Step {
-  readonly plan: CardKeyPlan
+type Step = ReturnType<typeof cardLayout>['keys'][number] & {
   readonly form: KeyForm
+  /** Of a key pair. */
+  readonly publicForm: KeyForm
   readonly cmac: boolean
-  readonly kcvAt: number
-  readonly kcvLength: number
-  readonly wrappedAt: number
-  readonly storedAt: number | undefined
 }
 
 /** The keys of up to 500 cards, laid out as card-layout.ts says. Each C_ call that a card needs is here, in order. */
@@ -39,9 +39,11 @@ export async function fillCards(keys: LaneKeys, { master, operatorKey, transport
   const { token } = keys
   const layout = cardLayout(plan)
   const encrypted = new Set(plan.flatMap(({ source }) => (source.kind === 'opc' ? [source.of] : [])))
+  const publicForm = token.form(P256_PUBLIC)
   const steps = layout.keys.map((key): Step => {
-    const spec = cardKeySpec(key.plan.kcv, key.plan.kcv === 'aes-gp' || encrypted.has(key.plan.purpose))
-    return { ...key, form: token.form(spec), cmac: key.plan.kcv === 'aes-cmac' }
+    const { kcv, purpose } = key.plan
+    const spec = kcv === 'spki-sha256' ? freshSpec('ec-p256') : cardKeySpec(kcv, kcv === 'aes-gp' || encrypted.has(purpose))
+    return { ...key, form: token.form(spec), publicForm, cmac: kcv === 'aes-cmac' }
   })
   const op = encrypted.size > 0 ? readOperatorValue(keys, operatorKey) : Buffer.alloc(0)
   const card = new CardFill(keys, keys.master(master), keys.named(transportKeyId, 'transport'), steps, op)
@@ -88,6 +90,10 @@ class CardFill {
     const random = new Map<string, Handle>()
     try {
       for (const step of this.#steps) {
+        if (step.publicAt !== undefined) {
+          this.#fillPair(step, step.publicAt, out)
+          continue
+        }
         const key = this.#make(step, kdd, random)
         made.push(key)
         if (step.cmac) token.sign(CKM.AES_CMAC, key, this.#zeros, this.#check)
@@ -103,8 +109,27 @@ class CardFill {
     }
   }
 
+  /** A key pair: its private key leaves once, under the transport key, and is gone with the session's objects. */
+  #fillPair({ form, publicForm, kcvAt, kcvLength, wrappedAt }: Step, publicAt: number, out: Buffer): void {
+    const token = this.#token
+    const { publicKey, privateKey } = token.generatePair(CKM.EC_KEY_PAIR_GEN, P256_PARAMS, publicForm, form)
+    try {
+      const spki = p256Spki(token.read(publicKey, CKA.EC_POINT))
+      out.set(spki, publicAt)
+      hash('sha256', spki, 'buffer').copy(out, kcvAt, 0, kcvLength)
+      const wrapped = token.wrap(this.#transportKey, privateKey)
+      if (wrapped.length > MOST_WRAPPED_PKCS8) throw new Error('the token wrapped a private key of another length')
+      out[wrappedAt] = wrapped.length
+      out.set(wrapped, wrappedAt + 1)
+    } finally {
+      token.destroy(privateKey, publicKey)
+    }
+  }
+
   #make({ plan: { source }, form }: Step, kdd: Uint8Array, random: ReadonlyMap<string, Handle>): Handle {
     switch (source.kind) {
+      case 'ec-p256':
+        throw new Error('a key pair is made in one piece')
       case 'derived':
         return this.#token.deriveCbc(this.#master.handle, this.#master.k1, kdf3Block(source.type, kdd, this.#block), form)
       case 'random':
@@ -134,18 +159,5 @@ class CardFill {
   wipe(): void {
     this.#opc.fill(0)
     this.#block.fill(0)
-  }
-}
-
-/** The value of OP: the one key that a lane reads. */
-function readOperatorValue(keys: LaneKeys, sealed: SealedBytes): Buffer {
-  const { algorithm, wrapped } = keys.open(sealed).columns
-  if (algorithm !== 'aes-128' || !(wrapped instanceof Uint8Array)) throw new Error('an operator key is an aes-128 key')
-  const spec = { class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], extractable: true, insecureReadable: true } as const
-  const key = keys.token.unwrap(keys.roots.storageKek, wrapped, keys.token.form(spec))
-  try {
-    return keys.token.read(key, CKA.VALUE)
-  } finally {
-    keys.token.destroy(key)
   }
 }

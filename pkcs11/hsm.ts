@@ -4,7 +4,7 @@ import { encodeRow, type SealedRow } from '../core/row.ts'
 import type { Permit } from '../policies/permit.ts'
 import { assertPlan, cardLayout, readCards } from './card-layout.ts'
 import type { RunCeremony } from './ceremony/run-ceremony.ts'
-import type { FilledKey, GeneratedKey, Hsm, KeyAlgorithm, StoredKey, TransportKeyMade } from './contract.ts'
+import type { FilledKey, GeneratedKey, Hsm, KeyAlgorithm, MilenageVerdict, StoredKey, TransportKeyMade } from './contract.ts'
 import { inParts } from './in-parts.ts'
 import type { SealedBytes } from './lane-keys.ts'
 import type { Lanes } from './lanes.ts'
@@ -91,6 +91,27 @@ export class LaneHsm implements Hsm {
     return this.#ceremony('makeTransportKey', { keyId, recipient })
   }
 
+  async checkCardMacs(permit: Permit, { master, type, items }: Parameters<Hsm['checkCardMacs']>[1]): Promise<boolean[]> {
+    permit.assertAllows('derive', master.id)
+    const args = {
+      master: sealedBytes(master.id, master.sealed),
+      type,
+      items: frame(items.flatMap(({ kdd, message, mac }) => [assertKdd(kdd), message, mac])),
+    }
+    return Array.from(await this.#lanes.any().call('checkCardMacs', args, { weight: 2 * items.length }), (answer) => answer === 1)
+  }
+
+  async milenageChallenge(permit: Permit, { ki, operatorKey, ...values }: Parameters<Hsm['milenageChallenge']>[1]): Promise<Uint8Array> {
+    return this.#lanes.of(ki.id).call('milenageChallenge', { ...assertMilenage(permit, ki, operatorKey), ...values }, { weight: 4 })
+  }
+
+  async milenageAnswer(permit: Permit, { ki, operatorKey, rand, answer }: Parameters<Hsm['milenageAnswer']>[1]): Promise<MilenageVerdict> {
+    const [lane, call] = [this.#lanes.of(ki.id), { ...assertMilenage(permit, ki, operatorKey), rand }]
+    return 'res' in answer
+      ? { kind: 'res', right: await lane.call('checkMilenageResponse', { ...call, res: answer.res }, { weight: 4 }) }
+      : { kind: 'auts', sqn: await lane.call('resynchronise', { ...call, auts: answer.auts }, { weight: 4 }) }
+  }
+
   async fillCards(permit: Permit, request: Parameters<Hsm['fillCards']>[1]): Promise<FilledKey[][]> {
     const { master, operatorKey, transportKeyId, plan, kdds } = request
     permit.assertAllows('derive', master.id)
@@ -104,8 +125,14 @@ export class LaneHsm implements Hsm {
       plan,
       kdds: Buffer.concat(kdds.map(assertKdd)),
     }
-    return readCards(cardLayout(plan), await this.#lanes.any().call('fillCards', args, { alone: true, weight: 10 * kdds.length }), kdds.length)
+    return readCards(cardLayout(plan), await this.#lanes.any().call('fillCards', args, { alone: true, weight: 15 * kdds.length }), kdds.length)
   }
+}
+
+function assertMilenage(permit: Permit, ki: StoredKey, operatorKey: StoredKey): { readonly ki: SealedBytes; readonly operatorKey: SealedBytes } {
+  permit.assertAllows('authenticate', ki.id)
+  permit.assertAllows('unwrap', operatorKey.id)
+  return { ki: sealedBytes(ki.id, ki.sealed), operatorKey: sealedBytes(operatorKey.id, operatorKey.sealed) }
 }
 
 function assertKdd(kdd: Uint8Array): Uint8Array {

@@ -6,6 +6,8 @@ export type KcvMethod =
   | 'aes-cmac'
   /** HMAC-SHA-256(key, 00 * 16), first 5 bytes (ours: there is no standard one). */
   | 'hmac-sha256'
+  /** SHA-256 of the SubjectPublicKeyInfo (DER), first 5 bytes, of a private key (ours: there is no standard one). */
+  | 'spki-sha256'
 
 export interface Kcv {
   readonly method: KcvMethod
@@ -13,4 +15,4 @@ export interface Kcv {
 }
 
 /** How many bytes of the check are the KCV. */
-export const KCV_LENGTH: Readonly<Record<KcvMethod, number>> = { 'aes-gp': 3, 'aes-cmac': 5, 'hmac-sha256': 5 }
+export const KCV_LENGTH: Readonly<Record<KcvMethod, number>> = { 'aes-gp': 3, 'aes-cmac': 5, 'hmac-sha256': 5, 'spki-sha256': 5 }

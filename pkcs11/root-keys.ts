@@ -7,6 +7,8 @@ export const ROOT_KEYS = {
   callers: 'root:ca-callers' as KeyId,
   cards: 'root:ca-cards' as KeyId,
   delivery: 'root:delivery' as KeyId,
+  /** Signs results of attestation (EAR) and nothing else. */
+  result: 'root:result' as KeyId,
 } as const
 export type RootKeyId = (typeof ROOT_KEYS)[keyof typeof ROOT_KEYS]
 

@@ -6,12 +6,13 @@ import { frame } from '../core/bytes.ts'
 import { keyId } from '../core/ids.ts'
 import { encodeRow } from '../core/row.ts'
 import { kcvOf } from './algorithms.ts'
-import { cardKeySpec, doubleBlock, kdf3Block, type LaneKeys } from './lane-keys.ts'
+import { cardKeySpec, doubleBlock, kdf3Block, type LaneKeys, type SealedBytes } from './lane-keys.ts'
 import { CKK, CKM } from './mechanisms.ts'
+import { autnOf, type Blocks, isResponse, milenage } from './milenage.ts'
 import { knownAnswers, masterK1, selfTest } from './probe.ts'
 import { CKA, CKO, type KeySpec } from './templates.ts'
 import { type TestToken, testToken } from './testing/test-token.ts'
-import { tokenInProcess } from './testing/token-in-process.ts'
+import { tokenInProcess, wrapKnownKey } from './testing/token-in-process.ts'
 import type { Token } from './token.ts'
 import { VERBS } from './verbs.ts'
 
@@ -38,8 +39,24 @@ interface Card {
   }
   readonly kcv: { readonly cases: readonly { readonly key: string; readonly aes_gp: string; readonly aes_cmac?: string }[] }
   readonly derive_check: { readonly master_aes128: string; readonly data: string; readonly derived: string; readonly kek_aes256: string; readonly kwp: string }
-  readonly milenage_set_1: { readonly K: string; readonly OP: string; readonly OPc: string }
+  readonly milenage: { readonly cases: readonly Milenage[] }
+  readonly aka_autn: Autn
+  readonly aka_osmocore: Autn
 }
+interface Milenage {
+  readonly K: string
+  readonly OP: string
+  readonly OPc: string
+  readonly RAND: string
+  readonly SQN: string
+  readonly AMF: string
+  readonly f1: string
+  readonly f1star: string
+  readonly f2: string
+  readonly f5: string
+  readonly f5star: string
+}
+type Autn = Pick<Milenage, 'K' | 'OPc' | 'RAND' | 'SQN' | 'AMF'> & { readonly AUTN: string; readonly RES: string }
 const card = vectors('card') as Card
 const hex = (text: string): Buffer => Buffer.from(text, 'hex')
 
@@ -121,6 +138,45 @@ describe('card.json through the token', () => {
     )
     expect(token.wrap(wrapping, key).toString('hex')).toBe(kwp)
     token.destroy(base, wrapping, key)
+  })
+
+  /** A known key as the database would hold it: wrapped under the storage KEK, in a sealed row. */
+  const stored = (value: string): SealedBytes => {
+    const wrapped = wrapKnownKey(keys, 'aes-128', hex(value))
+    const id = keyId(`vector:${value}`)
+    const row = encodeRow({ table: 'vectors', schema: 1, id, version: 1, columns: { algorithm: 'aes-128', wrapped } })
+    return { id, row, mac: VERBS.macRows(keys, { rows: frame([row]) }) }
+  }
+  const xor = (a: string, b: string): string => Buffer.from(hex(a).map((byte, at) => byte ^ (hex(b)[at] ?? 0))).toString('hex')
+  /** f1* of a vector is over its own AMF, that of an AUTS over 0000 (TS 33.102 6.3.3): only such a one resynchronises. */
+  const resynchronised = ({ AMF, SQN }: Milenage): string | undefined => (AMF === '0000' ? SQN : undefined)
+
+  it('Milenage by the verbs of a lane: AUTN, RES and AUTS of every set of TS 35.207 and TS 35.208 of card.json, and no other', () => {
+    expect(card.milenage.cases).toHaveLength(10)
+    for (const vector of card.milenage.cases) {
+      const { K, OP, RAND, SQN, AMF, f1, f1star, f2, f5, f5star } = vector
+      const call = { ki: stored(K), operatorKey: stored(OP), rand: hex(RAND) }
+      expect(VERBS.milenageChallenge(keys, { ...call, sqn: hex(SQN), amf: hex(AMF) }).toString('hex')).toBe(`${xor(SQN, f5)}${AMF}${f1}`)
+      expect(VERBS.checkMilenageResponse(keys, { ...call, res: hex(f2) })).toBe(true)
+      for (const wrong of [xor(f2, '01'.padEnd(16, '0')), f2.slice(2), `${f2}00`, '', f1])
+        expect(VERBS.checkMilenageResponse(keys, { ...call, res: hex(wrong) })).toBe(false)
+      expect(VERBS.resynchronise(keys, { ...call, auts: hex(`${xor(SQN, f5star)}${f1star}`) })?.toString('hex')).toBe(resynchronised(vector))
+    }
+  })
+
+  it('Milenage by the token from OPc: AUTN and RES of osmo-auc-gen and libosmocore', () => {
+    const run = <Result>({ K, OPc, RAND }: Pick<Milenage, 'K' | 'OPc' | 'RAND'>, work: (blocks: Blocks) => Result): Result => {
+      const ki = known(K, { keyType: CKK.AES, uses: ['encrypt'], mechanisms: [CKM.AES_ECB] })
+      try {
+        return milenage({ token, ki, opc: hex(OPc), rand: hex(RAND) }, work)
+      } finally {
+        token.destroy(ki)
+      }
+    }
+    for (const vector of [card.aka_autn, card.aka_osmocore]) {
+      expect(run(vector, (blocks) => autnOf(blocks, hex(vector.SQN), hex(vector.AMF)).toString('hex'))).toBe(vector.AUTN)
+      expect(run(vector, (blocks) => isResponse(blocks, hex(vector.RES)))).toBe(true)
+    }
   })
 
   it('the self-test of the service passes; a wrong value or a token that obeys is found', () => {

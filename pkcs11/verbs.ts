@@ -6,8 +6,9 @@ import { freshSpec, kcvOf, P256_PUBLIC, SECRET_ALGORITHMS } from './algorithms.t
 import { cryptokiError } from './errors.ts'
 import { fillCards } from './fill-cards.ts'
 import type { GeneratedKey, KeyAlgorithm } from './contract.ts'
-import type { LaneKeys, SealedBytes } from './lane-keys.ts'
+import { cardKeySpec, kdf3Block, type LaneKeys, type SealedBytes } from './lane-keys.ts'
 import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
+import { checkMilenageResponse, milenageChallenge, resynchronise } from './milenage.ts'
 import { selfTest } from './probe.ts'
 import type { ProbeName } from './probe-names.ts'
 import { identify } from './root-handles.ts'
@@ -68,6 +69,14 @@ export const VERBS = {
   },
 
   fillCards,
+
+  /** `items`: framed EF.ICCID, message and MAC by turns. One byte for each: 1 is right. */
+  checkCardMacs: (keys: LaneKeys, { master, type, items }: { readonly master: SealedBytes; readonly type: number; readonly items: Uint8Array }): Buffer =>
+    checkCardMacs(keys, { master, type, fields: unframe(items) }),
+
+  milenageChallenge,
+  checkMilenageResponse,
+  resynchronise,
 
   macRows: (keys: LaneKeys, { rows }: { readonly rows: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.rowMac, unframe(rows)),
 
@@ -140,6 +149,25 @@ function checkEach(keys: LaneKeys, id: KeyId, fields: readonly Uint8Array[]): Bu
     keys.token.sign(CKM.AES_CMAC, keys.macKey(id), fields[2 * at] as Uint8Array, right)
     const mac = fields[2 * at + 1] as Uint8Array
     answers[at] = mac.length === MAC && timingSafeEqual(right, mac) ? 1 : 0
+  }
+  return answers
+}
+
+function checkCardMacs(keys: LaneKeys, { master, type, fields }: { master: SealedBytes; type: number; fields: readonly Uint8Array[] }): Buffer {
+  const { token } = keys
+  const { handle, k1 } = keys.master(master)
+  const form = token.form({ ...cardKeySpec('aes-cmac'), extractable: false, wrapWithTrusted: false })
+  const answers = Buffer.alloc(fields.length / 3)
+  for (let at = 0; at < answers.length; at++) {
+    const [kdd, message, mac] = fields.slice(3 * at, 3 * at + 3) as [Uint8Array, Uint8Array, Uint8Array]
+    const key = token.deriveCbc(handle, k1, kdf3Block(type, kdd), form)
+    try {
+      const right = token.cmac(key, message)
+      answers[at] = mac.length === MAC && timingSafeEqual(right, mac) ? 1 : 0
+      right.fill(0)
+    } finally {
+      token.destroy(key)
+    }
   }
   return answers
 }
