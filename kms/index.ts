@@ -1,12 +1,19 @@
 import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import { newUuid } from '../core/ids.ts'
+import { Problem } from '../core/problem.ts'
 import type { RowSealer, SealedRow } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
 import type { Hsm } from '../pkcs11/index.ts'
+import { systemCaller } from '../policies/caller.ts'
+import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
 import { chainPem, loadChain } from './certificates/authorities.ts'
+import { type CardCertificates, cardCertificates } from './certificates/card-certificates.ts'
 import type { SubjectKind } from './certificates/certificate.ts'
 import { PgCertificateStore } from './certificates/certificate-store.pg.ts'
+import { CrlJob } from './certificates/crl-job.ts'
+import { PgCrlStore } from './certificates/crl-store.pg.ts'
+import { crlReader, type ServedCrl } from './certificates/crls.ts'
 import { parseCsr } from './certificates/csr.ts'
 import { certificatePem } from './certificates/issuing.ts'
 import type { CertificateDeps } from './certificates/operations/deps.ts'
@@ -14,6 +21,7 @@ import { establishAuthoritiesOperation } from './certificates/operations/establi
 import { getAuthorityOperation } from './certificates/operations/get-authority.ts'
 import { getCertificateOperation } from './certificates/operations/get-certificate.ts'
 import { issueCertificateOperation } from './certificates/operations/issue-certificate.ts'
+import { issueCrlOperation } from './certificates/operations/issue-crl.ts'
 import { issueServiceCertificateOperation } from './certificates/operations/issue-service-certificate.ts'
 import { revokeCertificateOperation } from './certificates/operations/revoke-certificate.ts'
 import { AUTHORITY_NAMES, type AuthorityName } from './certificates/profile.ts'
@@ -24,6 +32,8 @@ import { listKeysOperation } from './keys/operations/list-keys.ts'
 import { signOperation } from './keys/operations/sign.ts'
 import { verifyOperation } from './keys/operations/verify.ts'
 
+export type { CardCertificate, CardCertificates, CardSubject, IssuedCardCertificates, PlannedCardCertificates } from './certificates/card-certificates.ts'
+export type { ServedCrl } from './certificates/crls.ts'
 export type { Registration } from './certificates/operations/deps.ts'
 
 export interface KmsDeps {
@@ -33,6 +43,14 @@ export interface KmsDeps {
   readonly callers: CertificateDeps['callers']
   /** The O of every name in certificates. Default `Gridseal`. */
   readonly organization?: string
+  /** Base URL below which verifiers find the CRLs, without a slash at its end. Absent: certificates name no CRL. */
+  readonly crlUrl?: string | undefined
+  /** Through which the CRL job goes. Absent: it does nothing. */
+  readonly gate?: Gate | undefined
+  /** Told of every failure of the CRL job. */
+  readonly onCrlFailure?: (problem: Problem, authority: AuthorityName) => void
+  /** How often the CRL job looks without being woken. Default 3000. */
+  readonly crlPollMs?: number
   readonly now?: () => Date
   readonly newId?: () => string
   readonly random?: (bytes: number) => Uint8Array
@@ -72,8 +90,14 @@ export interface KmsFeature {
   readonly systemOperations: {
     readonly establish: ReturnType<typeof establishAuthoritiesOperation>
     readonly issueServiceCertificate: ReturnType<typeof issueServiceCertificateOperation>
+    readonly issueCrl: ReturnType<typeof issueCrlOperation>
   }
   readonly certificates: Certificates
+  readonly cardCertificates: CardCertificates
+  /** The authority's CRL; undefined before there is one. Throws `integrity-failed` on one that is not what was issued. */
+  findCrl(authority: AuthorityName): Promise<ServedCrl | undefined>
+  /** Keeps the CRLs fresh, as the caller `system:crl`. Start it once the authorities are established. */
+  readonly crlJob: Pick<CrlJob, 'start' | 'wake' | 'stop'>
 }
 
 /** Keys and certificates. */
@@ -83,13 +107,30 @@ export function kmsFeature({
   sql,
   callers,
   organization = 'Gridseal',
+  crlUrl,
+  gate,
+  onCrlFailure,
+  crlPollMs,
   now = () => new Date(),
   newId = () => newUuid(),
   random = randomBytes,
 }: KmsDeps): KmsFeature {
   const keys = new PgKeyStore(sql, sealer)
   const certificates = new PgCertificateStore(sql, sealer)
-  const deps: CertificateDeps = { hsm, sealer, certificates, callers, now, random, organization }
+  const deps: CertificateDeps = { hsm, sealer, certificates, callers, now, random, organization, crlUrl }
+  const crlDeps = { ...deps, crls: new PgCrlStore(sql, sealer) }
+  const issueCrl = issueCrlOperation(crlDeps)
+  const crls = crlReader(crlDeps)
+  const crlJob = new CrlJob({
+    authorities: gate === undefined ? [] : AUTHORITY_NAMES,
+    isDue: (authority) => crls.isDue(authority),
+    issue: async (authority) => {
+      if (gate === undefined) throw new Problem('internal', 'CRLs are issued through the gate, and there is none.')
+      await perform(gate, issueCrl, { caller: systemCaller('crl'), body: { authority } })
+    },
+    ...(onCrlFailure === undefined ? {} : { onFailure: onCrlFailure }),
+    ...(crlPollMs === undefined ? {} : { pollMs: crlPollMs }),
+  })
   const loadCurrent = async (kind: SubjectKind, id: string) => {
     const found = await certificates.findCurrent(kind, id)
     if (found !== undefined) await sealer.assertRows([found.sealed])
@@ -104,10 +145,13 @@ export function kmsFeature({
       verifyOperation({ hsm, keys, sealer }),
       issueCertificateOperation(deps),
       getCertificateOperation(deps),
-      revokeCertificateOperation(deps),
+      revokeCertificateOperation({ ...deps, onRevoked: () => crlJob.wake() }),
       getAuthorityOperation(deps),
     ],
-    systemOperations: { establish: establishAuthoritiesOperation(deps), issueServiceCertificate: issueServiceCertificateOperation(deps) },
+    systemOperations: { establish: establishAuthoritiesOperation(deps), issueServiceCertificate: issueServiceCertificateOperation(deps), issueCrl },
+    cardCertificates: cardCertificates(deps),
+    findCrl: (authority) => crls.find(authority),
+    crlJob,
     certificates: {
       findByFingerprint: async (fingerprint) => {
         const found = await certificates.findByFingerprint(fingerprint)

@@ -24,6 +24,7 @@ describe('the service’s role', () => {
     ['delete a certificate', 'delete from certificates'],
     ['give a key to another owner', `update kms_keys set owner = 'x'`],
     ['change whose a certificate is', `update certificates set subject_id = 'x'`],
+    ['delete a CRL', 'delete from crls'],
     ['empty the tables', 'truncate kms_keys, certificates'],
   ])('may not %s', async (_what, statement) => {
     await expect(database.sql.query(statement)).rejects.toThrow(/permission denied/)

@@ -97,6 +97,52 @@ export function certificateStoreContract(name: string, world: () => CertificateS
       expect(await current()).toBe(short.serial)
     })
 
+    test('the last one of each subject is the one that began last, revoked or not; of one second the one that is not revoked', async () => {
+      const at = world()
+      const card = (subjectId: string, notBefore = '2026-11-23T10:00:00Z') =>
+        reserved({ ...{ authority: 'cards', profile: 'card', subjectKind: 'card' }, subjectId, notBefore: new Date(notBefore) })
+      const revoke = (one: CertificateRecord) =>
+        at.transact((tx) => at.store.replaceCertificates(tx, [{ ...one, version: 3, state: 'revoked', revoked: { at: new Date(), reason: 'superseded' } }]))
+      const [a, b, c, none] = Array.from({ length: 4 }, () => hex(randomBytes(8))) as [string, string, string, string]
+      await add(at, card(a))
+      const latest = await add(at, card(a, '2026-11-24T10:00:00Z'))
+      await revoke(latest)
+      const only = await add(at, card(b))
+      await at.transact((tx) => at.store.reserveCertificates(tx, [card(b, '2026-12-01T00:00:00Z'), card(none)]))
+      await revoke(await add(at, card(c)))
+      const twin = await add(at, card(c))
+      const found = await at.store.findLast('card', [a, b, c, none])
+      expect(new Map([...found].map(([id, { record }]) => [id, record.serial]))).toEqual(
+        new Map([
+          [a, latest.serial],
+          [b, only.serial],
+          [c, twin.serial],
+        ]),
+      )
+      expect(found.get(a)?.record.state).toBe('revoked')
+      await at.sealer.assertRows([...found.values()].map(({ sealed }) => sealed))
+    })
+
+    test('what an authority signed and was revoked is listed from a moment on, in the order of the dates, and counted', async () => {
+      const at = world()
+      const revoked = async (authority: 'callers' | 'cards', day: string): Promise<string> => {
+        const one = await add(at, reserved({ authority }))
+        await at.transact((tx) =>
+          at.store.replaceCertificates(tx, [{ ...one, version: 3, state: 'revoked', revoked: { at: new Date(day), reason: 'superseded' } }]),
+        )
+        return one.serial
+      }
+      const third = await revoked('cards', '2031-01-03')
+      const first = await revoked('cards', '2031-01-01')
+      const second = await revoked('cards', '2031-01-02')
+      await revoked('callers', '2031-01-02')
+      await add(at, reserved({ authority: 'cards' }))
+      expect((await at.store.listRevoked('cards', new Date('2031-01-01'))).map(({ serial }) => serial)).toEqual([first, second, third])
+      expect(await at.store.listRevoked('cards', new Date('2031-01-03'))).toEqual([{ serial: third, revokedAt: new Date('2031-01-03') }])
+      expect(await at.store.countRevoked('cards', new Date('2031-01-02'))).toBe(2)
+      expect((await at.store.listRevoked('cards')).length).toBeGreaterThanOrEqual(3)
+    })
+
     test('an authority has one certificate', async () => {
       const at = world()
       const root = () => reserved({ authority: 'root', profile: 'root-ca', subjectKind: 'authority', subjectId: 'root' })

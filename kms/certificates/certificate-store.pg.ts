@@ -29,6 +29,11 @@ const COLUMNS =
 const BY_SERIAL = `select ${COLUMNS} from certificates where serial = any($1)`
 const BY_FINGERPRINT = `select ${COLUMNS} from certificates where fingerprint_sha256 = any($1)`
 const CURRENT = `select ${COLUMNS} from certificates where subject_kind = $1 and subject_id = $2 and state = 'issued' order by not_after desc, serial limit 1`
+const LAST = `select distinct on (subject_id) ${COLUMNS} from certificates
+  where subject_kind = $1 and subject_id = any($2) and state <> 'reserved' order by subject_id, not_before desc, state, serial`
+const REVOKED = `select serial, revoked_at as "revokedAt" from certificates where authority = $1 and state = 'revoked' and revoked_at >= $2
+  order by revoked_at, serial`
+const COUNT_REVOKED = `select count(*)::int as count from certificates where authority = $1 and state = 'revoked' and revoked_at >= $2`
 const INSERT = `insert into certificates
     (serial, version, mac, authority, profile, subject_kind, subject_id, tbs_sha256, not_before, not_after, state)
   select n.*, 'reserved' from unnest($1::text[], $2::int[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
@@ -65,6 +70,20 @@ export class PgCertificateStore implements CertificateStore {
   async findCurrent(kind: SubjectKind, subjectId: string): Promise<FoundCertificate | undefined> {
     const [row] = await this.#sql.query<Columns>(CURRENT, [kind, subjectId])
     return row === undefined ? undefined : found(row)
+  }
+
+  async findLast(kind: SubjectKind, subjectIds: readonly string[]): Promise<Map<string, FoundCertificate>> {
+    const rows = await this.#sql.query<Columns>(LAST, [kind, subjectIds])
+    return new Map(rows.map((row) => [row.subject_id, found(row)]))
+  }
+
+  listRevoked(authority: AuthorityName, since = new Date(0)): Promise<{ readonly serial: string; readonly revokedAt: Date }[]> {
+    return this.#sql.query(REVOKED, [authority, since])
+  }
+
+  async countRevoked(authority: AuthorityName, since: Date): Promise<number> {
+    const [row] = await this.#sql.query<{ count: number }>(COUNT_REVOKED, [authority, since])
+    return row?.count ?? 0
   }
 
   async reserveCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<void> {

@@ -22,7 +22,7 @@ export interface CertificateRecord {
   readonly authority: AuthorityName
   readonly profile: ProfileName
   readonly subjectKind: SubjectKind
-  /** Id of the registration of a caller; name of an authority or a service. */
+  /** Id of the registration of a caller, or of a card; name of an authority or a service. */
   readonly subjectId: string
   readonly tbsSha256: Uint8Array
   readonly notBefore: Date

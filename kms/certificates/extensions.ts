@@ -1,7 +1,7 @@
-import { bitString, boolean, constructed, octetString, oid, primitive, sequence, smallInteger } from '../../core/der.ts'
+import { bitString, boolean, constructed, enumerated, integer, octetString, oid, primitive, sequence, smallInteger } from '../../core/der.ts'
 import { directoryName, encodeGeneralName, type GeneralName } from './names.ts'
 
-/** Extensions of RFC 5280 4.2.1, each as the DER of an `Extension`. */
+/** Extensions of certificates (RFC 5280 4.2.1), of CRLs (5.2) and of their entries (5.3), each as the DER of an `Extension`. */
 
 const CRITICAL = boolean(true)
 const extension = (id: Uint8Array, critical: boolean, value: Uint8Array): Uint8Array =>
@@ -12,7 +12,10 @@ const ID = {
   keyUsage: oid('2.5.29.15'),
   subjectAltName: oid('2.5.29.17'),
   basicConstraints: oid('2.5.29.19'),
+  crlNumber: oid('2.5.29.20'),
+  reasonCode: oid('2.5.29.21'),
   nameConstraints: oid('2.5.29.30'),
+  crlDistributionPoints: oid('2.5.29.31'),
   authorityKeyIdentifier: oid('2.5.29.35'),
   extKeyUsage: oid('2.5.29.37'),
 } as const
@@ -59,3 +62,13 @@ export const onlySubjectsBelow = (permitted: Uint8Array): Uint8Array =>
       constructed(1, sequence(primitive(2, Buffer.alloc(0))), sequence(primitive(7, Buffer.alloc(8))), sequence(primitive(7, Buffer.alloc(32)))),
     ),
   )
+
+/** 4.2.1.13: one distribution point with one full name, where the issuer's whole CRL is. */
+export const crlDistributionPoint = (url: string): Uint8Array =>
+  extension(ID.crlDistributionPoints, false, sequence(sequence(constructed(0, constructed(0, encodeGeneralName({ kind: 'uri', value: url }))))))
+
+/** 5.2.3. */
+export const crlNumber = (number: number): Uint8Array => extension(ID.crlNumber, false, integer(number))
+
+/** 5.3.1. */
+export const reasonCode = (code: number): Uint8Array => extension(ID.reasonCode, false, enumerated(code))

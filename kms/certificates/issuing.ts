@@ -1,4 +1,4 @@
-import { createPublicKey, X509Certificate } from 'node:crypto'
+import { createPublicKey, type KeyObject, verify, X509Certificate } from 'node:crypto'
 import { equalBytes, hex, sha256 } from '../../core/bytes.ts'
 import { readDer, readDerValues } from '../../core/der.ts'
 import { Problem } from '../../core/problem.ts'
@@ -21,60 +21,74 @@ export interface Issuer extends IssuerNames {
   readonly notAfter: Date
 }
 
-export interface PlanRequest {
+/** What certificates that are planned together share. */
+export interface PlanBatch {
   readonly profile: ProfileName
   /** `undefined`: the certificate is self-signed. */
   readonly issuer: Issuer | IssuerNames | undefined
   readonly organization: string
+  /** Base URL of the CRLs, for the distribution point. Absent: none. */
+  readonly crlUrl?: string | undefined
+  readonly now: Date
+  /** Default and longest: the profile's. */
+  readonly days?: number
+}
+
+/** What is each certificate's own. */
+export interface PlanSubject {
   readonly subject: DistinguishedName
   readonly subjectKind: SubjectKind
   readonly subjectId: string
   readonly spki: Uint8Array
   readonly names: readonly GeneralName[]
-  readonly now: Date
-  /** Default and longest: the profile's. */
-  readonly days?: number
   /** 16 random bytes. */
   readonly random: Uint8Array
 }
+
+export type PlanRequest = PlanBatch & PlanSubject
 
 /** Certificates begin this long before they are made, for verifiers whose clock is slow. */
 const BACKDATED_MS = 5 * 60_000
 const DAY_MS = 86_400_000
 
 /** Pure. The end is never after the issuer's, and the beginning never before it (the shell model of validity). */
-export function planCertificate(request: PlanRequest): PlannedCertificate {
-  const { profile, organization, spki, names, now, issuer } = request
+export const planCertificate = (request: PlanRequest): PlannedCertificate => certificatePlanner(request)(request)
+
+/** {@link planCertificate} for many: the profile is compiled once. Pure. */
+export function certificatePlanner({ profile, issuer, organization, crlUrl, now, days }: PlanBatch): (subject: PlanSubject) => PlannedCertificate {
   const second = Math.floor(now.getTime() / 1000) * 1000
   const within = issuer !== undefined && 'notAfter' in issuer ? issuer : undefined
   const notBefore = new Date(Math.max(second - BACKDATED_MS, within?.notBefore.getTime() ?? 0))
-  const days = Math.min(request.days ?? PROFILES[profile].days, PROFILES[profile].days)
-  const notAfter = new Date(Math.min(second + days * DAY_MS, within?.notAfter.getTime() ?? Number.POSITIVE_INFINITY))
-  const subject = encodeName(request.subject)
-  const serial = serialFrom(request.random)
-  const template = compileProfile(profile, issuer ?? { name: subject, keyIdentifier: keyIdentifier(spki) }, organization)
-  const tbs = spliceTbs(template, { serial, notBefore, notAfter, subject, spki, names })
-  const { subjectKind, subjectId } = request
-  return {
-    tbs,
-    record: {
-      serial: hex(serial),
-      version: 1,
-      authority: PROFILES[profile].issuer,
-      profile,
-      subjectKind,
-      subjectId,
-      tbsSha256: sha256(tbs),
-      notBefore,
-      notAfter,
-      state: 'reserved',
-    },
+  const longest = PROFILES[profile].days
+  const notAfter = new Date(Math.min(second + Math.min(days ?? longest, longest) * DAY_MS, within?.notAfter.getTime() ?? Number.POSITIVE_INFINITY))
+  const compiled = issuer && compileProfile(profile, issuer, organization, crlUrl)
+  return ({ subject: name, subjectKind, subjectId, spki, names, random }) => {
+    const subject = encodeName(name)
+    const serial = serialFrom(random)
+    const template = compiled ?? compileProfile(profile, { name: subject, keyIdentifier: keyIdentifier(spki) }, organization, crlUrl)
+    const tbs = spliceTbs(template, { serial, notBefore, notAfter, subject, spki, names })
+    return {
+      tbs,
+      record: {
+        serial: hex(serial),
+        version: 1,
+        authority: PROFILES[profile].issuer,
+        profile,
+        subjectKind,
+        subjectId,
+        tbsSha256: sha256(tbs),
+        notBefore,
+        notAfter,
+        state: 'reserved',
+      },
+    }
   }
 }
 
 /**
- * Signs, and checks what came back before anybody sees it: each certificate parses, holds the planned bytes, and verifies under the authority's key.
- * Returns the records as issued. Throws `hsm-failed` when a check fails.
+ * Signs, and checks what came back before anybody sees it: each certificate holds the planned bytes and a signature that verifies under the authority's key.
+ * One of each batch is read by OpenSSL as well: all of a batch are spliced alike, and its reading costs twice what the rest does.
+ * Returns the records as issued, in their order. Throws `hsm-failed` when a check fails.
  */
 export async function signPlanned(permit: Permit, hsm: Hsm, planned: readonly PlannedCertificate[]): Promise<CertificateRecord[]> {
   const issued: CertificateRecord[] = []
@@ -86,16 +100,29 @@ export async function signPlanned(permit: Permit, hsm: Hsm, planned: readonly Pl
       batch.map(({ tbs }) => tbs),
     )
     const key = spkiKey(hsm.rootPublicKey(AUTHORITIES[authority]))
-    batch.forEach(({ record, tbs }, at) => {
-      const der = assembleCertificate(tbs, signatures[at] ?? new Uint8Array())
-      const certificate = new X509Certificate(der)
-      if (!certificate.verify(key) || certificate.serialNumber.toLowerCase() !== record.serial || !equalBytes(certificate.raw, der)) {
-        throw new Problem('hsm-failed', 'The HSM gave a signature that does not verify. No certificate was issued.')
-      }
+    const ders = batch.map(({ tbs }, at) => assembleCertificate(tbs, signatures[at] ?? new Uint8Array()))
+    const checks = await Promise.all(batch.map(({ tbs }, at) => isSignature(key, tbs, signatures[at] ?? new Uint8Array())))
+    if (!checks.every(Boolean) || !batch.every(({ record }, at) => at > 0 || isReadable(ders[at] ?? new Uint8Array(), record.serial, key))) {
+      throw new Problem('hsm-failed', 'The HSM gave a signature that does not verify. No certificate was issued.')
+    }
+    batch.forEach(({ record }, at) => {
+      const der = ders[at] ?? new Uint8Array()
       issued.push({ ...record, version: 2, state: 'issued', der, fingerprint: hex(sha256(der)) })
     })
   }
   return issued
+}
+
+/** Off the main thread, so that a batch holds up nobody. */
+const isSignature = (key: KeyObject, tbs: Uint8Array, signature: Uint8Array): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    verify('sha256', tbs, { key, dsaEncoding: 'ieee-p1363' }, signature, (error, isRight) => (error === null ? resolve(isRight) : reject(error)))
+  })
+
+/** Whether OpenSSL reads the same in the bytes. */
+function isReadable(der: Uint8Array, serial: string, key: KeyObject): boolean {
+  const certificate = new X509Certificate(der)
+  return certificate.verify(key) && certificate.serialNumber.toLowerCase() === serial && equalBytes(certificate.raw, der)
 }
 
 /** The authority as an issuer, from its own certificate. Throws `integrity-failed` when its key is not the one in the token. */
@@ -108,13 +135,13 @@ export function issuerOf(authority: AuthorityName, record: CertificateRecord, hs
 }
 
 /** DER of the subject and the SPKI of one of our own certificates (version 3, so the order of fields is known). */
-function certificateParts(der: Uint8Array): { readonly subject: Uint8Array; readonly spki: Uint8Array } {
+export function certificateParts(der: Uint8Array): { readonly subject: Uint8Array; readonly spki: Uint8Array } {
   const [tbs] = readDerValues(readDer(der).content)
   const [, , , , , subject, spki] = readDerValues(tbs?.content ?? new Uint8Array())
   if (subject === undefined || spki === undefined) throw new Problem('integrity-failed', 'A stored certificate cannot be read.')
   return { subject: subject.raw, spki: spki.raw }
 }
 
-const spkiKey = (spki: Uint8Array) => createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+export const spkiKey = (spki: Uint8Array) => createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
 
 export const certificatePem = (der: Uint8Array): string => new X509Certificate(der).toString()

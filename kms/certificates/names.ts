@@ -1,17 +1,18 @@
 import { isIP } from 'node:net'
-import { constructed, oid, primitive, sequence, setOf, utf8String } from '../../core/der.ts'
+import { constructed, oid, primitive, printableString, sequence, setOf, utf8String } from '../../core/der.ts'
 
-const ATTRIBUTES = { O: oid('2.5.4.10'), OU: oid('2.5.4.11'), CN: oid('2.5.4.3') } as const
+/** `serialNumber` (X.520 6.2.9) is the device's, not the certificate's: a card's ICCID stands there (IEEE 802.1AR-2018 8.6). */
+const ATTRIBUTES = { O: oid('2.5.4.10'), OU: oid('2.5.4.11'), CN: oid('2.5.4.3'), serialNumber: oid('2.5.4.5') } as const
 
 /** Attributes in their order, one to an RDN: `[['O', 'Gridseal'], ['CN', 'Gridseal root CA']]`. */
 export type DistinguishedName = readonly (readonly [keyof typeof ATTRIBUTES, string])[]
 
-/** Name (RFC 5280 4.1.2.4), UTF8String values. Throws a RangeError on a value that is empty or longer than 64 characters (ub-common-name and its like). */
+/** Name (RFC 5280 4.1.2.4), UTF8String values; of serialNumber a PrintableString, as X.520 has it. Throws a RangeError on a value that is empty or longer than 64 characters (ub-common-name and its like). */
 export function encodeName(name: DistinguishedName): Uint8Array {
   return sequence(
     ...name.map(([attribute, value]) => {
       if (value.length === 0 || value.length > 64) throw new RangeError(`${attribute} is 1 to 64 characters`)
-      return setOf(sequence(ATTRIBUTES[attribute], utf8String(value)))
+      return setOf(sequence(ATTRIBUTES[attribute], attribute === 'serialNumber' ? printableString(value) : utf8String(value)))
     }),
   )
 }

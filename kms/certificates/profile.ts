@@ -1,6 +1,15 @@
 import { constructed, oid, sequence, smallInteger } from '../../core/der.ts'
 import { ROOT_KEYS, type RootKeyId } from '../../pkcs11/index.ts'
-import { authorityKeyIdentifier, basicConstraints, extendedKeyUsage, keyUsage, onlySubjectsBelow, type Purpose, type Usage } from './extensions.ts'
+import {
+  authorityKeyIdentifier,
+  basicConstraints,
+  crlDistributionPoint,
+  extendedKeyUsage,
+  keyUsage,
+  onlySubjectsBelow,
+  type Purpose,
+  type Usage,
+} from './extensions.ts'
 import { type DistinguishedName, encodeName } from './names.ts'
 
 /** The three authorities, and the key in the token that each signs with. */
@@ -27,6 +36,7 @@ export const PROFILES = {
   'client': { issuer: 'callers', usages: ['digitalSignature'], purposes: ['clientAuth'], days: 825 },
   'tls-server': { issuer: 'root', usages: ['digitalSignature'], purposes: ['serverAuth'], days: 90 },
   'delivery': { issuer: 'root', usages: ['digitalSignature'], days: 1826 },
+  'card': { issuer: 'cards', usages: ['digitalSignature'], days: 3652 },
 } as const satisfies Record<string, Profile>
 export type ProfileName = keyof typeof PROFILES
 
@@ -47,6 +57,11 @@ export const subjectOf = {
     ['O', organization],
     ['OU', 'callers'],
     ['CN', `${caller.kind}:${caller.name}`],
+  ],
+  card: (organization: string, iccid: string): DistinguishedName => [
+    ['O', organization],
+    ['OU', 'cards'],
+    ['serialNumber', iccid],
   ],
 } as const
 
@@ -71,8 +86,14 @@ export interface Template {
 export const ECDSA_SHA256 = sequence(oid('1.2.840.10045.4.3.2'))
 const V3 = constructed(0, smallInteger(2))
 
-/** Compiles a profile for an issuer. `organization` stands in name constraints. */
-export function compileProfile(name: ProfileName, issuer: IssuerNames, organization: string): Template {
+/** Where the CRL of an authority is served, below the base URL that verifiers reach. */
+export const crlUrlOf = (crlUrl: string, authority: AuthorityName): string => `${crlUrl}/crl/${authority}.crl`
+
+/**
+ * Compiles a profile for an issuer. `organization` stands in name constraints. `crlUrl`: base URL of the CRLs; absent, certificates name none.
+ * The root's own certificate never does: a trust anchor is not revoked by its own word.
+ */
+export function compileProfile(name: ProfileName, issuer: IssuerNames, organization: string, crlUrl?: string): Template {
   const profile: Profile = PROFILES[name]
   const extensions = [
     basicConstraints(profile.pathLength),
@@ -89,6 +110,7 @@ export function compileProfile(name: ProfileName, issuer: IssuerNames, organizat
           ),
         ]),
     authorityKeyIdentifier(issuer.keyIdentifier),
+    ...(crlUrl === undefined || name === 'root-ca' ? [] : [crlDistributionPoint(crlUrlOf(crlUrl, profile.issuer))]),
   ]
   return { version: V3, issuer: Buffer.concat([ECDSA_SHA256, issuer.name]), extensions: Buffer.concat(extensions) }
 }

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import * as pkijs from 'pkijs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hex } from '../../core/bytes.ts'
-import { type PlannedCertificate, planCertificate } from './issuing.ts'
+import { certificatePlanner, type PlannedCertificate, planCertificate } from './issuing.ts'
 import { addressBytes, type DistinguishedName, encodeName, type GeneralName } from './names.ts'
 import { type ProfileName, PROFILES, subjectOf } from './profile.ts'
 import { assembleCertificate, keyIdentifier, serialFrom } from './splice.ts'
@@ -22,6 +22,7 @@ const keys = { root: pair(), callers: pair(), cards: pair(), leaf: pair() }
 const issuers = {
   root: { name: encodeName(subjectOf.authority('Gridseal', 'root')), keyIdentifier: keyIdentifier(keys.root.spki) },
   callers: { name: encodeName(subjectOf.authority('Gridseal', 'callers')), keyIdentifier: keyIdentifier(keys.callers.spki) },
+  cards: { name: encodeName(subjectOf.authority('Gridseal', 'cards')), keyIdentifier: keyIdentifier(keys.cards.spki) },
 }
 
 interface Case {
@@ -51,13 +52,20 @@ const CASES: readonly Case[] = [
     ],
   },
   { profile: 'delivery', key: 'leaf', subject: subjectOf.service('Gridseal', 'delivery'), names: [{ kind: 'uri', value: 'urn:gridseal:service:delivery' }] },
+  {
+    profile: 'card',
+    key: 'leaf',
+    subject: subjectOf.card('Gridseal', '89860123456789012345'),
+    names: [{ kind: 'uri', value: 'urn:gridseal:card:89860123456789012345' }],
+  },
 ]
 
-const plan = ({ profile, key, subject, names }: Case, now = NOW): PlannedCertificate =>
+const plan = ({ profile, key, subject, names }: Case, now = NOW, crlUrl?: string): PlannedCertificate =>
   planCertificate({
     profile,
     issuer: profile === 'root-ca' ? undefined : issuers[PROFILES[profile].issuer],
     organization: 'Gridseal',
+    crlUrl,
     subject,
     subjectKind: 'service',
     subjectId: 'x',
@@ -71,16 +79,17 @@ const signed = (planned: PlannedCertificate): Uint8Array =>
   assembleCertificate(planned.tbs, sign('sha256', planned.tbs, { key: keys[planned.record.authority].privateKey, dsaEncoding: 'ieee-p1363' }))
 
 /** The same certificate's TBS as pkijs builds it. */
-async function builtByPkijs({ profile, key, subject, names }: Case, { record }: PlannedCertificate): Promise<Uint8Array> {
+async function builtByPkijs({ profile, key, subject, names }: Case, { record }: PlannedCertificate, crlUrl?: string): Promise<Uint8Array> {
   const engine = new pkijs.CryptoEngine({ name: 'node', crypto: webcrypto as Crypto })
   const certificate = new pkijs.Certificate()
   certificate.version = 2
   certificate.serialNumber = new asn1js.Integer({ valueHex: Uint8Array.from(Buffer.from(record.serial, 'hex')).buffer })
   const dn = (name: DistinguishedName) => {
-    const types = { O: '2.5.4.10', OU: '2.5.4.11', CN: '2.5.4.3' }
+    const types = { O: '2.5.4.10', OU: '2.5.4.11', CN: '2.5.4.3', serialNumber: '2.5.4.5' }
     // pkijs writes all attributes into one RDN, but keeps what it has read.
+    const text = (type: string, value: string) => (type === 'serialNumber' ? new asn1js.PrintableString({ value }) : new asn1js.Utf8String({ value }))
     const rdn = (type: keyof typeof types, value: string) =>
-      new asn1js.Set({ value: [new asn1js.Sequence({ value: [new asn1js.ObjectIdentifier({ value: types[type] }), new asn1js.Utf8String({ value })] })] })
+      new asn1js.Set({ value: [new asn1js.Sequence({ value: [new asn1js.ObjectIdentifier({ value: types[type] }), text(type, value)] })] })
     return pkijs.RelativeDistinguishedNames.fromBER(new asn1js.Sequence({ value: name.map(([type, value]) => rdn(type, value)) }).toBER())
   }
   const issuer = PROFILES[profile].issuer
@@ -130,6 +139,19 @@ async function builtByPkijs({ profile, key, subject, names }: Case, { record }: 
           ),
         ]),
     extension('2.5.29.35', false, new pkijs.AuthorityKeyIdentifier({ keyIdentifier: keyId(issuer) }).toSchema()),
+    ...(crlUrl === undefined || profile === 'root-ca'
+      ? []
+      : [
+          extension(
+            '2.5.29.31',
+            false,
+            new pkijs.CRLDistributionPoints({
+              distributionPoints: [
+                new pkijs.DistributionPoint({ distributionPoint: [new pkijs.GeneralName({ type: 6, value: `${crlUrl}/crl/${issuer}.crl` })] }),
+              ],
+            }).toSchema(),
+          ),
+        ]),
     extension('2.5.29.14', false, keyId(key)),
     ...(names.length === 0
       ? []
@@ -156,13 +178,32 @@ test.each(CASES)('the spliced TBS of $profile is the one that pkijs builds', asy
   expect(hex(planned.tbs)).toBe(hex(await builtByPkijs(one, planned)))
 })
 
+test.each(CASES)('with a distribution point of the CRL as well: $profile', async (one) => {
+  const planned = plan(one, NOW, 'http://pki.grid.example')
+  expect(hex(planned.tbs)).toBe(hex(await builtByPkijs(one, planned, 'http://pki.grid.example')))
+  expect(Buffer.from(planned.tbs).includes(`http://pki.grid.example/crl/${planned.record.authority}.crl`)).toBe(one.profile !== 'root-ca')
+})
+
+test('many that are planned together are each as if planned alone', () => {
+  const card = CASES.at(-1) as Case
+  const batch = { profile: 'card', issuer: issuers.cards, organization: 'Gridseal', now: NOW } as const
+  const planOne = certificatePlanner(batch)
+  for (const iccid of ['89860123456789012345', '8986012345678901239']) {
+    const one = {
+      ...{ subject: subjectOf.card('Gridseal', iccid), names: card.names, subjectKind: 'card' as const, subjectId: iccid },
+      ...{ spki: pair().spki, random: randomBytes(16) },
+    }
+    expect(planOne(one)).toEqual(planCertificate({ ...batch, ...one }))
+  }
+})
+
 describe('openssl', () => {
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-splice-'))
   const file = (name: string): string => join(folder, name)
   const openssl = (...args: string[]): string => execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
   // valid now, whatever the clock of the machine says
   beforeAll(() => {
-    for (const one of CASES) writeFileSync(file(`${one.profile}.pem`), new X509Certificate(signed(plan(one, new Date()))).toString())
+    for (const one of CASES) writeFileSync(file(`${one.profile}.pem`), new X509Certificate(signed(plan(one, new Date(), 'http://pki.grid.example'))).toString())
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -173,6 +214,7 @@ describe('openssl', () => {
     ['tls-server', [], ['-purpose', 'sslserver', '-verify_hostname', 'localhost']],
     ['tls-server', [], ['-purpose', 'sslserver', '-verify_ip', '::1']],
     ['delivery', [], []],
+    ['card', ['cards-ca'], []],
   ])('verifies %s strictly', (profile, between, options) => {
     const untrusted = between.flatMap((one) => ['-untrusted', file(`${one}.pem`)])
     expect(openssl('verify', '-x509_strict', '-CAfile', file('root-ca.pem'), ...untrusted, ...options, file(`${profile}.pem`))).toContain(': OK')
@@ -243,4 +285,9 @@ test.each(['localhost', '010.0.0.1', 'fe80::1%eth0', '1.2.3'])('%s is not an add
 
 test('a name with a value over 64 characters is refused', () => {
   expect(() => encodeName([['CN', 'x'.repeat(65)]])).toThrow(RangeError)
+})
+
+test('the serial number of a subject is a PrintableString', () => {
+  expect(hex(encodeName([['serialNumber', '8986']]))).toBe('300f310d300b060355040513043839 3836'.replace(' ', ''))
+  expect(() => encodeName([['serialNumber', 'a@b']])).toThrow(RangeError)
 })

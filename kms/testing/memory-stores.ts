@@ -74,6 +74,24 @@ export class MemoryCertificateStore implements CertificateStore {
     return Promise.resolve(all.sort((a, b) => b.record.notAfter.getTime() - a.record.notAfter.getTime())[0])
   }
 
+  findLast(kind: string, subjectIds: readonly string[]): Promise<Map<string, FoundCertificate>> {
+    const all = [...this.rows.values()].filter(({ record: r }) => r.subjectKind === kind && subjectIds.includes(r.subjectId) && r.state !== 'reserved')
+    const order = ({ record: r }: FoundCertificate) => `${r.notBefore.toISOString()} ${r.state === 'issued' ? 1 : 0}`
+    const sorted = all.sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    return Promise.resolve(new Map(sorted.map((one) => [one.record.subjectId, one])))
+  }
+
+  listRevoked(authority: string, since = new Date(0)): Promise<{ readonly serial: string; readonly revokedAt: Date }[]> {
+    const all = [...this.rows.values()].flatMap(({ record: r }) =>
+      r.authority === authority && r.revoked !== undefined && r.revoked.at >= since ? [{ serial: r.serial, revokedAt: r.revoked.at }] : [],
+    )
+    return Promise.resolve(all.sort((a, b) => a.revokedAt.getTime() - b.revokedAt.getTime() || (a.serial < b.serial ? -1 : 1)))
+  }
+
+  async countRevoked(authority: string, since: Date): Promise<number> {
+    return (await this.listRevoked(authority, since)).length
+  }
+
   async reserveCertificates(_tx: Tx, certificates: readonly CertificateRecord[]): Promise<void> {
     await this.#put(certificates, ({ serial }) => !this.rows.has(serial))
   }

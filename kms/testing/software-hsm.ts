@@ -96,6 +96,9 @@ export function softwareHsm(sealer: RowSealer): Hsm & { fail: 'no' | 'before' | 
     makeCardMaster: refuse,
     makeTransportKey: refuse,
     fillCards: refuse,
+    checkCardMacs: refuse,
+    milenageChallenge: refuse,
+    milenageAnswer: refuse,
   }
   return hsm
 }

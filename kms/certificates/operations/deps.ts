@@ -23,4 +23,6 @@ export interface CertificateDeps {
   readonly random: (bytes: number) => Uint8Array
   /** The O of every name. 1 to 64 characters. */
   readonly organization: string
+  /** Base URL of the CRLs, without a slash at its end. Absent: certificates name none. */
+  readonly crlUrl?: string | undefined
 }

@@ -48,12 +48,13 @@ export const establishAuthoritiesOperation = (deps: CertificateDeps) =>
   })
 
 /** A CA below the root takes the root's names from its certificate, or those planned for it in the same operation. */
-function planAuthority({ organization, hsm, now, random }: CertificateDeps, name: AuthorityName, root: LocatedIssuer | undefined): PlannedCertificate {
+function planAuthority({ organization, crlUrl, hsm, now, random }: CertificateDeps, name: AuthorityName, root: LocatedIssuer | undefined): PlannedCertificate {
   const planned = { name: encodeName(subjectOf.authority(organization, 'root')), keyIdentifier: keyIdentifier(hsm.rootPublicKey(AUTHORITIES.root)) }
   return planCertificate({
     profile: CA_PROFILES[name],
     issuer: name === 'root' ? undefined : (root?.issuer ?? planned),
     organization,
+    crlUrl,
     subject: subjectOf.authority(organization, name),
     subjectKind: 'authority',
     subjectId: name,

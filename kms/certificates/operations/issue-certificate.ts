@@ -45,6 +45,7 @@ export const issueCertificateOperation = (deps: CertificateDeps) =>
         profile: 'client',
         issuer: issuer.issuer,
         organization: deps.organization,
+        crlUrl: deps.crlUrl,
         subject: subjectOf.client(deps.organization, subject),
         subjectKind: 'caller',
         subjectId: callerId,

@@ -51,6 +51,7 @@ export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
         profile: purpose,
         issuer: issuer.issuer,
         organization: deps.organization,
+        crlUrl: deps.crlUrl,
         subject: subjectOf.service(deps.organization, purpose),
         subjectKind: 'service',
         subjectId: purpose,

@@ -12,7 +12,15 @@ interface Target extends CertificateTarget {
 }
 
 /** Final. Asked again with the same reason it answers as the first time and changes nothing; with another reason it is a conflict. */
-export const revokeCertificateOperation = ({ certificates, sealer, now }: Pick<CertificateDeps, 'certificates' | 'sealer' | 'now'>) =>
+export const revokeCertificateOperation = ({
+  certificates,
+  sealer,
+  now,
+  onRevoked = () => undefined,
+}: Pick<CertificateDeps, 'certificates' | 'sealer' | 'now'> & {
+  /** Called once a revocation is committed. */
+  readonly onRevoked?: () => void
+}) =>
   operation({
     name: 'kms.certificate.revoke',
     summary: 'Revokes a certificate, for good.',
@@ -41,5 +49,8 @@ export const revokeCertificateOperation = ({ certificates, sealer, now }: Pick<C
     record: async (tx, _target, { record, changed }) => ({
       facts: { public: { changed }, rows: changed ? (await certificates.replaceCertificates(tx, [record])).map(digestRow) : [] },
     }),
-    respond: (_target, { record }) => viewCertificate(record),
+    respond: (_target, { record, changed }) => {
+      if (changed) onRevoked()
+      return viewCertificate(record)
+    },
   })
