@@ -1,10 +1,11 @@
+import { batched } from '../core/batch.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Card, cardRow } from './card.ts'
-import type { CardPage, CardStore } from './card-store.ts'
-import { openRecords } from './sealed-records.ts'
+import type { CardPage, CardStore, FoundCard } from './card-store.ts'
+import { openRecords } from '../core/sealed-records.ts'
 
 interface CardColumns {
   id: KeyId
@@ -18,29 +19,37 @@ interface CardColumns {
   keys: Uint8Array
   delivery_mac: Uint8Array
   wrapped: Uint8Array
+  public_key: Uint8Array | null
   version: number
   mac: Uint8Array
 }
 
+const COLUMNS = 'id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, public_key, version, mac'
+
 export class PgCardStore implements CardStore {
   readonly #sql: Sql
   readonly #sealer: RowSealer
+  readonly findByIccid: CardStore['findByIccid']
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
     this.#sql = sql
     this.#sealer = sealer
+    this.findByIccid = batched(async (iccids: string[]) => {
+      const rows = await sql.query<CardColumns>(`SELECT ${COLUMNS} FROM cards WHERE iccid = any($1)`, [iccids])
+      return new Map(rows.map((row) => [row.iccid, found(row)]))
+    })
   }
 
   async insert(tx: Tx, cards: readonly Card[], macs: readonly Uint8Array[]): Promise<void> {
     const inserted = await sqlOf(tx).query(
-      `INSERT INTO cards (id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, version, mac)
+      `INSERT INTO cards (id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, public_key, version, mac)
        SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bytea[], $11::bytea[],
-         $12::int[], $13::bytea[])
+         $12::bytea[], $13::int[], $14::bytea[])
        ON CONFLICT DO NOTHING RETURNING 1`,
       [
         ...[cards.map((c) => c.id), cards.map((c) => c.orderId), cards.map((c) => c.position), cards.map((c) => c.iccid), cards.map((c) => c.imsi)],
         ...[cards.map((c) => c.profile), cards.map((c) => c.masterId), cards.map((c) => c.state), cards.map((c) => c.keys), cards.map((c) => c.deliveryMac)],
-        ...[cards.map((c) => c.wrapped), cards.map((c) => c.version), macs],
+        ...[cards.map((c) => c.wrapped), cards.map((c) => c.publicKey ?? null), cards.map((c) => c.version), macs],
       ],
     )
     if (inserted.length !== cards.length) throw new Problem('conflict', 'A card of this chunk has keys already: they are not made again.')
@@ -56,7 +65,7 @@ export class PgCardStore implements CardStore {
 
   #read(orderId: string, { from, limit }: CardPage): Promise<CardColumns[]> {
     return this.#sql.query<CardColumns>(
-      `SELECT id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, version, mac
+      `SELECT ${COLUMNS}
        FROM cards WHERE order_id = $1 AND position >= $2 AND position < $3 ORDER BY position`,
       [orderId, from, from + limit],
     )
@@ -75,5 +84,11 @@ const toCard = (row: CardColumns): Card => ({
   keys: row.keys,
   deliveryMac: row.delivery_mac,
   wrapped: row.wrapped,
+  publicKey: row.public_key ?? undefined,
   version: row.version,
 })
+
+function found(row: CardColumns): FoundCard {
+  const card = toCard(row)
+  return { card, sealed: { row: cardRow(card), mac: row.mac } }
+}

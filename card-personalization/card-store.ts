@@ -1,3 +1,4 @@
+import type { SealedRow } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
 import type { Card } from './card.ts'
 
@@ -7,8 +8,15 @@ export interface CardStore {
   insert(tx: Tx, cards: readonly Card[], macs: readonly Uint8Array[]): Promise<void>
   /** Cards of an order in their order, from the position `from`, at most `limit`. */
   list(orderId: string, page: CardPage): Promise<Card[]>
+  /** MACs are not checked here: the lane that uses the Ki does, or who relies on the row. Reads of one turn of the event loop share one statement. */
+  findByIccid(iccid: string): Promise<FoundCard | undefined>
   /** The same without looking at the MACs: for who compares all of it with a digest that is sealed. */
   listUnchecked(orderId: string, page: CardPage): Promise<Card[]>
+}
+
+export interface FoundCard {
+  readonly card: Card
+  readonly sealed: SealedRow
 }
 
 export interface CardPage {

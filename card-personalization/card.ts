@@ -19,13 +19,15 @@ export interface Card {
   readonly deliveryMac: Uint8Array
   /** Ki by AES-KWP under the storage KEK. */
   readonly wrapped: Uint8Array
+  /** SPKI DER of the card's signing key, where its profile has one. */
+  readonly publicKey: Uint8Array | undefined
   readonly version: number
 }
 
 /** What of a card is sealed: everything. `algorithm` and `wrapped` make it a `StoredKey`. */
 export const cardRow = (card: Card): Row => ({
   table: 'cards',
-  schema: 1,
+  schema: 2,
   id: card.id,
   version: card.version,
   columns: {
@@ -40,5 +42,6 @@ export const cardRow = (card: Card): Row => ({
     delivery_mac: card.deliveryMac,
     algorithm: 'aes-128',
     wrapped: card.wrapped,
+    public_key: card.publicKey,
   },
 })

@@ -1,6 +1,9 @@
 import { concat, frame, unframe } from '../core/bytes.ts'
 import type { Kcv, KcvMethod } from '../pkcs11/index.ts'
 
+/** Every way in which a KCV is made (see {@link KcvMethod}). */
+export const KCV_METHODS = ['aes-gp', 'aes-cmac', 'hmac-sha256', 'spki-sha256'] as const satisfies readonly KcvMethod[]
+
 /** One key of a card as the vendor gets it. */
 export interface CardKey {
   readonly purpose: string

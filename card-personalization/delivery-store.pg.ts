@@ -2,7 +2,7 @@ import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Delivery, type DeliveryStore, deliveryRow } from './delivery-store.ts'
-import { assertWritten, openRecords, sealRow } from './sealed-records.ts'
+import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 
 interface DeliveryColumns {
   order_id: string

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { base64, base64url, hex, utf8 } from '../core/bytes.ts'
 import { UUID_PATTERN } from '../core/ids.ts'
-import type { CardKey } from './delivery-row.ts'
+import { type CardKey, KCV_METHODS } from './delivery-row.ts'
 
 /**
  * The delivery file, as docs/delivery-file.md describes it: line 1 a signed manifest, then one JSON line for each card. Pure: the service writes it and the
@@ -31,6 +31,8 @@ export const DELIVERY_MANIFEST = z.strictObject({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   /** RFC 3339. */
   created: z.iso.datetime(),
+  /** The cards' CA, DER, where the cards have certificates; the root that signed it is the trusted one. */
+  cardsCa: BASE64.optional(),
 })
 export type DeliveryManifest = z.infer<typeof DELIVERY_MANIFEST>
 
@@ -42,7 +44,7 @@ export const DELIVERY_LINE = z.strictObject({
       z.strictObject({
         purpose: z.string().max(32),
         keyVersion: z.int().min(1).max(255),
-        kcvMethod: z.enum(['aes-gp', 'aes-cmac', 'hmac-sha256']),
+        kcvMethod: z.enum(KCV_METHODS),
         /** Hex. */
         kcv: z.string().regex(/^([0-9a-f]{2}){3,5}$/),
         wrapped: BASE64,
@@ -51,6 +53,8 @@ export const DELIVERY_LINE = z.strictObject({
     .min(1)
     .max(64),
   mac: BASE64,
+  /** The card's certificate, DER, where its profile has one. */
+  certificate: BASE64.optional(),
 })
 export type DeliveryLine = z.infer<typeof DELIVERY_LINE>
 
@@ -63,6 +67,7 @@ export const encodeDeliveryLine = (card: {
   readonly imsi: string
   readonly keys: readonly CardKey[]
   readonly mac: Uint8Array
+  readonly certificate: Uint8Array | undefined
 }): string => {
   const line: DeliveryLine = {
     iccid: card.iccid,
@@ -75,6 +80,7 @@ export const encodeDeliveryLine = (card: {
       wrapped: base64(wrapped),
     })),
     mac: base64(card.mac),
+    ...(card.certificate === undefined ? {} : { certificate: base64(card.certificate) }),
   }
   return `${JSON.stringify(line)}\n`
 }

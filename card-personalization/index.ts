@@ -1,8 +1,9 @@
 import { type Faults, noFaults } from '../core/fault-point.ts'
+import type { KeyId } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
-import type { Hsm } from '../pkcs11/index.ts'
+import type { CardMaster, Hsm, StoredKey } from '../pkcs11/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
@@ -10,9 +11,10 @@ import { PgCardStore } from './card-store.pg.ts'
 import { PgDeliveryStore } from './delivery-store.pg.ts'
 import { FillJob } from './fill-job.ts'
 import { beginOrder } from './operations/begin-order.ts'
+import { certifyCards } from './operations/certify-cards.ts'
 import { confirmVendor } from './operations/confirm-vendor.ts'
 import { approveOrder, cancelOrder } from './operations/decide-order.ts'
-import type { Deps } from './operations/deps.ts'
+import type { CardCertifier, Deps } from './operations/deps.ts'
 import { establishProfile } from './operations/establish-profile.ts'
 import { fetchDelivery } from './operations/fetch-delivery.ts'
 import { fillCards } from './operations/fill-cards.ts'
@@ -28,7 +30,7 @@ import { resumeOrder } from './operations/resume-order.ts'
 import { sealDelivery } from './operations/seal-delivery.ts'
 import { submitOrder } from './operations/submit-order.ts'
 import { PgOrderStore } from './order-store.pg.ts'
-import { type ProfileId, PROFILES } from './profile.ts'
+import { DERIVATION_TYPES, findProfile, type ProfileId, PROFILES } from './profile.ts'
 import { PgProfileStore } from './profile-store.pg.ts'
 import { PgTransportKeyStore } from './transport-key-store.pg.ts'
 import { PgVendorStore } from './vendor-store.pg.ts'
@@ -39,6 +41,8 @@ export interface CardPersonalizationDeps {
   readonly sql: Sql
   /** Through which the fill job and the establishing of profiles go. */
   readonly gate: Gate
+  /** The cards' CA. */
+  readonly certifier: CardCertifier
   /** The delivery certificate and those above it up to the root, DER. Asked at each sealing. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>
   /** Lanes of the token. Twice as many chunks are filled at a time, so that a lane has work while another chunk is written. Default 2. */
@@ -57,29 +61,51 @@ export interface CardPersonalizationFeature {
   /** Makes the keys of each profile that has none, as the caller `system:profiles`. At each start; it does nothing at the second. */
   establishProfiles(): Promise<void>
   readonly fillJob: Pick<FillJob, 'start' | 'wake' | 'stop'>
+  /** What card authentication needs of a card; undefined for an ICCID that has no keys. The lane that uses a key checks its row. Reads of one turn are shared. */
+  findKeys(iccid: string): Promise<CardKeys | undefined>
+  /** The keys that all cards of a profile share. */
+  profileKeys(profile: ProfileId): Promise<ProfileKeys | undefined>
+}
+
+export interface ProfileKeys {
+  readonly master: CardMaster
+  readonly operatorKey: StoredKey
+  /** Derivation type of the authentication key. */
+  readonly authType: number
+}
+export interface CardKeys extends ProfileKeys {
+  /** Of the card's row, which is its Ki's row. */
+  readonly id: KeyId
+  readonly iccid: string
+  readonly ki: StoredKey
 }
 
 export function cardPersonalizationFeature(given: CardPersonalizationDeps): CardPersonalizationFeature {
   const { hsm, sealer, sql, gate } = given
   const profiles = new PgProfileStore({ sql, sealer })
   const orders = new PgOrderStore({ sql, sealer })
+  const cards = new PgCardStore({ sql, sealer })
   const deps: Deps = {
-    ...{ hsm, sealer, profiles, orders },
+    ...{ hsm, sealer, profiles, orders, certifier: given.certifier },
     vendors: new PgVendorStore({ sql, sealer }),
     transportKeys: new PgTransportKeyStore({ sql, sealer }),
-    cards: new PgCardStore({ sql, sealer }),
+    cards,
     deliveries: new PgDeliveryStore({ sql, sealer }),
     now: given.now ?? (() => new Date()),
     deliveryChain: given.deliveryChain,
     wake: () => fillJob.wake(),
   }
-  const [establish, begin, fill, seal, halt] = [establishProfile(deps), beginOrder(deps), fillCards(deps), sealDelivery(deps), haltOrder(deps)]
+  const [establish, begin, fill, certify] = [establishProfile(deps), beginOrder(deps), fillCards(deps), certifyCards(deps)]
+  const [seal, halt] = [sealDelivery(deps), haltOrder(deps)]
   const asFill = async (op: AnyOperation, body: object): Promise<void> => void (await perform(gate, op, { caller: systemCaller('fill'), body }))
   const fillJob = new FillJob({
     orders,
     steps: {
       begin: (orderId) => asFill(begin, { orderId }),
-      fill: (orderId, chunk) => asFill(fill, { orderId, chunk }),
+      fill: async (orderId, chunk) => {
+        if ((await orders.findChunk(orderId, chunk))?.state === 'open') await asFill(fill, { orderId, chunk })
+        if ((await orders.findChunk(orderId, chunk))?.state === 'keyed') await asFill(certify, { orderId, chunk })
+      },
       seal: (orderId) => asFill(seal, { orderId }),
       halt: (orderId, { code, detail }) => asFill(halt, { orderId, code, detail: detail.slice(0, 2_000) }),
     },
@@ -90,11 +116,28 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
     ...(given.onFillFailure === undefined ? {} : { onFailure: given.onFillFailure }),
   })
 
+  // What a profile's keys are never changes: its rows are read once, and the lane checks them at each use.
+  const known = new Map<ProfileId, ProfileKeys>()
+  const profileKeys = async (id: ProfileId): Promise<ProfileKeys | undefined> => {
+    const established = known.get(id) ?? (await profiles.find(id))
+    if (established === undefined) return undefined
+    const keys = { master: established.master, operatorKey: established.operatorKey, authType: DERIVATION_TYPES.auth }
+    known.set(id, keys)
+    return keys
+  }
+
   return {
+    findKeys: async (iccid) => {
+      const found = await cards.findByIccid(iccid)
+      const profile = found && findProfile(found.card.profile)
+      const shared = profile && (await profileKeys(profile.id))
+      return found && shared && { ...shared, id: found.card.id, iccid, ki: { id: found.card.id, sealed: found.sealed } }
+    },
+    profileKeys,
     operations: [
       ...[registerVendor(deps), confirmVendor(deps), getVendor(deps), listVendors(deps), makeTransportKey(deps), getTransportKey(deps), establish],
       ...[submitOrder(deps), getOrder(deps), listOrders(deps), approveOrder(deps), cancelOrder(deps), resumeOrder(deps), begin, halt],
-      ...[fill, seal, fetchDelivery(deps)],
+      ...[fill, certify, seal, fetchDelivery(deps)],
     ],
     establishProfiles: async () => {
       for (const profile of Object.keys(PROFILES) as ProfileId[]) {

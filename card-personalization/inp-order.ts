@@ -1,5 +1,5 @@
 import type { FaultList } from './fault-list.ts'
-import { iccidFault, trimFiller } from './iccid.ts'
+import { iccidFault, trimFiller } from '../core/iccid.ts'
 import { imsiFault } from './imsi.ts'
 import { type InpFieldName, type InpFile, type InpLine, type InpValue, parseInp } from './inp.ts'
 import { parseOutputFormat } from './inp-format.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { MAX_FAULTS } from './fault-list.ts'
-import { luhnDigit, nextIccid } from './iccid.ts'
+import { luhnDigit, nextIccid } from '../core/iccid.ts'
 import { MAX_INP_CHARACTERS } from './inp.ts'
 import { readInpOrder } from './inp-order.ts'
 import { MAX_CARDS } from './order-content.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { luhnDigit } from './iccid.ts'
+import { luhnDigit } from '../core/iccid.ts'
 import { encodeInp, parseInp } from './inp.ts'
 import { composeInp, composeOut } from './inp-compose.ts'
 import { parseOutputFormat } from './inp-format.ts'

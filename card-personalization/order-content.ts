@@ -1,7 +1,7 @@
 import type { Fault } from '../core/problem.ts'
 import { frame, sha256 } from '../core/bytes.ts'
 import { FaultList } from './fault-list.ts'
-import { iccidFault, nextIccid, trimFiller } from './iccid.ts'
+import { iccidFault, nextIccid, trimFiller } from '../core/iccid.ts'
 import { imsiFault, nextImsi } from './imsi.ts'
 
 /** The most cards of one order. */

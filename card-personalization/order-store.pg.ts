@@ -2,11 +2,11 @@ import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
-import { chunkRow, type Order, type OrderChunk, orderRow } from './order.ts'
+import { type ChunkState, chunkRow, type Order, type OrderChunk, orderRow } from './order.ts'
 import type { OrderedCard } from './order-content.ts'
 import type { OrderState } from './order-state.ts'
 import type { OrderHalt, OrderStore, Taken } from './order-store.ts'
-import { assertWritten, openRecords, sealRow } from './sealed-records.ts'
+import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 
 interface OrderColumns {
   id: string
@@ -31,7 +31,7 @@ interface ChunkColumns {
   first_position: number
   quantity: number
   digest: Uint8Array
-  state: 'open' | 'filled'
+  state: ChunkState
   version: number
   mac: Uint8Array
 }
@@ -123,10 +123,10 @@ export class PgOrderStore implements OrderStore {
   }
 
   async openChunks(orderId: string, limit: number): Promise<number[]> {
-    const rows = await this.#sql.query<{ number: number }>(`SELECT number FROM order_chunks WHERE order_id = $1 AND state = 'open' ORDER BY number LIMIT $2`, [
-      orderId,
-      limit,
-    ])
+    const rows = await this.#sql.query<{ number: number }>(
+      `SELECT number FROM order_chunks WHERE order_id = $1 AND state <> 'filled' ORDER BY number LIMIT $2`,
+      [orderId, limit],
+    )
     return rows.map((row) => row.number)
   }
 

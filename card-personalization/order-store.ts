@@ -31,7 +31,7 @@ export interface OrderStore {
   update(tx: Tx, order: Order): Promise<RowDigest>
 
   findChunk(orderId: string, number: number): Promise<OrderChunk | undefined>
-  /** Numbers of chunks that are not filled, the first ones. */
+  /** Numbers of chunks that are not filled (open or keyed), the first ones. */
   openChunks(orderId: string, limit: number): Promise<number[]>
   /** The ordered cards of a chunk, in their order. The caller compares their digest with the chunk's. */
   cardsOf(chunk: OrderChunk): Promise<OrderedCard[]>

@@ -24,6 +24,9 @@ export interface Order {
   readonly version: number
 }
 
+/** open: no keys. keyed: keys, and certificates are still to come. filled: all that the profile asks for. */
+export type ChunkState = 'open' | 'keyed' | 'filled'
+
 /** At most 500 cards that are filled together. */
 export interface OrderChunk {
   readonly orderId: string
@@ -33,7 +36,7 @@ export interface OrderChunk {
   readonly quantity: number
   /** SHA-256 over its ICCIDs and IMSIs: see `digestCards`. */
   readonly digest: Uint8Array
-  readonly state: 'open' | 'filled'
+  readonly state: ChunkState
   readonly version: number
 }
 
@@ -65,6 +68,9 @@ export const chunkRow = (c: OrderChunk): Row => ({
   version: c.version,
   columns: { first_position: c.firstPosition, quantity: c.quantity, digest: c.digest, state: c.state },
 })
+
+/** The chunk in its next state. */
+export const moveChunk = (chunk: OrderChunk, state: ChunkState): OrderChunk => ({ ...chunk, state, version: chunk.version + 1 })
 
 /** The order in its next state. */
 export const moveOrder = (order: Order, state: OrderState, by: Partial<Pick<Order, 'decidedBy' | 'decidedAt'>> = {}): Order => ({

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { luhnDigit } from './iccid.ts'
+import { luhnDigit } from '../core/iccid.ts'
 import { countTables, enrolVendor, officers, openPlace, person, type Place, Shop, type TestVendor } from './testing/shop.ts'
 
 let place: Place

@@ -4,7 +4,7 @@ import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import type { ProfileId } from './profile.ts'
 import { type EstablishedProfile, masterRow, type NewProfile, operatorKeyRow, type ProfileStore, profileRow } from './profile-store.ts'
-import { sealRow } from './sealed-records.ts'
+import { sealRow } from '../core/sealed-records.ts'
 
 interface JoinedColumns {
   id: ProfileId

@@ -16,9 +16,12 @@ export interface ProfileKey extends CardKeyPlan {
 export interface CardProfile {
   readonly id: ProfileId
   readonly title: string
-  /** INVARIANT: one key is random: the card's row keeps it. */
+  /** INVARIANT: one key is random, the Ki: the card's row keeps it. At most one is a key pair: its public part gets a certificate of the cards' CA. */
   readonly keys: readonly ProfileKey[]
 }
+
+/** Whether cards of the profile have certificates. */
+export const hasCertificates = (profile: CardProfile): boolean => profile.keys.some(({ source }) => source.kind === 'ec-p256')
 
 const derived = (purpose: keyof typeof DERIVATION_TYPES, keyVersion: number, kcv: 'aes-gp' | 'aes-cmac'): ProfileKey => ({
   purpose,
@@ -32,7 +35,7 @@ export type ProfileId = 'grid-usim-1'
 export const PROFILES: Readonly<Record<ProfileId, CardProfile>> = {
   'grid-usim-1': {
     id: 'grid-usim-1',
-    title: 'USIM of a power-grid terminal: Milenage, SCP03 and card authentication',
+    title: 'USIM of a power-grid terminal: Milenage, SCP03, card authentication, and a signing key with its certificate',
     keys: [
       { purpose: 'ki', keyVersion: 1, source: { kind: 'random' }, kcv: 'aes-cmac' },
       { purpose: 'opc', keyVersion: 1, source: { kind: 'opc', of: 'ki' }, kcv: 'aes-cmac' },
@@ -40,6 +43,7 @@ export const PROFILES: Readonly<Record<ProfileId, CardProfile>> = {
       derived('gp-mac', 0x30, 'aes-gp'),
       derived('gp-dek', 0x30, 'aes-gp'),
       derived('auth', 1, 'aes-cmac'),
+      { purpose: 'sign', keyVersion: 1, source: { kind: 'ec-p256' }, kcv: 'spki-sha256' },
     ],
   },
 }

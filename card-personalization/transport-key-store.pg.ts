@@ -3,7 +3,7 @@ import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import type { KcvMethod, StoredKey } from '../pkcs11/index.ts'
-import { openRecords, sealRow } from './sealed-records.ts'
+import { openRecords, sealRow } from '../core/sealed-records.ts'
 import { rowMacKeyRow, type TransportKey, transportKeyRow } from './transport-key.ts'
 import type { TransportKeyStore } from './transport-key-store.ts'
 

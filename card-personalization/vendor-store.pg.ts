@@ -1,7 +1,7 @@
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
-import { assertWritten, openRecords, sealRow } from './sealed-records.ts'
+import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 import { type Vendor, vendorRow } from './vendor.ts'
 import type { VendorStore } from './vendor-store.ts'
 

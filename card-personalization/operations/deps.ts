@@ -1,7 +1,12 @@
-import type { RowSealer } from '../../core/row.ts'
+import type { KeyId } from '../../core/ids.ts'
+import type { Problem } from '../../core/problem.ts'
+import type { RowDigest, RowSealer } from '../../core/row.ts'
+import type { Tx } from '../../core/tx.ts'
 import type { Hsm } from '../../pkcs11/index.ts'
 import type { Caller } from '../../policies/caller.ts'
+import type { Permit } from '../../policies/permit.ts'
 import type { CardStore } from '../card-store.ts'
+import type { CertificatesOf } from '../delivery-body.ts'
 import type { DeliveryStore } from '../delivery-store.ts'
 import type { Order } from '../order.ts'
 import type { OrderStore } from '../order-store.ts'
@@ -9,6 +14,30 @@ import type { ProfileStore } from '../profile-store.ts'
 import type { TransportKeyStore } from '../transport-key-store.ts'
 import type { Vendor } from '../vendor.ts'
 import type { VendorStore } from '../vendor-store.ts'
+
+/** A certificate for each card of a chunk, planned: serials are drawn, and nothing is durable. */
+export interface PlannedCertificates {
+  readonly serials: readonly string[]
+}
+
+/**
+ * The cards' CA, as certifying needs it. It is another feature's: server/service.ts hands it in. Serials and TBS digests are reserved in the transaction of the
+ * intent, before anything is signed, so that a crash leaves no signed certificate that no row names.
+ */
+export interface CardCertifier<Planned extends PlannedCertificates = PlannedCertificates, Issued = unknown> {
+  /** The key in the token that signs. */
+  readonly signer: KeyId
+  plan(cards: readonly { readonly cardId: string; readonly iccid: string; readonly spki: Uint8Array }[]): Promise<Planned | Problem>
+  reserve(tx: Tx, planned: Planned): Promise<void>
+  /** Uses sign {@link signer}. */
+  sign(permit: Permit, planned: Planned): Promise<Issued>
+  /** The digests of the rows, in the order of the cards. */
+  record(tx: Tx, issued: Issued): Promise<readonly RowDigest[]>
+  /** DER by card id. Throws `integrity-failed` where one is missing. */
+  readonly ders: CertificatesOf
+  /** The cards' CA and the root, DER. */
+  chain(): Promise<readonly Uint8Array[]>
+}
 
 /** What the operations share. */
 export interface Deps {
@@ -20,6 +49,7 @@ export interface Deps {
   readonly orders: OrderStore
   readonly cards: CardStore
   readonly deliveries: DeliveryStore
+  readonly certifier: CardCertifier
   readonly now: () => Date
   /** The delivery certificate and those above it up to the root, DER. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>

@@ -5,7 +5,6 @@ import { Problem } from '../../core/problem.ts'
 import type { RowDigest } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import type { CardStore } from '../card-store.ts'
 import { DELIVERY_CONTENT_TYPE } from '../delivery.ts'
 import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
@@ -27,7 +26,7 @@ interface Result {
 }
 
 /** The bytes are compared with the sealed SHA-256 before anything is sent, and again as they go. */
-export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliveries' | 'cards'>): Operation<Input, Target, Result, never> =>
+export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliveries' | 'cards' | 'certifier'>): Operation<Input, Target, Result, never> =>
   operation<Input, Target, Result, never>({
     name: 'card-personalization.delivery.fetch',
     summary: 'Hands the vendor the sealed delivery of its order: the same bytes each time, counted.',
@@ -47,7 +46,7 @@ export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliverie
     },
     execute: async (_permit, target) => {
       const [order, delivery] = [found(target.order), found(target.delivery)]
-      for await (const _part of deliveryBytes(deps.cards, order, delivery));
+      for await (const _part of deliveryBytes(deps, order, delivery));
       return { order, delivery }
     },
     record: async (tx, _target, { order }) => {
@@ -58,7 +57,7 @@ export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliverie
     respond: (_target, { order, delivery }) => ({
       contentType: DELIVERY_CONTENT_TYPE,
       fileName: `${order.id}.gridseal-delivery`,
-      chunks: deliveryBytes(deps.cards, order, delivery),
+      chunks: deliveryBytes(deps, order, delivery),
     }),
   })
 
@@ -73,10 +72,10 @@ async function markDelivered(deps: Pick<Deps, 'orders'>, tx: Tx, order: Order): 
 }
 
 /** The whole file. Throws `integrity-failed` before its end when the lines are not those that were sealed: the receiver never has a whole file then. */
-async function* deliveryBytes(cards: CardStore, order: Order, delivery: Delivery): AsyncGenerator<Uint8Array> {
+async function* deliveryBytes({ cards, certifier }: Pick<Deps, 'cards' | 'certifier'>, order: Order, delivery: Delivery): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let held = utf8(`${delivery.header}\n`)
-  for await (const { bytes } of readDeliveryBody((orderId, page) => cards.listUnchecked(orderId, page), order)) {
+  for await (const { bytes } of readDeliveryBody((orderId, page) => cards.listUnchecked(orderId, page), order, certifier.ders)) {
     yield held
     hash.update(bytes)
     held = bytes

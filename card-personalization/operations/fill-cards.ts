@@ -7,10 +7,10 @@ import type { FilledKey, StoredKey } from '../../pkcs11/index.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { type Card, cardRow } from '../card.ts'
 import { encodeCardKeys, rowMacInput } from '../delivery-row.ts'
-import { encodeEfIccid } from '../iccid.ts'
-import { NO_ORDER, type Order, type OrderChunk } from '../order.ts'
+import { encodeEfIccid } from '../../core/iccid.ts'
+import { moveChunk, NO_ORDER, type Order, type OrderChunk } from '../order.ts'
 import { digestCards, type OrderedCard } from '../order-content.ts'
-import { type CardProfile, findProfile, planOf } from '../profile.ts'
+import { type CardProfile, findProfile, hasCertificates, planOf } from '../profile.ts'
 import type { EstablishedProfile } from '../profile-store.ts'
 import type { TransportKey } from '../transport-key.ts'
 import type { Deps } from './deps.ts'
@@ -97,15 +97,16 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
         ({ iccid, imsi }, at): Card => ({
           ...{ id: keyId(newUuid()), orderId: order.id, position: chunk.firstPosition + at, iccid, imsi, profile: profile.id, state: 'keyed', version: 1 },
           ...{ masterId: established.master.id, keys: found(keys[at]), deliveryMac: found(deliveryMacs[at]), wrapped: randomKeyOf(filled[at]) },
+          publicKey: filled[at]?.find(({ publicKey }) => publicKey !== undefined)?.publicKey,
         }),
       )
       const rows = made.map(cardRow)
       return { cards: made, rows, macs: await deps.sealer.macRows(rows) }
     },
-    record: async (tx, { chunkRow, order }, { cards, rows, macs }) => {
+    record: async (tx, { chunkRow, order, work }, { cards, rows, macs }) => {
       const chunk = found(chunkRow)
       await deps.cards.insert(tx, cards, macs)
-      const digest = await deps.orders.updateChunk(tx, { ...chunk, state: 'filled', version: chunk.version + 1 })
+      const digest = await deps.orders.updateChunk(tx, moveChunk(chunk, hasCertificates(found(work).profile) ? 'keyed' : 'filled'))
       const orderId = found(order).id
       return {
         facts: { rows: [digest] },

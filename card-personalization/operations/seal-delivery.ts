@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { hex, utf8 } from '../../core/bytes.ts'
+import { base64, hex, utf8 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import { ROOT_KEYS } from '../../pkcs11/index.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
@@ -9,7 +9,7 @@ import { compactJws, DELIVERY_FORMAT, type DeliveryManifest, signingInput } from
 import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
 import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
-import { findProfile } from '../profile.ts'
+import { findProfile, hasCertificates } from '../profile.ts'
 import type { TransportKey } from '../transport-key.ts'
 import type { Vendor } from '../vendor.ts'
 import type { Deps } from './deps.ts'
@@ -33,7 +33,7 @@ interface Result {
 export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha256: string }> =>
   operation({
     name: 'card-personalization.delivery.seal',
-    summary: 'Signs the delivery of an order whose cards all have their keys.',
+    summary: 'Signs the delivery of an order whose cards all have their keys and certificates.',
     effect: 'durable',
     input: z.strictObject({ orderId: ORDER_ID }),
     output: z.strictObject({ sha256: z.string() }),
@@ -46,11 +46,12 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
     facts: ({ orderId, vendor, order }) => ({ public: { order: orderId, ...(order && vendor ? { vendor: vendor.callerName, cards: order.quantity } : {}) } }),
     admit: ({ order, vendor, transportKey, open }) => {
       if (order === undefined || vendor === undefined || transportKey === undefined) return new Problem('not-found', NO_ORDER)
-      return open > 0 ? new Problem('conflict', 'Cards of this order have no keys yet.') : moveFault(order, 'ready')
+      return open > 0 ? new Problem('conflict', 'Cards of this order have no keys or certificates yet.') : moveFault(order, 'ready')
     },
     execute: async (permit, target) => {
       const [order, created] = [found(target.order), deps.now().toISOString()]
       const { sha256, first, last } = await digestBody(deps, order)
+      const [cardsCa] = hasCertificates(found(findProfile(order.profile))) ? await deps.certifier.chain() : []
       const manifest: DeliveryManifest = {
         ...{ format: DELIVERY_FORMAT, order: order.id, ...(order.purchaseOrder === undefined ? {} : { purchaseOrder: order.purchaseOrder }) },
         ...{
@@ -61,6 +62,7 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
         },
         ...{ cards: order.quantity, keysPerCard: found(findProfile(order.profile)).keys.length, firstIccid: first.iccid, lastIccid: last.iccid },
         ...{ sha256: hex(sha256), created },
+        ...(cardsCa === undefined ? {} : { cardsCa: base64(cardsCa) }),
       }
       const input = signingInput(manifest, await deps.deliveryChain())
       const [signature] = await deps.hsm.signWithRoot(permit, ROOT_KEYS.delivery, [utf8(input)])
@@ -76,7 +78,7 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
 async function digestBody(deps: Deps, order: Order): Promise<{ readonly sha256: Uint8Array; readonly first: Card; readonly last: Card }> {
   const hash = createHash('sha256')
   let [first, last]: (Card | undefined)[] = []
-  for await (const { cards, bytes } of readDeliveryBody((orderId, page) => deps.cards.list(orderId, page), order)) {
+  for await (const { cards, bytes } of readDeliveryBody((orderId, page) => deps.cards.list(orderId, page), order, deps.certifier.ders)) {
     hash.update(bytes)
     first ??= cards[0]
     last = cards.at(-1)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { base64, hex } from '../../core/bytes.ts'
 import { UUID_PATTERN } from '../../core/ids.ts'
 import type { Kcv } from '../../pkcs11/index.ts'
+import { KCV_METHODS } from '../delivery-row.ts'
 import type { Delivery } from '../delivery-store.ts'
 import type { Order } from '../order.ts'
 import { ORDER_STATES } from '../order-state.ts'
@@ -21,7 +22,7 @@ export const PAGE = {
 
 const KCV = z
   .strictObject({
-    method: z.enum(['aes-gp', 'aes-cmac', 'hmac-sha256']).meta({ description: 'aes-gp: AES of sixteen 01, 3 bytes. aes-cmac: CMAC of sixteen 00, 5 bytes.' }),
+    method: z.enum(KCV_METHODS).meta({ description: 'aes-gp: AES of sixteen 01, 3 bytes. aes-cmac: CMAC of sixteen 00, 5 bytes.' }),
     value: z.string().meta({ description: 'Hex.', example: '6f2f9be174' }),
   })
   .meta({ id: 'Kcv', description: 'A key check value. Conventions differ, so it says how it was made.' })

@@ -9,7 +9,8 @@ import { type Gate, perform } from '../../policies/gate.ts'
 import type { Download } from '../../policies/operation.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import { type CardPersonalizationDeps, type CardPersonalizationFeature, cardPersonalizationFeature } from '../index.ts'
-import { makeDeliveryChain, makeEncryptionPair } from './certificates.ts'
+import type { CardCertifier } from '../operations/deps.ts'
+import { makeDeliveryChain, makeEncryptionPair, softCertifier } from './certificates.ts'
 
 /** A process of the service, as far as cards go. It can die: then nothing of it reaches the database or the log any more. */
 export class Shop {
@@ -54,6 +55,7 @@ export class Shop {
     this.feature = cardPersonalizationFeature({
       ...{ hsm: place.token.hsm, sealer: place.token.integrity, sql, gate: this.#gate, faults, lanes: 2, pollMs: 50, retryMs: 5 },
       deliveryChain: () => Promise.resolve(place.chain),
+      certifier: place.certifier,
       onFillFailure: (problem, orderId) => void this.failures.push({ problem, orderId }),
       ...deps,
     })
@@ -123,6 +125,7 @@ export interface Place {
   readonly token: TestToken
   readonly db: TestDatabase
   readonly chain: readonly Uint8Array[]
+  readonly certifier: CardCertifier
   readonly root: Uint8Array
   close(): Promise<void>
 }
@@ -130,7 +133,8 @@ export interface Place {
 export async function openPlace(): Promise<Place> {
   const [token, db] = await Promise.all([testToken({ lanes: 2 }), testDatabase()])
   const close = async (): Promise<void> => void (await Promise.allSettled([token.close(), db.close()]))
-  return { token, db, ...makeDeliveryChain(token.hsm.rootPublicKey(ROOT_KEYS.delivery)), close }
+  const { root, chain, rootPair } = makeDeliveryChain(token.hsm.rootPublicKey(ROOT_KEYS.delivery))
+  return { token, db, root, chain, certifier: softCertifier(rootPair), close }
 }
 
 export const person = (kind: CallerKind, name: string): Caller => ({ kind, name, id: `id-of-${kind}-${name}`, certificate: '00', address: '127.0.0.1' })
