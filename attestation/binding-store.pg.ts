@@ -1,0 +1,137 @@
+import { Problem } from '../core/problem.ts'
+import type { RowSealer } from '../core/row.ts'
+import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
+import { type Binding, type BindingConflict, bindingRow, conflictRow, type Level, type Pair } from './binding.ts'
+import type { BindingName, BindingStore } from './binding-store.ts'
+import { askAgain, assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
+
+interface BindingColumns {
+  id: string
+  iccid: string
+  imei: string
+  udid: string | null
+  level: Level
+  state: 'bound' | 'conflict'
+  since: Date
+  until: Date | null
+  last_proved_at: Date
+  evidence: Uint8Array
+  bound_by: string
+  ended_by: string | null
+  version: number
+  mac: Uint8Array
+}
+
+const SELECT = `SELECT id, iccid, imei, udid, level, state, lower(valid) AS since, upper(valid) AS until, last_proved_at, evidence, bound_by, ended_by, version, mac
+  FROM bindings`
+const BY = { iccid: `${SELECT} WHERE iccid = $1`, imei: `${SELECT} WHERE imei = $1`, udid: `${SELECT} WHERE udid = $1` } as const
+
+/** Deadlock, and an exclusion that two writers at once run into: the one that is told loses. */
+const LOST_RACES = new Set(['40P01', '23P01'])
+
+export class PgBindingStore implements BindingStore {
+  readonly #sql: Sql
+  readonly #sealer: RowSealer
+
+  constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
+    this.#sql = sql
+    this.#sealer = sealer
+  }
+
+  async now(): Promise<Date> {
+    const [row] = await this.#sql.query<{ now: Date }>('SELECT clock_timestamp() AS now')
+    if (row === undefined) throw new Problem('database-unavailable', 'The database did not say what time it is.')
+    return row.now
+  }
+
+  async find(id: string): Promise<Binding | undefined> {
+    return (await this.#open(await this.#sql.query<BindingColumns>(`${SELECT} WHERE id = $1`, [id])))[0]
+  }
+
+  async findAt(name: BindingName, at: Date): Promise<Binding | undefined> {
+    const [key, value] = keyOf(name)
+    return (await this.#open(await this.#sql.query<BindingColumns>(`${BY[key]} AND valid @> $2::timestamptz`, [value, at])))[0]
+  }
+
+  async history(name: BindingName): Promise<Binding[]> {
+    const [key, value] = keyOf(name)
+    return this.#open(await this.#sql.query<BindingColumns>(`${BY[key]} ORDER BY lower(valid) LIMIT 1000`, [value]))
+  }
+
+  async touching({ iccid, imei, udid }: Pair): Promise<Binding[]> {
+    return this.#open(
+      await this.#sql.query<BindingColumns>(`${SELECT} WHERE (iccid = $1 OR imei = $2 OR udid = $3) AND upper_inf(valid) ORDER BY id`, [
+        ...[iccid, imei, udid ?? null],
+      ]),
+    )
+  }
+
+  async insert(tx: Tx, b: Binding): Promise<void> {
+    const mac = await sealRow(this.#sealer, bindingRow(b))
+    const inserted = await losing(
+      sqlOf(tx).query(
+        `INSERT INTO bindings (id, iccid, imei, udid, level, state, valid, last_proved_at, evidence, bound_by, version, mac)
+         VALUES ($1, $2, $3, $4, $5, $6, tstzrange($7, NULL, '[)'), $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING 1`,
+        [b.id, b.iccid, b.imei, b.udid ?? null, b.level, b.state, b.from, b.lastProvedAt, b.evidence, b.boundBy, b.version, mac],
+      ),
+    )
+    assertWritten(inserted, 'binding of this card or device')
+  }
+
+  async update(tx: Tx, b: Binding): Promise<void> {
+    const mac = await sealRow(this.#sealer, bindingRow(b))
+    const written = await losing(
+      sqlOf(tx).query(
+        `UPDATE bindings SET state = $2, valid = tstzrange(lower(valid), $3, '[)'), last_proved_at = $4, evidence = $5, ended_by = $6, version = $7, mac = $8
+         WHERE id = $1 AND version = $7 - 1 RETURNING 1`,
+        [b.id, b.state, b.until ?? null, b.lastProvedAt, b.evidence, b.endedBy ?? null, b.version, mac],
+      ),
+    )
+    assertWritten(written, 'binding')
+  }
+
+  async insertConflict(tx: Tx, c: BindingConflict): Promise<void> {
+    await sqlOf(tx).query(
+      `INSERT INTO binding_conflicts (id, binding_id, standing_evidence, iccid, imei, udid, evidence, claimed_by, claimed_at, version, mac)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+      [
+        ...[c.id, c.bindingId, c.standingEvidence, c.iccid, c.imei, c.udid ?? null, c.evidence, c.claimedBy, c.claimedAt, c.version],
+        await sealRow(this.#sealer, conflictRow(c)),
+      ],
+    )
+  }
+
+  #open(rows: readonly BindingColumns[]): Promise<Binding[]> {
+    return openRecords(this.#sealer, rows, toBinding, bindingRow)
+  }
+}
+
+const keyOf = (name: BindingName): readonly [key: 'iccid' | 'imei' | 'udid', value: string] => {
+  if ('iccid' in name) return ['iccid', name.iccid]
+  return 'imei' in name ? ['imei', name.imei] : ['udid', name.udid]
+}
+
+async function losing<Result>(statement: Promise<Result>): Promise<Result> {
+  try {
+    return await statement
+  } catch (error) {
+    if (error instanceof Error && LOST_RACES.has((error as NodeJS.ErrnoException).code ?? '')) throw askAgain('binding of this card or device', error)
+    throw error
+  }
+}
+
+const toBinding = (row: BindingColumns): Binding => ({
+  id: row.id,
+  iccid: row.iccid,
+  imei: row.imei,
+  ...(row.udid === null ? {} : { udid: row.udid }),
+  level: row.level,
+  state: row.state,
+  from: row.since,
+  ...(row.until === null ? {} : { until: row.until }),
+  lastProvedAt: row.last_proved_at,
+  evidence: row.evidence,
+  boundBy: row.bound_by,
+  ...(row.ended_by === null ? {} : { endedBy: row.ended_by }),
+  version: row.version,
+})

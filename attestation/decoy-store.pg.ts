@@ -1,0 +1,32 @@
+import type { KeyId } from '../core/ids.ts'
+import { Problem } from '../core/problem.ts'
+import type { RowSealer } from '../core/row.ts'
+import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
+import type { StoredKey } from '../pkcs11/index.ts'
+import { type Decoy, decoyRow, type DecoyStore } from './decoy-store.ts'
+import { sealRow } from '../core/sealed-records.ts'
+
+export class PgDecoyStore implements DecoyStore {
+  readonly #sql: Sql
+  readonly #sealer: RowSealer
+
+  constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
+    this.#sql = sql
+    this.#sealer = sealer
+  }
+
+  async find(): Promise<StoredKey | undefined> {
+    const [row] = await this.#sql.query<{ id: KeyId; wrapped: Uint8Array; version: number; mac: Uint8Array }>(
+      'SELECT id, wrapped, version, mac FROM attestation_decoys',
+    )
+    return row && { id: row.id, sealed: { row: decoyRow(row), mac: row.mac } }
+  }
+
+  async insert(tx: Tx, decoy: Decoy): Promise<void> {
+    const inserted = await sqlOf(tx).query(
+      `INSERT INTO attestation_decoys (id, algorithm, wrapped, version, mac) VALUES ($1, 'aes-128', $2, $3, $4) ON CONFLICT (singleton) DO NOTHING RETURNING id`,
+      [decoy.id, decoy.wrapped, decoy.version, await sealRow(this.#sealer, decoyRow(decoy))],
+    )
+    if (inserted.length === 0) throw new Problem('conflict', 'The decoy stands already.')
+  }
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod'
+import { UUID_PATTERN } from '../../core/ids.ts'
+import { Problem } from '../../core/problem.ts'
+import { digestRow } from '../../core/row.ts'
+import { type Caller, callerUrn } from '../../policies/caller.ts'
+import { type Operation, operation } from '../../policies/operation.ts'
+import { type Binding, bindingRow } from '../binding.ts'
+import { nameOf, type UnbindRequest, unbindRequestRow } from '../unbind-request.ts'
+import type { Deps } from './deps.ts'
+import { found } from './found.ts'
+import { BINDING, type BindingView, viewBinding } from './views.ts'
+
+interface Input {
+  readonly requestId: string
+}
+interface Target extends Input {
+  readonly request: UnbindRequest | undefined
+  readonly binding: Binding | undefined
+  readonly caller: Caller
+}
+interface Result {
+  readonly request: UnbindRequest
+  readonly binding: Binding
+}
+
+/** Request and binding change in the transaction of the outcome, or neither: from then on card and device are free. */
+export const approveUnbind = ({ bindings, unbindRequests }: Pick<Deps, 'bindings' | 'unbindRequests'>): Operation<Input, Target, Result, BindingView> =>
+  operation({
+    name: 'attestation.binding.approve-unbind',
+    summary: 'Approves a request to unbind, as another person than who asked. The binding ends; its history stays.',
+    effect: 'durable',
+    route: { method: 'POST', path: '/v1/attestation/unbind-requests/{requestId}/approve' },
+    input: z.strictObject({ requestId: z.string().regex(UUID_PATTERN, 'an id is a UUID in lower case').meta({ description: 'Id of the request.' }) }),
+    output: BINDING,
+    locate: async ({ requestId }, caller) => {
+      const request = await unbindRequests.find(requestId)
+      return { requestId, request, binding: request && (await bindings.find(request.bindingId)), caller }
+    },
+    uses: () => [],
+    facts: ({ requestId, request, binding }) => ({
+      public: { request: requestId, ...(request === undefined ? {} : { binding: request.bindingId, requestedBy: request.requestedBy }) },
+      ...(binding === undefined ? {} : { personal: { iccid: binding.iccid, imei: binding.imei } }),
+    }),
+    admit: ({ request, binding, caller }) => {
+      if (request === undefined || binding === undefined) return new Problem('not-found', 'There is no request of that id.')
+      if (nameOf(request.requestedBy) === caller.name) return new Problem('forbidden', 'You asked for this yourself. Another person must approve it.')
+      if (request.approvedBy !== undefined) return new Problem('conflict', 'The request was approved already.')
+      return binding.until === undefined ? undefined : new Problem('conflict', 'The binding has ended already.')
+    },
+    execute: async (_permit, target) => {
+      const [request, binding, now] = [found(target.request), found(target.binding), await bindings.now()]
+      const urn = callerUrn(target.caller)
+      // A range is never empty, whatever the clock does.
+      const until = new Date(Math.max(now.getTime(), binding.from.getTime() + 1))
+      return {
+        request: { ...request, approvedBy: urn, approvedAt: now, version: request.version + 1 },
+        binding: { ...binding, until, endedBy: urn, version: binding.version + 1 },
+      }
+    },
+    record: async (tx, _target, { request, binding }) => {
+      await unbindRequests.update(tx, request)
+      await bindings.update(tx, binding)
+      return { facts: { rows: [digestRow(unbindRequestRow(request)), digestRow(bindingRow(binding))] } }
+    },
+    respond: (_target, { binding }) => viewBinding(binding, found(binding.until)),
+  })

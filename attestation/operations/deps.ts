@@ -1,0 +1,23 @@
+import type { Hsm } from '../../pkcs11/index.ts'
+import type { BindingStore } from '../binding-store.ts'
+import type { ChallengeStore } from '../challenge-store.ts'
+import type { DecoyStore } from '../decoy-store.ts'
+import type { CardSource } from '../known-card.ts'
+import type { SqnStore } from '../sqn-store.ts'
+import type { UnbindRequestStore } from '../unbind-request-store.ts'
+
+/** What the operations share. */
+export interface Deps {
+  readonly hsm: Hsm
+  readonly cards: CardSource
+  readonly challenges: ChallengeStore
+  readonly sequences: SqnStore
+  readonly decoys: DecoyStore
+  readonly bindings: BindingStore
+  readonly unbindRequests: UnbindRequestStore
+  readonly now: () => Date
+  /** `n` unpredictable bytes. */
+  readonly random: (n: number) => Uint8Array
+  /** Name and version of the appraising software, for results. */
+  readonly build: string
+}

@@ -1,0 +1,52 @@
+import type { RowSealer } from '../core/row.ts'
+import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
+import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
+import { type SequenceNumber, sequenceRow } from './sqn.ts'
+import type { SqnStore } from './sqn-store.ts'
+
+interface SqnColumns {
+  card_id: string
+  seq: string
+  version: number
+  mac: Uint8Array
+}
+
+export class PgSqnStore implements SqnStore {
+  readonly #sql: Sql
+  readonly #sealer: RowSealer
+
+  constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
+    this.#sql = sql
+    this.#sealer = sealer
+  }
+
+  async find(cardId: string): Promise<SequenceNumber> {
+    return this.#open(cardId, await this.#sql.query<SqnColumns>('SELECT card_id, seq, version, mac FROM attestation_sqn WHERE card_id = $1', [cardId]))
+  }
+
+  async advance(tx: Tx, next: SequenceNumber): Promise<void> {
+    const mac = await sealRow(this.#sealer, sequenceRow(next))
+    const written = await sqlOf(tx).query(
+      `INSERT INTO attestation_sqn (card_id, seq, version, mac) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (card_id) DO UPDATE SET seq = excluded.seq, version = excluded.version, mac = excluded.mac
+       WHERE attestation_sqn.version = excluded.version - 1 AND attestation_sqn.seq < excluded.seq RETURNING 1`,
+      [next.cardId, next.seq, next.version, mac],
+    )
+    assertWritten(written, 'sequence number of the card')
+  }
+
+  async raise(tx: Tx, cardId: string, seq: number): Promise<SequenceNumber> {
+    const rows = await sqlOf(tx).query<SqnColumns>('SELECT card_id, seq, version, mac FROM attestation_sqn WHERE card_id = $1 FOR UPDATE', [cardId])
+    const standing = await this.#open(cardId, rows)
+    if (standing.seq >= seq) return standing
+    const next = { cardId, seq, version: standing.version + 1 }
+    await this.advance(tx, next)
+    return next
+  }
+
+  async #open(cardId: string, rows: readonly SqnColumns[]): Promise<SequenceNumber> {
+    return (await openRecords(this.#sealer, rows, toSequenceNumber, sequenceRow))[0] ?? { cardId, seq: 0, version: 0 }
+  }
+}
+
+const toSequenceNumber = (row: SqnColumns): SequenceNumber => ({ cardId: row.card_id, seq: Number(row.seq), version: row.version })

@@ -1,0 +1,38 @@
+import type { Row } from '../core/row.ts'
+
+/**
+ * Sequence numbers of Milenage (TS 33.102 C.1.1.1): SQN, 48 bits, is SEQ, 43 bits, and IND, 5 bits. The card keeps the highest SEQ of each IND (C.2.2).
+ * INVARIANT: IND 29 is this service's; the operator's authentication centre has the same Ki and must not use it (C.3.4 leaves the choice to it).
+ */
+export const OUR_IND = 29
+/** SEQ has 43 bits. */
+export const MAX_SEQ = 2 ** 43 - 1
+const INDS = 32n
+
+/** The last SEQ that left for a card. INVARIANT: it never goes back, so that no AUTN is ever made twice. */
+export interface SequenceNumber {
+  /** Id of the card's row, or of a group of unknown cards. */
+  readonly cardId: string
+  /** 0: none has left. */
+  readonly seq: number
+  /** 0: there is no row yet. */
+  readonly version: number
+}
+
+/** SQN of this service for a SEQ: 6 bytes, big-endian. */
+export function sqnOf(seq: number): Uint8Array {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(seq) * INDS + BigInt(OUR_IND))
+  return bytes.subarray(2)
+}
+
+/** SEQ of an SQN of 6 bytes, of any IND. */
+export const seqOf = (sqn: Uint8Array): number => Number(BigInt(`0x${Buffer.from(sqn).toString('hex')}`) / INDS)
+
+export const sequenceRow = ({ cardId, seq, version }: SequenceNumber): Row => ({
+  table: 'attestation_sqn',
+  schema: 1,
+  id: cardId,
+  version,
+  columns: { seq },
+})

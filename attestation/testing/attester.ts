@@ -1,0 +1,106 @@
+import { Problem } from '../../core/problem.ts'
+import { type Sql, sqlOf, Tx } from '../../core/tx.ts'
+import type { AuditLog, EntryDraft } from '../../policies/audit/log.ts'
+import type { Caller, CallerKind } from '../../policies/caller.ts'
+import { type Gate, perform } from '../../policies/gate.ts'
+import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
+import { type AttestationDeps, type AttestationFeature, attestationFeature } from '../index.ts'
+import { type ChallengeAnswer, TestCards } from './cards.ts'
+import { softHsm } from './soft-hsm.ts'
+
+export const person = (kind: CallerKind, name: string): Caller => ({ kind, name, id: `id-of-${kind}-${name}`, certificate: '00', address: '127.0.0.1' })
+export const [terminal, other] = [person('module', 'terminal'), person('module', 'other')]
+export const [alice, bob] = [person('officer', 'alice'), person('officer', 'bob')]
+
+/** The feature over a real database and a soft HSM. */
+export class Attester {
+  readonly feature: AttestationFeature
+  readonly cards: TestCards
+  readonly db: TestDatabase
+  readonly soft: ReturnType<typeof softHsm>
+  readonly entries: EntryDraft[] = []
+  /** Texts of the statements of the service, in order. */
+  readonly statements: string[] = []
+  readonly #gate: Gate
+
+  /** `token`: in place of the soft HSM and its cards. */
+  constructor(db: TestDatabase, token?: Pick<AttestationDeps, 'hsm' | 'sealer' | 'cards'>) {
+    this.db = db
+    this.soft = softHsm()
+    this.cards = new TestCards(this.soft)
+    const recorded = (sql: Sql): Sql => ({
+      query: (text, values) => {
+        this.statements.push(text)
+        return sql.query(text, values)
+      },
+    })
+    const limited = limiter(8)
+    const log: AuditLog = {
+      transact: (work) =>
+        limited(async () => {
+          const group: EntryDraft[] = []
+          const result = await db.transact((tx) => work({ tx: new Tx(recorded(sqlOf(tx))), append: (entry) => void group.push(entry) }))
+          this.entries.push(...group)
+          return result
+        }),
+      append: (entry) => Promise.resolve(void this.entries.push(entry)),
+    }
+    this.#gate = { decide: () => ({ effect: 'allow', rule: 'test', revision: 'test', reason: '' }), log }
+    this.feature = attestationFeature({
+      ...(token ?? { hsm: this.soft.hsm, sealer: this.soft.sealer, cards: this.cards }),
+      ...{ sql: recorded(db.sql), gate: this.#gate, build: 'gridseal test' },
+    })
+  }
+
+  call<Output = Record<string, unknown>>(caller: Caller, name: string, body: object): Promise<Output> {
+    const op = this.feature.operations.find((candidate) => candidate.name === `attestation.${name}`)
+    if (op === undefined) throw new Error(`no operation is named ${name}`)
+    return perform(this.#gate, op, { caller, body }) as Promise<Output>
+  }
+
+  /** The problem that a call ends in. */
+  async refused(caller: Caller, name: string, body: object): Promise<Problem> {
+    try {
+      await this.call(caller, name, body)
+    } catch (error) {
+      if (error instanceof Problem) return error
+      throw error
+    }
+    throw new Error(`${name} was not refused`)
+  }
+
+  challenge(iccid: string, method: string, caller = terminal): Promise<ChallengeAnswer> {
+    return this.call(caller, 'card.challenge', { iccid, method })
+  }
+
+  answer(iccid: string, { challengeId }: ChallengeAnswer, answer: object, caller = terminal): Promise<{ verdict: string; reason?: string; result?: string }> {
+    return this.call(caller, 'card.answer', { iccid, challengeId, ...answer })
+  }
+
+  /** Entries of an operation's kind, without the prefix. */
+  entriesOf(name: string, kind: EntryDraft['kind']): EntryDraft[] {
+    return this.entries.filter((entry) => entry.operation === `attestation.${name}` && entry.kind === kind)
+  }
+}
+
+export async function openAttester(): Promise<Attester> {
+  const attester = new Attester(await testDatabase())
+  await attester.feature.establish()
+  return attester
+}
+
+function limiter(most: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  let running = 0
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (running >= most) await new Promise<void>((resolve) => void waiting.push(resolve))
+    else running++
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) running--
+      else next()
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { Row } from '../core/row.ts'
+
+/** That somebody wants a card and its device parted. Another person approves it. */
+export interface UnbindRequest {
+  readonly id: string
+  readonly bindingId: string
+  readonly reason: string
+  /** URN. */
+  readonly requestedBy: string
+  readonly requestedAt: Date
+  /** URN. INVARIANT: not the requester's name. */
+  readonly approvedBy?: string
+  readonly approvedAt?: Date
+  readonly version: number
+}
+
+/** What of a request is sealed: everything. */
+export const unbindRequestRow = (r: UnbindRequest): Row => ({
+  table: 'unbind_requests',
+  schema: 1,
+  id: r.id,
+  version: r.version,
+  columns: {
+    binding_id: r.bindingId,
+    reason: r.reason,
+    requested_by: r.requestedBy,
+    requested_at: r.requestedAt.toISOString(),
+    approved_by: r.approvedBy,
+    approved_at: r.approvedAt?.toISOString(),
+  },
+})
+
+/** The name in a caller's URN (`urn:gridseal:officer:alice`): one person's name is one person, whatever kind of caller. */
+export const nameOf = (urn: string): string => urn.split(':').slice(3).join(':')
