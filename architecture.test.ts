@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'server': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation'],
   // Programs that start from the service's command line.
   'server/cli': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation', 'clients'],
-  'clients': ['core', 'policies', 'card-personalization'],
+  'clients': ['core', 'policies', 'card-personalization', 'attestation'],
   // Benchmarks take the service apart: they may import anything, harnesses too.
   'bench': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation', 'server', 'clients'],
 }
@@ -36,7 +36,8 @@ const DOORS: readonly RegExp[] = [
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
   /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|proof-file)\.ts$/,
-  /^card-personalization\/(delivery-row|delivery-format|delivery|iccid|imsi|luhn|inp[a-z-]*|fault-list)\.ts$/,
+  /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
+  /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
 ]
 
 /** Package -> the files that may import it. */

@@ -1,4 +1,6 @@
+import { benchAttest } from './attest.ts'
 import { benchAudit } from './audit.ts'
+import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
@@ -7,7 +9,9 @@ import { benchSign } from './sign.ts'
 const BENCHES: Readonly<Record<string, { readonly about: string; readonly run: (say: (line: string) => void) => Promise<Report> }>> = {
   sign: { about: 'P-256 signatures: a bare token loop, batches over the API, single requests over mutual TLS', run: benchSign },
   fill: { about: 'cards filled: from approval to a sealed delivery, beside a bare loop of every C_ call', run: benchFill },
+  attest: { about: 'cards that prove themselves: CMAC, Milenage, signature, evidence, each with its challenge and signed result', run: benchAttest },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
+  ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
 }
 
 const [name, ...options] = process.argv.slice(2)

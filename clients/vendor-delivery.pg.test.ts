@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { enrolVendor, officers, openPlace, type Place, Shop, type TestVendor } from '../card-personalization/testing/shop.ts'
-import { luhnDigit } from '../card-personalization/iccid.ts'
+import { luhnDigit } from '../core/iccid.ts'
 import type { FaultPoint } from '../core/fault-point.ts'
 import { hex } from '../core/bytes.ts'
 import { type DeliveryReport, type OpenedCard, openDelivery, type TransportKeyPackage } from './vendor-open.ts'
@@ -71,9 +71,23 @@ describe('the order of examples/grid-usim-1000.inp', () => {
     const keys: string[] = []
     const report = await open(file, orderId, (card) => keys.push(...card.keys.map(({ value }) => hex(value))))
     expect(report.problems).toEqual([])
-    expect(report).toMatchObject({ ok: true, cards: 1000, keys: 6000, manifest: { vendor: 'acme-cards', purchaseOrder: 'PO-2026-1000', cards: 1000 } })
-    expect(new Set(keys).size).toBe(6000)
-    expect(keys.every((key) => key.length === 32)).toBe(true)
+    expect(report).toMatchObject({ ok: true, cards: 1000, keys: 7000, manifest: { vendor: 'acme-cards', purchaseOrder: 'PO-2026-1000', cards: 1000 } })
+    expect(new Set(keys).size).toBe(7000)
+    // Six AES-128 keys, and the PKCS#8 of the signing key.
+    expect(keys.map((key) => key.length === 32)).toEqual(Array.from({ length: 7000 }, (_, at) => at % 7 !== 6))
+  })
+
+  it('is refused with a certificate that is missing, of another card, or of another CA', async () => {
+    const [head = '', ...lines] = file.toString('utf8').split('\n')
+    const line = (at: number): { certificate?: string } => JSON.parse(lines[at] ?? '') as { certificate?: string }
+    const told = async (certificate: string | undefined): Promise<string | undefined> => {
+      const changed = JSON.stringify({ ...line(0), certificate })
+      return (await open(Buffer.from([head, changed, ...lines.slice(1)].join('\n')), orderId)).problems[0]?.message
+    }
+    expect(await told(undefined)).toBe('the key sign has no certificate')
+    expect(await told(line(1).certificate)).toBe('its certificate is of another key')
+    expect(await told(Buffer.from(place.root).toString('base64'))).toBe('its certificate was not issued by the cards’ CA')
+    expect(await told('AAAA')).toBe('its certificate cannot be checked')
   })
 
   it('with an edited card it is refused whole: nothing is sent', async () => {
@@ -99,6 +113,11 @@ describe('killed at', () => {
     ['gate.executed', 3],
     ['gate.outcome-written', 3],
     ['gate.outcome-committed', 3],
+    // Two chunks: begin, fill, fill, certify, certify, seal. The fourth and fifth of each are the certificates'.
+    ['gate.intent-committed', 4],
+    ['gate.executed', 4],
+    ['gate.outcome-written', 4],
+    ['gate.outcome-committed', 4],
     ['order.chunk-filled', 1],
     ['order.chunk-filled', 2],
     ['order.all-filled', 1],
@@ -118,7 +137,7 @@ describe('killed at', () => {
     await second.feature.fillJob.stop()
     const iccids = new Set<string>()
     const report = await open(await second.fetch(vendor.caller, orderId), orderId, ({ iccid }) => void iccids.add(iccid))
-    expect(report).toMatchObject({ ok: true, cards: 600, keys: 3_600 })
+    expect(report).toMatchObject({ ok: true, cards: 600, keys: 4_200 })
     expect(iccids.size).toBe(600)
     const [{ count } = { count: '' }] = await place.db.ownerSql.query<{ count: string }>('SELECT count(*) FROM cards WHERE order_id = $1', [orderId])
     expect(Number(count)).toBe(600)

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { makeDeliveryChain, makeEncryptionPair } from '../card-personalization/testing/certificates.ts'
 import { compactJws, DELIVERY_FORMAT, type DeliveryManifest, encodeDeliveryLine, signingInput } from '../card-personalization/delivery.ts'
 import { type CardKey, encodeCardKeys, rowMacInput } from '../card-personalization/delivery-row.ts'
-import { luhnDigit } from '../card-personalization/iccid.ts'
+import { luhnDigit } from '../core/iccid.ts'
 import { base64, fromHex, hex, sha256, utf8 } from '../core/bytes.ts'
 import { aesCmacKey, checkValue } from './cmac.ts'
 import { type DeliveryReport, type DeliveryToOpen, openDelivery, type OpenedCard, type TransportKeyPackage } from './vendor-open.ts'
@@ -68,7 +68,7 @@ class Maker {
         keys.push({ purpose, keyVersion, kcv: { method, value: await kcvOf(method, value) }, wrapped: wrap(this.transport, value) })
       }
       const context = { orderId, transportKeyId: this.transportKeyId, profile: 'grid-usim-1', ...card }
-      lines.push(encodeDeliveryLine({ ...card, keys, mac: await mac.sign(rowMacInput(context, encodeCardKeys(keys))) }))
+      lines.push(encodeDeliveryLine({ ...card, keys, mac: await mac.sign(rowMacInput(context, encodeCardKeys(keys))), certificate: undefined }))
     }
     return lines
   }

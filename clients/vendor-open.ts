@@ -1,7 +1,7 @@
-import { constants, createDecipheriv, createHash, privateDecrypt, verify, X509Certificate } from 'node:crypto'
+import { constants, createDecipheriv, createHash, createPrivateKey, privateDecrypt, verify, X509Certificate } from 'node:crypto'
 import { DELIVERY_HEADER, DELIVERY_LINE, DELIVERY_MANIFEST, type DeliveryLine, type DeliveryManifest, keysOfLine } from '../card-personalization/delivery.ts'
 import { type CardKey, encodeCardKeys, rowMacInput } from '../card-personalization/delivery-row.ts'
-import { iccidFault } from '../card-personalization/iccid.ts'
+import { iccidFault } from '../core/iccid.ts'
 import { base64url, fromBase64url, hex } from '../core/bytes.ts'
 import { aesCmacKey, type CmacKey, hasCheckValue } from './cmac.ts'
 
@@ -39,6 +39,8 @@ export interface OpenedCard {
   readonly iccid: string
   readonly imsi: string
   readonly keys: readonly OpenedKey[]
+  /** X.509, DER, of the card's signing key, where its profile has one. */
+  readonly certificate?: Uint8Array
 }
 
 export interface DeliveryProblem {
@@ -84,7 +86,7 @@ export async function openDelivery(asked: DeliveryToOpen): Promise<DeliveryRepor
     if (first.done === true) throw new Refusal('the file is empty')
     manifest = readManifest(first.value.text, asked)
     const keys = await openTransportKey(manifest, asked)
-    const file = new CardLines(manifest, keys)
+    const file = new CardLines(manifest, keys, checkCardsCa(manifest, asked))
     for await (const { text, bytes } of lines) {
       number++
       opened = await file.read({ text, bytes, number, blame, onCard: asked.onCard })
@@ -106,6 +108,7 @@ interface TransportKeys {
 class CardLines {
   readonly #manifest: DeliveryManifest
   readonly #keys: TransportKeys
+  readonly #cardsCa: CardsCa | undefined
   readonly #hash = createHash('sha256')
   readonly #iccids = new Set<string>()
   #lines = 0
@@ -113,9 +116,10 @@ class CardLines {
   #first: string | undefined
   #last: string | undefined
 
-  constructor(manifest: DeliveryManifest, keys: TransportKeys) {
+  constructor(manifest: DeliveryManifest, keys: TransportKeys, cardsCa: CardsCa | undefined) {
     this.#manifest = manifest
     this.#keys = keys
+    this.#cardsCa = cardsCa
   }
 
   async read({
@@ -158,9 +162,16 @@ class CardLines {
       return this.#opened
     }
     const opened = await openKeys(keys, this.#keys.transport, (message) => blame({ line: number, iccid, message }))
-    if (wrong !== undefined || opened.length !== keys.length) return this.#opened
+    const unfit = certificateFault({ line, keys: opened, cardsCa: this.#cardsCa })
+    if (unfit !== undefined) blame({ line: number, iccid, message: unfit })
+    if (wrong !== undefined || unfit !== undefined || opened.length !== keys.length) return this.#opened
     this.#opened = { cards: this.#opened.cards + 1, keys: this.#opened.keys + opened.length }
-    await onCard?.({ iccid, imsi: line.imsi, keys: opened })
+    await onCard?.({
+      iccid,
+      imsi: line.imsi,
+      keys: opened,
+      ...(line.certificate === undefined ? {} : { certificate: Buffer.from(line.certificate, 'base64') }),
+    })
     return this.#opened
   }
 
@@ -172,6 +183,37 @@ class CardLines {
       blame('the SHA-256 of the cards’ lines is not the one that was signed: lines were changed, added, left out or moved')
   }
 }
+
+interface CardsCa {
+  readonly certificate: X509Certificate
+  readonly at: Date
+}
+
+/** The cards' CA of the manifest. It must be an authority that the trusted root issued. */
+function checkCardsCa({ cardsCa }: DeliveryManifest, { trustedRoot, at = new Date() }: DeliveryToOpen): CardsCa | undefined {
+  if (cardsCa === undefined) return undefined
+  const [certificate, root] = [readCertificate(cardsCa), new X509Certificate(trustedRoot)]
+  if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey)) {
+    throw new Refusal('the cards’ CA of the manifest was not issued by the trusted root')
+  }
+  if (!isValidAt(certificate, at)) throw new Refusal(`the certificate of the cards’ CA is not valid at ${at.toISOString()}`)
+  return { certificate, at }
+}
+
+/** What is wrong with a card's certificate: it must be there where the card has a key pair, be of that key and of that ICCID, and come from the cards' CA. */
+function certificateFault({ line, keys, cardsCa }: { line: DeliveryLine; keys: readonly OpenedKey[]; cardsCa: CardsCa | undefined }): string | undefined {
+  const pair = keys.find(({ kcv }) => kcv.method === 'spki-sha256')
+  if (line.certificate === undefined) return pair === undefined ? undefined : `the key ${pair.purpose} has no certificate`
+  const certificate = parseCertificate(line.certificate)
+  if (pair === undefined || cardsCa === undefined || certificate === undefined) return 'its certificate cannot be checked'
+  if (certificate.ca || !certificate.checkIssued(cardsCa.certificate) || !certificate.verify(cardsCa.certificate.publicKey))
+    return 'its certificate was not issued by the cards’ CA'
+  if (!certificate.checkPrivateKey(createPrivateKey({ key: Buffer.from(pair.value), format: 'der', type: 'pkcs8' }))) return 'its certificate is of another key'
+  if (!certificate.subject.split('\n').includes(`serialNumber=${line.iccid}`)) return 'its certificate is of another card'
+  return isValidAt(certificate, cardsCa.at) ? undefined : `its certificate is not valid at ${cardsCa.at.toISOString()}`
+}
+
+const isValidAt = (certificate: X509Certificate, at: Date): boolean => at >= new Date(certificate.validFrom) && at <= new Date(certificate.validTo)
 
 async function openKeys(keys: readonly CardKey[], transport: Uint8Array, blame: (message: string) => void): Promise<OpenedKey[]> {
   const opened: OpenedKey[] = []
@@ -231,17 +273,22 @@ function checkChain(x5c: readonly string[], root: X509Certificate, at: Date): X5
   if (signer.publicKey.asymmetricKeyType !== 'ec' || signer.publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
     throw new Refusal('the delivery key is not a P-256 key')
   for (const certificate of [signer, root]) {
-    if (at < new Date(certificate.validFrom) || at > new Date(certificate.validTo))
-      throw new Refusal(`a certificate of the manifest is not valid at ${at.toISOString()}`)
+    if (!isValidAt(certificate, at)) throw new Refusal(`a certificate of the manifest is not valid at ${at.toISOString()}`)
   }
   return signer
 }
 
 function readCertificate(text: string): X509Certificate {
+  const certificate = parseCertificate(text)
+  if (certificate === undefined) throw new Refusal('the manifest holds something else than certificates')
+  return certificate
+}
+
+function parseCertificate(text: string): X509Certificate | undefined {
   try {
     return new X509Certificate(Buffer.from(text, 'base64'))
   } catch {
-    throw new Refusal('the manifest holds something else than certificates')
+    return undefined
   }
 }
 

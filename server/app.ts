@@ -18,6 +18,8 @@ export interface AppParts {
   readonly identities: Identities
   readonly metrics: Metrics
   readonly logger: Logger
+  /** Public keys that check what the service signs for relying parties (RFC 7517), JSON. */
+  readonly keySet: object
   /** Counts a request that failed before the gate, for the aggregate entry of its source and minute. */
   readonly countEarlyFailure: (source: string, code: string) => void
 }
@@ -25,11 +27,16 @@ export interface AppParts {
 /** Failures that come before a decision: they go to the access log and to the aggregates, not to entries of their own. */
 const EARLY = new Set(['request-invalid', 'unauthenticated', 'method-not-allowed', 'body-too-large', 'media-type-unsupported'])
 const OPENAPI = '/openapi.json'
+export const KEY_SET_PATH = '/.well-known/jwks.json'
 
 /** The TLS listener's application. Few middlewares, in order: problem details, address and method, routes (with the caller). */
-export function createApp({ operations, gate, identities, metrics, logger, countEarlyFailure }: AppParts): Koa {
+export function createApp({ operations, gate, identities, metrics, logger, keySet, countEarlyFailure }: AppParts): Koa {
   const app = new Koa()
-  const document = JSON.stringify(openApiDocument(operations))
+  /** What anyone may read, without a certificate. */
+  const documents = new Map([
+    [OPENAPI, JSON.stringify(openApiDocument(operations))],
+    [KEY_SET_PATH, JSON.stringify(keySet)],
+  ])
   const countEarly = (ctx: Koa.Context, code: string): void => countEarlyFailure(ctx.req.socket.remoteAddress ?? 'unknown', code)
   const router = mountRoutes({ operations, gate, metrics, callerOf: (ctx) => identities.callerOf(ctx.req.socket as TLSSocket) })
 
@@ -73,7 +80,7 @@ export function createApp({ operations, gate, identities, metrics, logger, count
     }
   })
   app.use((ctx, next) => {
-    const methods = ctx.path === OPENAPI ? ['GET'] : methodsAt(router, ctx.path)
+    const methods = documents.has(ctx.path) ? ['GET'] : methodsAt(router, ctx.path)
     if (methods.includes(ctx.method)) return next()
     if (methods.length > 0) {
       ctx.set('allow', methods.join(', '))
@@ -83,7 +90,8 @@ export function createApp({ operations, gate, identities, metrics, logger, count
     throw new Problem('not-found', `Nothing is mounted at this address. ${OPENAPI} lists all there is.`)
   })
   app.use((ctx, next) => {
-    if (ctx.path !== OPENAPI) return next()
+    const document = documents.get(ctx.path)
+    if (document === undefined) return next()
     ctx.type = 'application/json'
     ctx.body = document
     return undefined

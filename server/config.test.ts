@@ -25,6 +25,11 @@ describe('settings', () => {
     expect(read).not.toThrow('hunter2')
   })
 
+  it.each(['ftp://x', 'http://x/', 'pki.example', 'http://a b', 'http://'])('the base of CRL URLs is not %s', (url) => {
+    expect(() => readConfig({ GRIDSEAL_CRL_URL: url })).toThrow(/GRIDSEAL_CRL_URL/)
+    expect(readConfig({ GRIDSEAL_CRL_URL: 'http://pki.grid.example:8080/x' }).crlUrl).toBe('http://pki.grid.example:8080/x')
+  })
+
   it('are all described', () => {
     for (const setting of describeSettings()) expect(setting.about.length).toBeGreaterThan(20)
   })

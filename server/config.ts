@@ -18,7 +18,7 @@ const SETTINGS = {
   plainPort: {
     env: 'GRIDSEAL_PLAIN_PORT',
     schema: z.coerce.number().int().min(0).max(65_535).default(8080),
-    about: 'Plain listener: CA certificates, health, metrics. 0 takes a free port.',
+    about: 'Plain listener: CA certificates, CRLs, health, metrics. 0 takes a free port.',
   },
   names: {
     env: 'GRIDSEAL_NAMES',
@@ -52,6 +52,15 @@ const SETTINGS = {
       .regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign')
       .default('gridseal.example/audit/1'),
     about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
+  },
+  crlUrl: {
+    env: 'GRIDSEAL_CRL_URL',
+    schema: z
+      .string()
+      .regex(/^https?:\/\/[\x21-\x7e]{1,200}(?<!\/)$/, 'not an http or https URL without a slash at its end')
+      .optional(),
+    about:
+      'Where verifiers reach the plain listener, such as http://pki.grid.example: CRL distribution points in certificates begin so. Absent: they have none.',
   },
   databaseUrl: {
     env: 'DATABASE_URL',

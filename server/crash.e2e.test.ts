@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeReport } from '../clients/audit-verify.ts'
+import { SimulatedCard } from '../clients/simulated-card.ts'
 import { waitForOrder } from '../clients/vendor.ts'
 import { CrashSite, NO_ANSWER, type SeriesOrder } from './testing/crash-site.ts'
 import { eventually } from './testing/processes.ts'
@@ -10,11 +12,16 @@ const RESTART_MS = 10_000
 /** The smallest order that is filled in two steps. */
 const TWO_CHUNKS = 501
 const FILL = 'card-personalization.cards.fill'
+const CERTIFY = 'card-personalization.cards.certify'
 
 let site: CrashSite
 /** Quantities of all orders, by id. */
 const orders = new Map<string, number>()
 const iccids = new Set<string>()
+/** DER of every certificate that a vendor got, by serial number. */
+const certificates = new Map<string, Uint8Array>()
+/** A card that authenticates by Milenage while the service is killed. It answers AUTS to a SQN that it has seen. */
+let usim: SimulatedCard | undefined
 
 beforeAll(async () => {
   site = await CrashSite.open()
@@ -29,16 +36,36 @@ async function arm(point: string): Promise<void> {
   await restart({ GRIDSEAL_INSECURE_CRASH_AT: point })
 }
 
+/** The verdict over the card, or `auts` where it has seen the SQN before. */
+async function authenticated(): Promise<string> {
+  if (usim === undefined) throw new Error('no order was finished yet')
+  const bytes = (text: string): Buffer => Buffer.from(text, 'base64url')
+  const path = `/v1/attestation/cards/${usim.iccid}`
+  const { challengeId, rand, autn } = await site.module.client.post<Record<'challengeId' | 'rand' | 'autn', string>>(`${path}/challenge`, {
+    method: 'milenage',
+  })
+  const found = usim.authenticate(bytes(rand), bytes(autn))
+  if (found.kind !== 'res') return found.kind
+  return (await site.module.client.post<{ verdict: string }>(`${path}/answer`, { challengeId, res: Buffer.from(found.res).toString('base64url') })).verdict
+}
+
 /** Waits for the delivery, opens it, and looks at every card. */
 async function finished(orderId: string, { quantity }: SeriesOrder): Promise<object> {
   orders.set(orderId, quantity)
   await waitForOrder(site.vendor, orderId, { timeoutMs: 30_000 })
   const { report, cards } = await site.open(orderId)
   const issuedTwice = cards.map(({ iccid }) => iccid).filter((iccid) => iccids.has(iccid))
-  for (const { iccid } of cards) iccids.add(iccid)
+  for (const card of cards) {
+    const der = card.certificate ?? new Uint8Array()
+    const serial = new X509Certificate(der).serialNumber.toLowerCase()
+    expect(certificates.has(serial), 'a serial number twice').toBe(false)
+    certificates.set(serial, der)
+    iccids.add(card.iccid)
+    usim ??= new SimulatedCard(card)
+  }
   return { ok: report.ok, cards: report.cards, keys: report.keys, problems: report.problems, issuedTwice }
 }
-const whole = ({ quantity }: SeriesOrder): object => ({ ok: true, cards: quantity, keys: 6 * quantity, problems: [], issuedTwice: [] })
+const whole = ({ quantity }: SeriesOrder): object => ({ ok: true, cards: quantity, keys: 7 * quantity, problems: [], issuedTwice: [] })
 
 describe('kill -9 at a named point: the order finishes by itself after the restart', () => {
   it.each([
@@ -50,6 +77,10 @@ describe('kill -9 at a named point: the order finishes by itself after the resta
     `gate.executed@${FILL}#2`,
     `gate.outcome-written@${FILL}#2`,
     `gate.outcome-committed@${FILL}#1`,
+    `gate.intent-committed@${CERTIFY}#1`,
+    `gate.executed@${CERTIFY}#2`,
+    `gate.outcome-written@${CERTIFY}#1`,
+    `gate.outcome-committed@${CERTIFY}#1`,
     'gate.outcome-written@card-personalization.delivery.seal',
   ])('%s', async (point) => {
     await arm(point)
@@ -120,6 +151,25 @@ describe('kill -9 while an order is submitted', () => {
   })
 })
 
+describe('kill -9 while a card is challenged by Milenage: its SQN never goes back', () => {
+  it.each(['gate.intent-committed', 'gate.executed', 'gate.outcome-written', 'gate.outcome-committed'])('%s', async (point) => {
+    expect(await authenticated()).toBe('authenticated')
+    await arm(`${point}@attestation.card.challenge`)
+    await expect(authenticated()).rejects.toThrow(NO_ANSWER)
+    await site.ended()
+    await restart()
+    expect(await authenticated()).toBe('authenticated')
+  })
+
+  it('at the answer: it counts once, or not at all', async () => {
+    await arm('gate.outcome-written@attestation.card.answer')
+    await expect(authenticated()).rejects.toThrow(NO_ANSWER)
+    await site.ended()
+    await restart()
+    expect(await authenticated()).toBe('authenticated')
+  })
+})
+
 describe('kill -9 at random while an order of 1,000 cards goes through', () => {
   /** What goes down, in turn. */
   const victims = ['the service', 'the service, its lanes and the database', 'the service and its lanes'] as const
@@ -135,9 +185,13 @@ describe('kill -9 at random while an order of 1,000 cards goes through', () => {
         await site.approve(orderId)
         await waitForOrder(site.vendor, orderId)
       })().catch(() => undefined)
+      const challenged = (async () => {
+        for (;;) if ((await authenticated()) !== 'authenticated') return 'SQN went back'
+      })().catch(() => 'killed')
       await sleep(afterMs)
       await (victim === 'the service' ? site.kill() : site.killAll({ database: victim.includes('database') }))
       await through
+      expect(await challenged).toBe('killed')
 
       await restart()
       const orderId = await site.submit(order)
@@ -162,12 +216,32 @@ describe('the log of all that', () => {
     const names = abandoned.map(({ operation }) => operation)
     for (const [operation, times] of [
       [FILL, 3],
+      [CERTIFY, 3],
+      ['attestation.card.challenge', 3],
+      ['attestation.card.answer', 1],
       ['card-personalization.order.submit', 2],
       ['card-personalization.delivery.seal', 1],
       ['card-personalization.delivery.fetch', 1],
     ] as const) {
       expect(names.filter((name) => name === operation).length, operation).toBeGreaterThanOrEqual(times)
     }
+
+    // No serial twice, and no certificate that no row names: what vendors hold is what stands issued, and the log has each once.
+    const owner = await site.owner()
+    const { rows } = await owner.query<{ serial: string; der: Buffer | null; state: string }>(
+      `SELECT serial, der, state FROM certificates WHERE subject_kind = 'card'`,
+    )
+    await owner.end()
+    const issued = rows.filter(({ state }) => state === 'issued')
+    expect(issued).toHaveLength(certificates.size)
+    expect(issued.every(({ serial, der }) => der?.equals(certificates.get(serial) ?? new Uint8Array()))).toBe(true)
+    expect(
+      rows.some(({ state, der }) => state === 'reserved' && der === null),
+      'serials that a crash has burnt',
+    ).toBe(true)
+    const certified = entries.filter(({ kind, operation }) => kind === 'item' && operation === CERTIFY).map(({ facts }) => String(facts?.['serial']))
+    expect(new Set(certified)).toEqual(new Set(certificates.keys()))
+    expect(certified).toHaveLength(certificates.size)
 
     const made = entries.filter(({ kind, operation }) => kind === 'item' && operation === FILL)
     for (const [orderId, quantity] of orders) expect(made.filter(({ facts }) => facts?.['order'] === orderId)).toHaveLength(quantity)

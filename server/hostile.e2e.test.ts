@@ -1,7 +1,7 @@
 import { connect as connectPlainly } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { luhnDigit, nextIccid } from '../card-personalization/iccid.ts'
+import { luhnDigit, nextIccid } from '../core/iccid.ts'
 import { EdgeSite, ExpectedRefusals, JSON_TYPE, problemOf, type Told, type Wanted, type Who } from './testing/edge-site.ts'
 import { describedIn, type OpenApi, requestsOf, seedsOf } from './testing/fuzz.ts'
 

@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http'
+import { KEY_SET_PATH } from './app.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What the plain listener serves: nothing that needs an identity, and nothing that changes anything. */
@@ -6,29 +7,41 @@ export interface PlainParts {
   readonly metrics: Metrics
   /** PEM of a CA and what stands above it; undefined for a name that is none. */
   readonly authority: (name: string) => Promise<string | undefined>
+  /** The CRL of a CA, DER; undefined for a name that is none, or before the first. */
+  readonly crl: (
+    name: string,
+  ) => Promise<{ readonly der: Uint8Array; readonly digest: Uint8Array; readonly thisUpdate: Date; readonly nextUpdate: Date } | undefined>
   /** What is well and what is not, by part. */
   readonly health: () => Promise<Readonly<Record<string, boolean>>>
+  /** Public keys that check results of attestation (RFC 7517). */
+  readonly keySet: object
   /** The C2SP verifier key of the audit log. */
   readonly logKey: string
 }
 
-type Reply = { readonly status: number; readonly type: string; readonly body: string }
+type Headers = Readonly<Record<string, string>>
+type Reply = { readonly status: number; readonly type: string; readonly body: string | Uint8Array; readonly headers?: Headers }
 const text = (status: number, body: string, type = 'text/plain; charset=utf-8'): Reply => ({ status, type, body })
 
-/** HTTP without TLS: CA certificates, the log's key, health, metrics. */
+/** HTTP without TLS: CA certificates, CRLs, public keys, health, metrics. */
 export function createPlainListener(parts: PlainParts): Server {
   return createServer({ requestTimeout: 10_000 }, (request, response) => {
-    const reply = request.method === 'GET' || request.method === 'HEAD' ? route(parts, request.url ?? '/') : Promise.resolve(text(405, 'GET only\n'))
+    const reply =
+      request.method === 'GET' || request.method === 'HEAD'
+        ? route(parts, request.url ?? '/', request.headers['if-none-match'])
+        : Promise.resolve(text(405, 'GET only\n'))
     reply
       .catch(() => text(503, 'not available\n'))
-      .then(({ status, type, body }) =>
-        response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(request.method === 'HEAD' ? undefined : body),
+      .then(({ status, type, body, headers }) =>
+        response
+          .writeHead(status, status === 304 ? headers : { 'content-type': type, 'content-length': Buffer.byteLength(body), ...headers })
+          .end(request.method === 'HEAD' ? undefined : body),
       )
       .catch(() => response.destroy())
   })
 }
 
-async function route(parts: PlainParts, url: string): Promise<Reply> {
+async function route(parts: PlainParts, url: string, known: string | undefined): Promise<Reply> {
   const path = url.split('?', 1)[0] ?? '/'
   if (path === '/health') {
     const health = await parts.health()
@@ -36,7 +49,23 @@ async function route(parts: PlainParts, url: string): Promise<Reply> {
   }
   if (path === '/metrics') return text(200, await parts.metrics.text(), 'text/plain; version=0.0.4; charset=utf-8')
   if (path === '/audit/key') return text(200, `${parts.logKey}\n`)
+  if (path === KEY_SET_PATH) return text(200, JSON.stringify(parts.keySet), 'application/json')
+  const revoking = /^\/crl\/([a-z]+)\.crl$/.exec(path)?.[1]
+  if (revoking !== undefined) return crl(await parts.crl(revoking), known)
   const authority = /^\/ca\/([a-z]+)\.pem$/.exec(path)?.[1]
   const pem = authority === undefined ? undefined : await parts.authority(authority)
   return pem === undefined ? text(404, 'nothing here\n') : text(200, pem, 'application/x-pem-file')
+}
+
+/** Caches ask again after this long, so that a revocation is seen soon; never after the list has ended. */
+const CRL_MAX_AGE_S = 300
+
+/** A CRL as RFC 5280 4.2.1.13 and RFC 2585 4.2 want it over HTTP: one DER encoded CRL, `application/pkix-crl`. */
+function crl(found: Awaited<ReturnType<PlainParts['crl']>>, known: string | undefined): Reply {
+  if (found === undefined) return text(404, 'nothing here\n')
+  const etag = `"${Buffer.from(found.digest).toString('hex')}"`
+  const leftS = Math.max(0, Math.floor((found.nextUpdate.getTime() - Date.now()) / 1000))
+  const headers = { 'etag': etag, 'last-modified': found.thisUpdate.toUTCString(), 'cache-control': `max-age=${Math.min(CRL_MAX_AGE_S, leftS)}` }
+  const isKnown = known?.split(',').some((one) => one.trim().replace(/^W\//, '') === etag) ?? false
+  return { status: isKnown ? 304 : 200, type: 'application/pkix-crl', body: isKnown ? '' : found.der, headers }
 }

@@ -33,7 +33,7 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await service.cards.fillJob.stop()
+    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop()])
     await service.close()
   }
 }
@@ -50,6 +50,8 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     facts: { public: { node: process.version, lanes: config.lanes } },
   })
   service.cards.fillJob.start()
+  service.kms.crlJob.start()
+  service.attestation.purgeJob.start()
 
   const tls = await loadTlsIdentity({
     folder: join(config.data, 'tls'),
@@ -73,6 +75,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     identities: new Identities({ find: service.findCaller, issuer: new X509Certificate(callersChain[0] ?? '') }),
     metrics,
     logger,
+    keySet: service.attestation.keySet(),
     countEarlyFailure,
   })
   const answer = app.callback()
@@ -105,6 +108,8 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const plainServer = createPlainListener({
     metrics,
     authority: (name) => (isAuthority(name) ? service.kms.certificates.chainPem(name) : Promise.resolve(undefined)),
+    crl: (name) => (isAuthority(name) ? service.kms.findCrl(name) : Promise.resolve(undefined)),
+    keySet: service.attestation.keySet(),
     logKey: service.audit.key.vkey,
     health: async () => {
       const [database, token] = await Promise.all([

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { type AttestationFeature, attestationFeature } from '../attestation/index.ts'
 import { type CardPersonalizationFeature, cardPersonalizationFeature } from '../card-personalization/index.ts'
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import { causeOf } from '../core/problem.ts'
@@ -34,6 +35,7 @@ export interface OpenService {
   readonly callers: ReturnType<typeof callerFeature>
   readonly kms: KmsFeature
   readonly cards: CardPersonalizationFeature
+  readonly attestation: AttestationFeature
   readonly findCaller: FindCaller
   /** An operation that the service itself performs, through the gate like everybody else's. */
   performSystem(caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>>
@@ -114,14 +116,33 @@ async function open({
   const gate: Gate = { decide: (asked) => policy(asked), log: audit.log, faults }
   const shared = { hsm: hsm.hsm, sealer: hsm.integrity, sql: database.sql, now }
   const callers = callerFeature(shared)
-  const kms = kmsFeature({ ...shared, callers: callers.callers })
+  const kms = kmsFeature({
+    ...{ ...shared, gate, crlUrl: config.crlUrl, callers: callers.callers },
+    onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
+  })
   const cards = cardPersonalizationFeature({
     ...shared,
     gate,
     faults,
     lanes: config.lanes,
+    certifier: kms.cardCertificates,
     deliveryChain: async () => derOf([(await kms.certificates.findService('delivery'))?.certificate, await kms.certificates.chainPem('root')]),
     onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: causeOf(problem) }, 'filling is tried again'),
+  })
+  const attestation = attestationFeature({
+    ...shared,
+    gate,
+    build: `gridseal ${version()}`,
+    onPurgeFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'old challenges are purged later'),
+    cards: {
+      find: async (iccid) => {
+        const keys = await cards.findKeys(iccid)
+        // An unknown card takes the same statements: neither the answer nor its time tells one from the other.
+        const certificate = await kms.cardCertificates.find(keys?.id ?? 'unknown')
+        return keys && { ...keys, ...(certificate === undefined ? {} : { certificate }) }
+      },
+      decoyParts: () => cards.profileKeys('grid-usim-1'),
+    },
   })
   const operations: readonly AnyOperation[] = [
     ...audit.operations,
@@ -129,6 +150,7 @@ async function open({
     ...kms.operations,
     ...Object.values(kms.systemOperations),
     ...cards.operations,
+    ...attestation.operations,
   ]
   policy = loadPolicy(config.policy, operations)
 
@@ -141,6 +163,7 @@ async function open({
   if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
   if ((await kms.certificates.findService('delivery')) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose: 'delivery' })
   await cards.establishProfiles()
+  await attestation.establish()
   await first.end()
 
   const findCaller: FindCaller = async (fingerprint) => {
@@ -149,7 +172,7 @@ async function open({
     const registration = await callers.callers.find(certificate.callerId)
     return registration?.state === 'active' ? { kind: registration.kind, name: registration.name, id: registration.id } : undefined
   }
-  return { gate, operations, database, hsm, audit, callers, kms, cards, findCaller, performSystem, close }
+  return { gate, operations, database, hsm, audit, callers, kms, cards, attestation, findCaller, performSystem, close }
 }
 
 /** The database that the settings name, or the embedded one, started. */
@@ -186,7 +209,12 @@ function readPolicy(file: string): string {
   return readFileSync(file, 'utf8')
 }
 
-const examplePolicy = (): URL => {
-  const beside = new URL('../examples/policy.yaml', import.meta.url)
-  return existsSync(beside) ? beside : new URL('../../examples/policy.yaml', import.meta.url)
+const examplePolicy = (): URL => projectFile('examples/policy.yaml')
+
+const version = (): string => (JSON.parse(readFileSync(projectFile('package.json'), 'utf8')) as { version: string }).version
+
+/** Both the sources and `dist/` run. */
+const projectFile = (path: string): URL => {
+  const beside = new URL(`../${path}`, import.meta.url)
+  return existsSync(beside) ? beside : new URL(`../../${path}`, import.meta.url)
 }

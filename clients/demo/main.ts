@@ -4,15 +4,17 @@ import { ApiClient } from '../api.ts'
 import { describeProof, verifyEntryProof } from '../audit-proof.ts'
 import { describeReport, verifyExportedLog } from '../audit-verify.ts'
 import { enrol, enrolFirstOfficers, type Participant, type Service, startService } from '../site.ts'
-import { openDelivery, type TransportKeyPackage } from '../vendor-open.ts'
+import { SimulatedCard } from '../simulated-card.ts'
+import { type OpenedCard, openDelivery, type TransportKeyPackage } from '../vendor-open.ts'
 import { enrolVendor, waitForOrder } from '../vendor.ts'
 import { makeEncryptionCertificate } from '../csr.ts'
+import { authenticateCards, bindCards } from './cards.ts'
 import { Story } from './story.ts'
 
 const USAGE = `usage: npm run demo [-- --keep]
 
 Runs the main job on this machine, on free loopback ports and in a folder of its own (data/demo, made anew each time):
-two officers, a vendor, a module, an auditor; an order of 1,000 cards, approved, filled, delivered, opened; refusals; the log verified.
+two officers, a vendor, a module, an auditor; an order of 1,000 cards, approved, filled, certified, delivered, opened; cards that prove themselves and are bound to a meter, and a clone; refusals; the log verified.
 
   --keep   leave the service running at the end, to try things by hand`
 
@@ -102,14 +104,18 @@ async function demo(running: Service): Promise<void> {
   writeFileSync(join(folder, 'delivery.ndjson'), delivery)
   writeFileSync(join(folder, 'transport-key.json'), JSON.stringify(transportKey, null, 2))
   writeFileSync(join(folder, 'acme-cards.encryption.key.pem'), vendor.encryptionKey, { mode: 0o600 })
+  const cards: SimulatedCard[] = []
+  const keepCards = (card: OpenedCard): void => {
+    if (cards.length < 4) cards.push(new SimulatedCard(card))
+  }
   const opened = await story.step(
-    '... and opens it: signature, digest, counts, row MACs, every key unwrapped, every KCV compared',
+    '... and opens it: signature, digest, counts, row MACs, every key unwrapped, every KCV compared, every certificate checked',
     async () => {
-      const report = await openDelivery({ ...opening, file: [delivery] })
+      const report = await openDelivery({ ...opening, file: [delivery], onCard: keepCards })
       if (!report.ok) throw new Error(`the delivery does not check: ${JSON.stringify(report.problems)}`)
       return report
     },
-    ({ cards, keys }) => `${cards.toLocaleString('en')} cards, ${keys.toLocaleString('en')} keys`,
+    ({ cards: all, keys }) => `${all.toLocaleString('en')} cards, ${keys.toLocaleString('en')} keys`,
   )
   await story.step(
     'A delivery with two rows’ keys swapped is caught',
@@ -121,6 +127,8 @@ async function demo(running: Service): Promise<void> {
     ({ problems }) => problems[0]?.message ?? '',
   )
 
+  await authenticateCards({ story, module, cards })
+  await bindCards({ story, folder, plainUrl: running.plainUrl, module, cards })
   await signAndVerify(module)
   await refusals({ running, trust, alice, module, auditor })
 

@@ -106,11 +106,13 @@ export class Story {
         '    people/             certificates and keys of the officers; root.pem, which everybody trusts',
         '    delivery.ndjson     what the vendor got; transport-key.json, acme-cards.encryption.key.pem: how it opens it',
         '    audit-log.ndjson    the exported log; approval.json, approval.tlog-proof: one entry of it, and its proof',
+        '    binding.jwt         what a card’s evidence was worth (EAR); jwks.json: the keys that it is checked with',
         'Try it yourself:',
         `  npm run gridseal -- vendor open --delivery ${folder}/delivery.ndjson --transport-key ${folder}/transport-key.json \\`,
         `      --key ${folder}/acme-cards.encryption.key.pem --trust ${folder}/people/root.pem`,
         `  npm run gridseal -- audit verify ${folder}/audit-log.ndjson --key '${vkey}'`,
         `  npm run gridseal -- audit verify-proof ${folder}/approval.json ${folder}/approval.tlog-proof --key '${vkey}'`,
+        `  npm run gridseal -- attest verify ${folder}/binding.jwt --keys ${folder}/jwks.json`,
         '',
       ].join('\n'),
     )

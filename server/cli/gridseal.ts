@@ -16,7 +16,8 @@ Examples:
   gridseal init --officer alice=people/alice.csr.pem --officer bob=people/bob.csr.pem --out people
   gridseal vendor open --help                                checks and opens a delivery on the vendor's side
   gridseal audit verify --help                               checks a whole exported log offline
-  gridseal audit verify-proof --help                         checks one entry of the log offline`,
+  gridseal audit verify-proof --help                         checks one entry of the log offline
+  gridseal attest verify --help                              checks an attestation result offline`,
   )
 
 program
@@ -122,6 +123,23 @@ audit
   .action(async (entry: string, proof: string, { key }: { key: string }) => {
     const { verifyProof } = await import('./audit.ts')
     verifyProof({ entry, proof, key })
+  })
+
+const attest = program.command('attest').description('For who relies on attestation results.')
+
+attest
+  .command('verify')
+  .description(
+    'Verifies an attestation result offline, and prints what it says. Exit 1 when it is not valid; a valid one may say that a card is not to be trusted.',
+  )
+  .argument('<result>', 'a file of the result (EAR, a JWT)')
+  .requiredOption('--keys <jwks.json>', 'the service’s public keys (JWK Set)')
+  .option('--nonce <base64url>', 'the nonce that the result must answer; without it any will do')
+  .option('--at <time>', 'the time to verify for (RFC 3339); without it now')
+  .addHelpText('after', '\nThe keys are those of the service that you rely on: get them from it or its officers, not from who brings the result.')
+  .action(async (result: string, options: { keys: string; nonce?: string; at?: string }) => {
+    const { verifyResultFile } = await import('./attest.ts')
+    verifyResultFile({ result, ...options })
   })
 
 program.exitOverride()

@@ -4,6 +4,9 @@ import * as callers from './0002-callers.ts'
 import * as rootKeys from './0003-root-keys.ts'
 import * as keysAndCertificates from './0004-keys-and-certificates.ts'
 import * as cardPersonalization from './0005-card-personalization.ts'
+import * as cardCertificates from './0006-card-certificates.ts'
+import * as crls from './0007-crls.ts'
+import * as attestation from './0008-attestation.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -19,4 +22,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0003-root-keys', up: rootKeys.up },
   { name: '0004-keys-and-certificates', up: keysAndCertificates.up },
   { name: '0005-card-personalization', up: cardPersonalization.up },
+  { name: '0006-card-certificates', up: cardCertificates.up },
+  { name: '0007-crls', up: crls.up },
+  { name: '0008-attestation', up: attestation.up },
 ]
