@@ -1,4 +1,3 @@
-import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Binding, type BindingConflict, bindingRow, conflictRow, type Level, type Pair } from './binding.ts'
@@ -36,12 +35,6 @@ export class PgBindingStore implements BindingStore {
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
     this.#sql = sql
     this.#sealer = sealer
-  }
-
-  async now(): Promise<Date> {
-    const [row] = await this.#sql.query<{ now: Date }>('SELECT clock_timestamp() AS now')
-    if (row === undefined) throw new Problem('database-unavailable', 'The database did not say what time it is.')
-    return row.now
   }
 
   async find(id: string): Promise<Binding | undefined> {

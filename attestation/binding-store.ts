@@ -9,8 +9,6 @@ export type BindingName = { readonly iccid: string } | { readonly imei: string }
  * Reads see what is committed. The exclusion constraints of the table hold against every writer.
  */
 export interface BindingStore {
-  /** The database's clock, which dates bindings. */
-  now(): Promise<Date>
   find(id: string): Promise<Binding | undefined>
   /** The one that stood at that time. */
   findAt(name: BindingName, at: Date): Promise<Binding | undefined>

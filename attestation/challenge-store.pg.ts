@@ -1,3 +1,5 @@
+import { batched } from '../core/batch.ts'
+import { fromHex, hex } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
@@ -20,23 +22,21 @@ interface NonceColumns {
 const COLUMNS = 'nonce, salt, iccid, method, caller, issued_at, expires_at, version, mac'
 
 export class PgChallengeStore implements ChallengeStore {
-  readonly #sql: Sql
   readonly #sealer: RowSealer
+  /** By the nonce, hex. */
+  readonly #read: (nonce: string) => Promise<NonceColumns | undefined>
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
-    this.#sql = sql
     this.#sealer = sealer
-  }
-
-  async now(): Promise<Date> {
-    const [row] = await this.#sql.query<{ now: Date }>('SELECT clock_timestamp() AS now')
-    if (row === undefined) throw new Problem('database-unavailable', 'The database did not say what time it is.')
-    return row.now
+    this.#read = batched(async (nonces: string[]) => {
+      const rows = await sql.query<NonceColumns>(`SELECT ${COLUMNS} FROM attestation_nonces WHERE nonce = ANY($1)`, [nonces.map(fromHex)])
+      return new Map(rows.map((row) => [hex(row.nonce), row]))
+    })
   }
 
   async find(nonce: Uint8Array): Promise<Challenge | undefined> {
-    const rows = await this.#sql.query<NonceColumns>(`SELECT ${COLUMNS} FROM attestation_nonces WHERE nonce = $1`, [nonce])
-    return (await openRecords(this.#sealer, rows, toChallenge, challengeRow))[0]
+    const row = await this.#read(hex(nonce))
+    return (await openRecords(this.#sealer, row === undefined ? [] : [row], toChallenge, challengeRow))[0]
   }
 
   async insert(tx: Tx, c: Challenge): Promise<void> {

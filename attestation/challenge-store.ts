@@ -6,8 +6,6 @@ export const MOST_PURGED = 10_000
 
 /** The challenges. Trusted for nothing: each row is sealed, and one that was edited is refused with `integrity-failed`. Reads see what is committed. */
 export interface ChallengeStore {
-  /** The database's clock, which decides when a challenge ends. */
-  now(): Promise<Date>
   find(nonce: Uint8Array): Promise<Challenge | undefined>
   insert(tx: Tx, challenge: Challenge): Promise<void>
   /** Spends an open challenge that has not ended: of all that try, one succeeds. Throws `conflict` for the others. */

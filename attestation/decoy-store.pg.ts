@@ -1,3 +1,4 @@
+import { batched } from '../core/batch.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
@@ -6,19 +7,27 @@ import type { StoredKey } from '../pkcs11/index.ts'
 import { type Decoy, decoyRow, type DecoyStore } from './decoy-store.ts'
 import { sealRow } from '../core/sealed-records.ts'
 
+interface DecoyColumns {
+  readonly id: KeyId
+  readonly wrapped: Uint8Array
+  readonly version: number
+  readonly mac: Uint8Array
+}
+
 export class PgDecoyStore implements DecoyStore {
-  readonly #sql: Sql
   readonly #sealer: RowSealer
+  readonly #read: (decoy: 'decoy') => Promise<DecoyColumns | undefined>
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
-    this.#sql = sql
     this.#sealer = sealer
+    this.#read = batched(async (asked: 'decoy'[]) => {
+      const [row] = await sql.query<DecoyColumns>('SELECT id, wrapped, version, mac FROM attestation_decoys')
+      return new Map(row === undefined ? [] : asked.map((key) => [key, row]))
+    })
   }
 
   async find(): Promise<StoredKey | undefined> {
-    const [row] = await this.#sql.query<{ id: KeyId; wrapped: Uint8Array; version: number; mac: Uint8Array }>(
-      'SELECT id, wrapped, version, mac FROM attestation_decoys',
-    )
+    const row = await this.#read('decoy')
     return row && { id: row.id, sealed: { row: decoyRow(row), mac: row.mac } }
   }
 

@@ -10,6 +10,7 @@ import { PgBindingStore } from './binding-store.pg.ts'
 import { MOST_PURGED } from './challenge-store.ts'
 import { PgChallengeStore } from './challenge-store.pg.ts'
 import { PgDecoyStore } from './decoy-store.pg.ts'
+import { databaseClock } from './database-clock.pg.ts'
 import type { CardSource } from './known-card.ts'
 import { answerChallenge } from './operations/answer-challenge.ts'
 import { appraiseEvidence } from './operations/appraise-evidence.ts'
@@ -66,6 +67,7 @@ export function attestationFeature(given: AttestationDeps): AttestationFeature {
     bindings: new PgBindingStore({ sql, sealer }),
     unbindRequests: new PgUnbindRequestStore({ sql, sealer }),
     now: given.now ?? (() => new Date()),
+    databaseNow: databaseClock(sql),
   }
   const [establish, purge] = [establishDecoy(deps), purgeNonces(deps)]
   const asSystem = async (op: AnyOperation): Promise<Record<string, unknown>> =>

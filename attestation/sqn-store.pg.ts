@@ -1,3 +1,4 @@
+import { batched } from '../core/batch.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
@@ -12,16 +13,20 @@ interface SqnColumns {
 }
 
 export class PgSqnStore implements SqnStore {
-  readonly #sql: Sql
   readonly #sealer: RowSealer
+  readonly #read: (cardId: string) => Promise<SqnColumns | undefined>
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
-    this.#sql = sql
     this.#sealer = sealer
+    this.#read = batched(async (cardIds: string[]) => {
+      const rows = await sql.query<SqnColumns>('SELECT card_id, seq, version, mac FROM attestation_sqn WHERE card_id = ANY($1)', [cardIds])
+      return new Map(rows.map((row) => [row.card_id, row]))
+    })
   }
 
   async find(cardId: string): Promise<SequenceNumber> {
-    return this.#open(cardId, await this.#sql.query<SqnColumns>('SELECT card_id, seq, version, mac FROM attestation_sqn WHERE card_id = $1', [cardId]))
+    const row = await this.#read(cardId)
+    return this.#open(cardId, row === undefined ? [] : [row])
   }
 
   async advance(tx: Tx, next: SequenceNumber): Promise<void> {

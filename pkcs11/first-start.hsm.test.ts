@@ -38,6 +38,7 @@ describe('the first start', () => {
       'root:checkpoint',
       'root:delivery',
       'root:group-mac',
+      'root:result',
       'root:row-mac',
       'root:storage-kek',
     ])

@@ -24,7 +24,11 @@ interface Result {
 }
 
 /** Request and binding change in the transaction of the outcome, or neither: from then on card and device are free. */
-export const approveUnbind = ({ bindings, unbindRequests }: Pick<Deps, 'bindings' | 'unbindRequests'>): Operation<Input, Target, Result, BindingView> =>
+export const approveUnbind = ({
+  bindings,
+  unbindRequests,
+  databaseNow,
+}: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow'>): Operation<Input, Target, Result, BindingView> =>
   operation({
     name: 'attestation.binding.approve-unbind',
     summary: 'Approves a request to unbind, as another person than who asked. The binding ends; its history stays.',
@@ -48,7 +52,7 @@ export const approveUnbind = ({ bindings, unbindRequests }: Pick<Deps, 'bindings
       return binding.until === undefined ? undefined : new Problem('conflict', 'The binding has ended already.')
     },
     execute: async (_permit, target) => {
-      const [request, binding, now] = [found(target.request), found(target.binding), await bindings.now()]
+      const [request, binding, now] = [found(target.request), found(target.binding), await databaseNow()]
       const urn = callerUrn(target.caller)
       // A range is never empty, whatever the clock does.
       const until = new Date(Math.max(now.getTime(), binding.from.getTime() + 1))

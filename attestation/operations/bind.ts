@@ -69,7 +69,7 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
     execute: async (permit, target) => {
       const [challenge, evidence, card] = [found(target.challenge), found(target.evidence), found(target.card)]
       const reasons = appraise(deps, { evidence, challenge, card })
-      const at = await deps.bindings.now()
+      const at = await deps.databaseNow()
       if (reasons.length > 0) {
         const told = toldReasons(reasons)
         const token = await signResult(deps, permit, { challenge, card, vector: { 'instance-identity': 96 }, reasons: told })

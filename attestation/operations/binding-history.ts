@@ -14,7 +14,10 @@ interface Target {
 
 const OUTPUT = z.strictObject({ bindings: z.array(BINDING).meta({ description: 'The oldest first, 1,000 at most.' }) }).meta({ id: 'BindingHistory' })
 
-export const bindingHistory = ({ bindings }: Pick<Deps, 'bindings'>): Operation<NameInput, Target, readonly Binding[], z.infer<typeof OUTPUT>> =>
+export const bindingHistory = ({
+  bindings,
+  databaseNow,
+}: Pick<Deps, 'bindings' | 'databaseNow'>): Operation<NameInput, Target, readonly Binding[], z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.binding.history',
     summary: 'Reads all bindings that a card or a device ever had.',
@@ -24,7 +27,7 @@ export const bindingHistory = ({ bindings }: Pick<Deps, 'bindings'>): Operation<
     output: OUTPUT,
     locate: async (input) => {
       const name = nameIn(input)
-      return { name, all: await bindings.history(name), asOf: await bindings.now() }
+      return { name, all: await bindings.history(name), asOf: await databaseNow() }
     },
     uses: () => [],
     facts: ({ name }) => nameFacts(name),

@@ -16,6 +16,8 @@ export interface Deps {
   readonly bindings: BindingStore
   readonly unbindRequests: UnbindRequestStore
   readonly now: () => Date
+  /** The database's clock, which dates what is durable. */
+  readonly databaseNow: () => Promise<Date>
   /** `n` unpredictable bytes. */
   readonly random: (n: number) => Uint8Array
   /** Name and version of the appraising software, for results. */

@@ -17,7 +17,7 @@ interface Target {
   readonly binding: Binding | undefined
 }
 
-export const getBinding = ({ bindings }: Pick<Deps, 'bindings'>): Operation<Input, Target, Binding, BindingView> =>
+export const getBinding = ({ bindings, databaseNow }: Pick<Deps, 'bindings' | 'databaseNow'>): Operation<Input, Target, Binding, BindingView> =>
   operation({
     name: 'attestation.binding.get',
     summary: 'Reads which device a card is bound to, or which card a device, now or at another time.',
@@ -27,7 +27,7 @@ export const getBinding = ({ bindings }: Pick<Deps, 'bindings'>): Operation<Inpu
     output: BINDING,
     locate: async (input) => {
       const name = nameIn(input)
-      const asOf = input.at === undefined ? await bindings.now() : new Date(input.at)
+      const asOf = input.at === undefined ? await databaseNow() : new Date(input.at)
       return { name, asOf, binding: await bindings.findAt(name, asOf) }
     },
     uses: () => [],

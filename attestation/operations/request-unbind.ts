@@ -26,7 +26,8 @@ const OUTPUT = z
 export const requestUnbind = ({
   bindings,
   unbindRequests,
-}: Pick<Deps, 'bindings' | 'unbindRequests'>): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
+  databaseNow,
+}: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow'>): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.binding.unbind',
     summary: 'Asks for a card and its device to be parted. Another person approves it.',
@@ -44,7 +45,7 @@ export const requestUnbind = ({
     }),
     output: OUTPUT,
     locate: async ({ iccid, reason }, caller) => {
-      const now = await bindings.now()
+      const now = await databaseNow()
       const binding = await bindings.findAt({ iccid }, now)
       const made = { id: newUuid(), reason, requestedBy: callerUrn(caller), requestedAt: now, version: 1 }
       return { iccid, reason, binding, request: binding && { ...made, bindingId: binding.id } }
