@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { base64url, fromBase64url } from '../core/bytes.ts'
 import { age } from './testing/age.ts'
-import { type Attester, openAttester, other, terminal } from './testing/attester.ts'
+import { Attester, openAttester, other, terminal } from './testing/attester.ts'
 import type { ChallengeAnswer, TestCard } from './testing/cards.ts'
 
 let attester: Attester
@@ -180,14 +180,16 @@ describe('a row', () => {
     }
   })
 
-  it('of the decoy that was edited is refused', async () => {
-    await attester.db.ownerSql.query('UPDATE attestation_decoys SET wrapped = $1', [randomBytes(24)])
-    await expect(attester.challenge(attester.cards.iccid(), 'milenage')).rejects.toThrow(/integrity-failed/)
-    expect(attester.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'integrity-failed' })
-    await attester.db.ownerSql.query('DELETE FROM attestation_decoys')
-    await attester.feature.establish()
-    await Promise.all([attester.feature.establish(), attester.feature.establish()])
-    expect(await attester.db.ownerSql.query('SELECT 1 FROM attestation_decoys')).toHaveLength(1)
+  it('of the decoy that was edited is refused by the next process, and one decoy is made anew', async () => {
+    const { db, soft, cards } = attester
+    const nextProcess = (): Attester => new Attester(db, { hsm: soft.hsm, sealer: soft.sealer, cards })
+    await db.ownerSql.query('UPDATE attestation_decoys SET wrapped = $1', [randomBytes(24)])
+    const next = nextProcess()
+    await expect(next.challenge(cards.iccid(), 'milenage')).rejects.toThrow(/integrity-failed/)
+    expect(next.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'integrity-failed' })
+    await db.ownerSql.query('DELETE FROM attestation_decoys')
+    await Promise.all([nextProcess().feature.establish(), nextProcess().feature.establish()])
+    expect(await db.ownerSql.query('SELECT 1 FROM attestation_decoys')).toHaveLength(1)
   })
 })
 

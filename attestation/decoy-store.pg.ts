@@ -1,4 +1,3 @@
-import { batched } from '../core/batch.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
@@ -15,20 +14,21 @@ interface DecoyColumns {
 }
 
 export class PgDecoyStore implements DecoyStore {
+  readonly #sql: Sql
   readonly #sealer: RowSealer
-  readonly #read: (decoy: 'decoy') => Promise<DecoyColumns | undefined>
+  /** Kept once found: it never changes, and the token checks its MAC at each use. */
+  #decoy: StoredKey | undefined
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
+    this.#sql = sql
     this.#sealer = sealer
-    this.#read = batched(async (asked: 'decoy'[]) => {
-      const [row] = await sql.query<DecoyColumns>('SELECT id, wrapped, version, mac FROM attestation_decoys')
-      return new Map(row === undefined ? [] : asked.map((key) => [key, row]))
-    })
   }
 
   async find(): Promise<StoredKey | undefined> {
-    const row = await this.#read('decoy')
-    return row && { id: row.id, sealed: { row: decoyRow(row), mac: row.mac } }
+    if (this.#decoy !== undefined) return this.#decoy
+    const [row] = await this.#sql.query<DecoyColumns>('SELECT id, wrapped, version, mac FROM attestation_decoys')
+    this.#decoy = row && { id: row.id, sealed: { row: decoyRow(row), mac: row.mac } }
+    return this.#decoy
   }
 
   async insert(tx: Tx, decoy: Decoy): Promise<void> {

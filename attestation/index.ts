@@ -9,8 +9,8 @@ import type { AnyOperation } from '../policies/operation.ts'
 import { PgBindingStore } from './binding-store.pg.ts'
 import { MOST_PURGED } from './challenge-store.ts'
 import { PgChallengeStore } from './challenge-store.pg.ts'
+import { databaseClock, nearlyNow } from './database-clock.pg.ts'
 import { PgDecoyStore } from './decoy-store.pg.ts'
-import { databaseClock } from './database-clock.pg.ts'
 import type { CardSource } from './known-card.ts'
 import { answerChallenge } from './operations/answer-challenge.ts'
 import { appraiseEvidence } from './operations/appraise-evidence.ts'
@@ -59,6 +59,7 @@ export interface AttestationFeature {
 
 export function attestationFeature(given: AttestationDeps): AttestationFeature {
   const { hsm, sealer, sql, gate, cards, build, random = (n) => randomBytes(n) } = given
+  const databaseNow = databaseClock(sql)
   const deps: Deps = {
     ...{ hsm, cards, build, random },
     challenges: new PgChallengeStore({ sql, sealer }),
@@ -67,7 +68,8 @@ export function attestationFeature(given: AttestationDeps): AttestationFeature {
     bindings: new PgBindingStore({ sql, sealer }),
     unbindRequests: new PgUnbindRequestStore({ sql, sealer }),
     now: given.now ?? (() => new Date()),
-    databaseNow: databaseClock(sql),
+    databaseNow,
+    databaseNearlyNow: nearlyNow(databaseNow),
   }
   const [establish, purge] = [establishDecoy(deps), purgeNonces(deps)]
   const asSystem = async (op: AnyOperation): Promise<Record<string, unknown>> =>

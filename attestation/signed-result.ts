@@ -34,8 +34,16 @@ export async function signResult(
     ...(isProved ? { ueid: ueidOf({ spki: card.certificate.spki, efIccid: card.efIccid }) } : {}),
     ...(binding === undefined ? {} : { binding, level: 'L1' }),
   })
-  const input = resultSigningInput(claims, jwkOf(hsm.rootPublicKey(ROOT_KEYS.result)).kid)
+  const input = resultSigningInput(claims, keyIdOf(hsm.rootPublicKey(ROOT_KEYS.result)))
   const [signature] = await hsm.signWithRoot(permit, ROOT_KEYS.result, [utf8(input)])
   if (signature === undefined) throw new Problem('hsm-failed', 'The HSM gave no signature for a result.')
   return compactResult(input, signature)
+}
+
+const keyIds = new WeakMap<Uint8Array, string>()
+/** The `kid` of {@link jwkOf}, made once for each key. */
+function keyIdOf(spki: Uint8Array): string {
+  const kid = keyIds.get(spki) ?? jwkOf(spki).kid
+  keyIds.set(spki, kid)
+  return kid
 }

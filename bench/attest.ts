@@ -9,7 +9,7 @@ import { type BenchSite, withSite } from './site.ts'
 
 const CALLERS = 32
 const CARDS_EACH = 4
-const SECONDS = 6
+const SECONDS = 3
 const PATH = '/v1/attestation'
 
 interface Challenge {

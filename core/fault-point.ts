@@ -1,6 +1,6 @@
 /** The named places at which a test may stop the process. The order of durable effects is written at each. */
 export const FAULT_POINTS = [
-  'gate.intent-committed', // intent and reservations stand; no key was used
+  'gate.intent-committed', // intent and reservations stand; no key was used. Never passed by what uses no key
   'gate.executed', // the key was used; nothing of it is recorded; nobody has an answer
   'gate.outcome-written', // rows and outcome are in the transaction, not committed
   'gate.outcome-committed', // all stands; the caller has no answer

@@ -46,6 +46,8 @@ function probe(effect: 'durable' | 'transient', parts: Partial<Operation<{ n: nu
   return { op, done }
 }
 
+const keyless = (parts: Partial<ReturnType<typeof probe>['op']> = {}) =>
+  probe('durable', { uses: () => [], execute: (_permit, { n }) => Promise.resolve(n * 2), ...parts })
 const run = (gate: Gate, op: ReturnType<typeof probe>['op'], body: unknown = { n: 21 }) => perform(gate, op, { caller, body })
 const kinds = (log: MemoryLog) => log.entries.map(({ kind, code }) => (code === undefined ? kind : `${kind} ${code}`))
 
@@ -166,6 +168,36 @@ describe('perform', () => {
     await expect(run(gate, op)).rejects.toMatchObject({ code: 'conflict' })
     expect(done).toEqual([])
     expect(kinds(gate.log)).toEqual(['refusal conflict'])
+  })
+
+  it('durable, without a key: all of it is one transaction', async () => {
+    const gate = memoryGate()
+    const { op, done } = keyless()
+    expect(await run(gate, op)).toEqual({ n: 42 })
+    expect(done).toEqual(['reserved', 'recorded', 'answered'])
+    expect(kinds(gate.log)).toEqual(['intent', 'outcome ok'])
+    expect(gate.log.transactions).toBe(1)
+  })
+
+  it.each([
+    ['reservation', { reserve: () => Promise.reject(new Problem('conflict', 'Taken.')) }, 'conflict'],
+    ['work', { execute: () => Promise.reject(new Error('it broke')) }, 'internal'],
+    ['row', { record: () => Promise.reject(new Problem('conflict', 'Someone was first.')) }, 'conflict'],
+  ])('durable, without a key, whose %s fails: a refusal, and nothing of it stands', async (_what, parts, code) => {
+    const gate = memoryGate()
+    const { op, done } = keyless(parts)
+    await expect(run(gate, op)).rejects.toMatchObject({ code })
+    expect(done).not.toContain('answered')
+    expect(kinds(gate.log)).toEqual([`refusal ${code}`])
+  })
+
+  it('durable, without a key, when the log is away: nothing is recorded, and nobody is answered', async () => {
+    const gate = memoryGate()
+    const { op, done } = keyless()
+    gate.log.fail = 'before'
+    await expect(run(gate, op)).rejects.toMatchObject({ code: 'log-unavailable' })
+    expect(done).not.toContain('answered')
+    expect(kinds(gate.log)).toEqual([])
   })
 
   it('a key use that fails is an outcome, with what a failure still writes', async () => {

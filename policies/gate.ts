@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import { newOperationId, type OperationId } from '../core/ids.ts'
 import { asProblem, type Fault, Problem } from '../core/problem.ts'
-import type { AuditLog, EntryDraft, Facts } from './audit/log.ts'
+import type { AuditLog, EntryDraft, Facts, LogTx } from './audit/log.ts'
 import type { Caller } from './caller.ts'
 import type { Asked, Decision } from './firewall/decide.ts'
 import type { Download, Operation, Recorded } from './operation.ts'
@@ -33,6 +33,7 @@ type Outcome<Result> = { readonly ok: true; readonly value: Result } | { readonl
  * 1. reservations + intent, one transaction: an open intent that names its ids, and no key used;
  * 2. the key use: the same, and a result that nobody has and no row names;
  * 3. rows + outcome, one transaction that also closes the intent: all of it, the caller asks again by id.
+ * One that uses no key has nothing to announce: all of it is one transaction, or nothing.
  * A transient operation uses the key, then commits its outcome, then answers: a crash between leaves a result that nobody received.
  *
  * Throws the {@link Problem} of a refusal or of a failed outcome, after its entry is committed; `log-unavailable` when it could not be.
@@ -61,6 +62,8 @@ export async function perform<Input, Target, Result, Output>(
     return answer(op, target, outcome)
   }
 
+  if (uses.length === 0) return performAtOnce(gate, op, asked, target, facts)
+
   const reserved = await settle(() =>
     gate.log.transact(async ({ tx, append }) => {
       await op.reserve?.(tx, target)
@@ -77,6 +80,32 @@ export async function perform<Input, Target, Result, Output>(
   const recorded = await record(gate, op, asked, target, outcome, facts)
   faults('gate.outcome-committed', op.name)
   return answer(op, target, recorded)
+}
+
+/** A durable operation that uses no key. What keeps it from being done is a refusal: nothing of it stands. */
+async function performAtOnce<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  asked: Omit<EntryDraft, 'kind'>,
+  target: Target,
+  facts: Facts,
+): Promise<Output | Download> {
+  const done = await settle(async () => {
+    const value = await withPermit([], (permit) => op.execute(permit, target))
+    gate.faults?.('gate.executed', op.name)
+    await gate.log.transact(async (log) => {
+      await op.reserve?.(log.tx, target)
+      log.append({ ...asked, kind: 'intent', facts })
+      await write(gate, op, asked, target, { ok: true, value }, facts, log)
+    })
+    return value
+  })
+  if (!done.ok) {
+    if (done.problem.code === 'log-unavailable' || done.problem.code === 'database-unavailable') throw done.problem
+    return refuse(gate, { ...asked, facts }, done.problem)
+  }
+  gate.faults?.('gate.outcome-committed', op.name)
+  return op.respond(target, done.value)
 }
 
 /** Reads. A row that is not what the service wrote is no caller's matter: finding it is recorded. */
@@ -101,18 +130,27 @@ async function record<Input, Target, Result, Output>(
   outcome: Outcome<Result>,
   facts: Facts,
 ): Promise<Outcome<Result>> {
-  const written = await settle(() =>
-    gate.log.transact(async ({ tx, append }) => {
-      const recorded: Recorded = (outcome.ok ? await op.record?.(tx, target, outcome.value) : undefined) ?? {}
-      if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
-      for (const item of recorded.items ?? []) append({ id: asked.id, operation: asked.operation, caller: asked.caller, kind: 'item', code: 'ok', facts: item })
-      append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: recorded.facts ? merge(facts, recorded.facts) : facts })
-      gate.faults?.('gate.outcome-written', op.name)
-    }),
-  )
+  const written = await settle(() => gate.log.transact((log) => write(gate, op, asked, target, outcome, facts, log)))
   if (written.ok) return outcome
   if (outcome.ok && isRefusal(written.problem)) return record(gate, op, asked, target, { ok: false, problem: written.problem }, facts)
   throw written.problem
+}
+
+/** Rows, an entry of each item, and the outcome's. */
+async function write<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  asked: Omit<EntryDraft, 'kind'>,
+  target: Target,
+  outcome: Outcome<Result>,
+  facts: Facts,
+  { tx, append }: LogTx,
+): Promise<void> {
+  const recorded: Recorded = (outcome.ok ? await op.record?.(tx, target, outcome.value) : undefined) ?? {}
+  if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
+  for (const item of recorded.items ?? []) append({ id: asked.id, operation: asked.operation, caller: asked.caller, kind: 'item', code: 'ok', facts: item })
+  append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: recorded.facts ? merge(facts, recorded.facts) : facts })
+  gate.faults?.('gate.outcome-written', op.name)
 }
 
 /** Commits the refusal, then throws it. */

@@ -56,11 +56,11 @@ export interface Operation<Input, Target, Result, Output> {
   facts(target: Target): Facts
   /** Preconditions that need no key, after the decision: the problem they raise, if any. It is logged as a refusal. */
   admit?(target: Target): Problem | undefined
-  /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent. A Problem thrown here is a refusal. */
+  /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent; it may run twice. A Problem thrown here is a refusal. */
   reserve?(tx: Tx, target: Target): Promise<void>
   /** Uses the keys. A Problem thrown here is the outcome. */
   execute(permit: Permit, target: Target): Promise<Result>
-  /** Durable only. Writes the rows, in the transaction of the outcome. A Problem thrown here (a lost race) is the outcome, and nothing is written. */
+  /** Durable only. Writes the rows, in the transaction of the outcome; it may run twice. A Problem thrown here (a lost race) is the outcome, and nothing is written. */
   record?(tx: Tx, target: Target, result: Result): Promise<Recorded>
   /** Durable only. What a failed outcome still writes (gives a reservation back, burns a nonce). */
   recordFailure?(tx: Tx, target: Target, problem: Problem): Promise<void>

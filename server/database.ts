@@ -40,6 +40,8 @@ export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 500
     statement_timeout: 60_000,
     idle_in_transaction_session_timeout: 60_000,
   }
+  // Statements are sent without waiting for the one before. pg's types do not know of it.
+  const pipelined: pg.ClientConfig & { readonly pipeline: true } = { ...settings, pipeline: true }
   // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool waits for it; its declaration does not say so
   const pool = new pg.Pool({ ...settings, query_timeout: answerTimeoutMs, max: poolSize, onConnect: setRole })
   pool.on('error', ignore)
@@ -47,7 +49,7 @@ export function openDatabase({ serviceUrl, poolSize = 10, connectTimeoutMs = 500
   return {
     sql: sqlOn(pool),
     connect: async () => {
-      const client = new pg.Client(settings)
+      const client = new pg.Client(pipelined)
       client.on('error', ignore)
       try {
         await client.connect()

@@ -75,7 +75,7 @@ describe('kill -9 of gridseal init: the same command goes on', () => {
 
   // Each goes a step further than the one before.
   it.each([
-    'gate.intent-committed@policies.bootstrap.enrol',
+    'gate.executed@policies.bootstrap.enrol',
     'gate.outcome-written@policies.bootstrap.enrol',
     'gate.outcome-committed@policies.bootstrap.enrol',
     'gate.executed@kms.certificate.issue',

@@ -53,7 +53,7 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
     input: z.strictObject({ iccid: ICCID, method: METHOD }),
     output: OUTPUT,
     locate: async ({ iccid, method }, caller) => {
-      const [card, issuedAt] = await Promise.all([findCard(deps, iccid), deps.databaseNow()])
+      const [card, issuedAt] = await Promise.all([findCard(deps, iccid), deps.databaseNearlyNow()])
       const expiresAt = new Date(issuedAt.getTime() + CHALLENGE_MS)
       const { nonce, salt } = { nonce: deps.random(32), salt: deps.random(16) }
       return {

@@ -18,6 +18,8 @@ export interface Deps {
   readonly now: () => Date
   /** The database's clock, which dates what is durable. */
   readonly databaseNow: () => Promise<Date>
+  /** The same, off by the time of a statement, and nearly always without one. */
+  readonly databaseNearlyNow: () => Promise<Date>
   /** `n` unpredictable bytes. */
   readonly random: (n: number) => Uint8Array
   /** Name and version of the appraising software, for results. */

@@ -1,8 +1,8 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
-import { newOperationId } from '../../core/ids.ts'
+import { newOperationId, type OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
-import { sqlOf } from '../../core/tx.ts'
+import { type Sql, sqlOf } from '../../core/tx.ts'
 import { testDatabase, type TestDatabase } from '../../server/postgres/test-database.ts'
 import { commitmentOf, type Entry, parseEntry } from './entry.ts'
 import { decodeBundle } from './group.ts'
@@ -117,6 +117,60 @@ describe('a transaction on the log', () => {
     const id = newOperationId()
     await openLog().transact(async ({ append }) => (append(draftOf('intent', id)), append(draftOf('outcome', id))))
     expect([await countOf(id), await isOpen(id)]).toEqual([2, false])
+  })
+
+  it('is shared by those that wait: they commit as one group, and each gets its own answer', async () => {
+    const log = openLog({ writers: 1 })
+    const ids = Array.from({ length: 8 }, () => newOperationId())
+    const insert = (id: OperationId): Promise<OperationId> =>
+      log.transact(async ({ tx, append }) => {
+        await sqlOf(tx).query('INSERT INTO things VALUES ($1)', [id])
+        append(draftOf('event', id))
+        return id
+      })
+    expect(await Promise.all(ids.map(insert))).toEqual(ids)
+    const groups = await db.sql.query<{ count: number }>('SELECT count FROM audit_groups ORDER BY created_at DESC LIMIT 2')
+    // The first is taken by the free writer; the others wait for it.
+    expect(groups.map(({ count }) => Number(count))).toEqual([7, 1])
+    for (const id of ids) expect([await thing(id), await countOf(id)]).toEqual([true, 1])
+  })
+
+  it.each<[what: string, fail: (sql: Sql) => Promise<unknown>, refusal: unknown]>([
+    ['whose work refuses', () => Promise.reject(new Problem('conflict', 'Taken.')), problem('conflict')],
+    ['whose statement fails', (sql) => sql.query('SELECT 1/0'), expect.objectContaining({ code: '22012' })],
+    ['that swallows a failed statement', (sql) => sql.query('SELECT 1/0').catch(() => undefined), problem('log-unavailable')],
+  ])('%s fails alone among those it was to share with', async (_what, fail, refusal) => {
+    const log = openLog({ writers: 1 })
+    const ids = Array.from({ length: 6 }, () => newOperationId())
+    const settled = await Promise.allSettled(
+      ids.map((id, at) =>
+        log.transact(async ({ tx, append }) => {
+          await sqlOf(tx).query('INSERT INTO things VALUES ($1)', [id])
+          append(draftOf('event', id))
+          if (at === 3) await fail(sqlOf(tx))
+        }),
+      ),
+    )
+    for (const [at, id] of ids.entries()) {
+      expect(settled[at]).toEqual(at === 3 ? { status: 'rejected', reason: refusal } : { status: 'fulfilled', value: undefined })
+      expect([await thing(id), await countOf(id)]).toEqual(at === 3 ? [false, 0] : [true, 1])
+    }
+  })
+
+  it('of many that take the same thing is given to one', async () => {
+    const log = openLog({ writers: 2 })
+    const [thingId, ids] = [newOperationId(), Array.from({ length: 20 }, () => newOperationId())]
+    const settled = await Promise.allSettled(
+      ids.map((id) =>
+        log.transact(async ({ tx, append }) => {
+          const taken = await sqlOf(tx).query('INSERT INTO things VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1', [thingId])
+          if (taken.length === 0) throw new Problem('conflict', 'Taken.')
+          append(draftOf('event', id))
+        }),
+      ),
+    )
+    expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    expect((await Promise.all(ids.map(countOf))).filter((count) => count === 1)).toHaveLength(1)
   })
 
   it('keeps personal values apart from the entry, under a commitment that they open', async () => {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Problem } from '../../core/problem.ts'
 import type { AuditLog, EntryDraft, LogTx } from './log.ts'
-import { Writer, type WriterSettings } from './writer.pg.ts'
+import { type QueuedWork, Writer, type WriterSettings } from './writer.pg.ts'
 
 export interface AuditLogSettings extends Pick<WriterSettings, 'connect' | 'macGroup' | 'blindIndex'> {
   /** Slots for transactions. Default 4. */
@@ -19,19 +19,21 @@ export interface AuditLogSettings extends Pick<WriterSettings, 'connect' | 'macG
   readonly salt?: () => Uint8Array
 }
 
+/** The most works of one transaction. */
+const MAX_SHARED = 32
 /** The most entries of one group commit. */
 const MAX_APPENDED = 512
 
 const busy = (): Problem => new Problem('log-unavailable', 'The audit log has too much waiting. Try again in a second.')
 const closed = (): Problem => new Problem('log-unavailable', 'The audit log is closed: the service is stopping.')
 
-/** The log on PostgreSQL: transactions on slots of their own, single entries in group commits on others. Slots are taken at first use and again when lost. */
+/** The log on PostgreSQL: transactions on slots of their own, those that wait together; single entries in group commits on others. Slots are taken at first use and again when lost. */
 export class PgAuditLog implements AuditLog {
   readonly #limits: { readonly maxWaiting: number; readonly maxQueued: number; readonly waitMs: number }
   readonly #writers: readonly Writer[]
   readonly #freeWriters: Writer[]
   readonly #freeAppenders: Writer[]
-  readonly #waiting: ((writer: Writer) => void)[] = []
+  readonly #works: (QueuedWork & { readonly timer: NodeJS.Timeout })[] = []
   #queue: { readonly draft: EntryDraft; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
   #isPumping = false
   #isClosed = false
@@ -47,17 +49,18 @@ export class PgAuditLog implements AuditLog {
     this.#writers = [...this.#freeWriters, ...this.#freeAppenders]
   }
 
-  async transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result> {
-    const writer = await this.#take()
-    this.#inFlight += 1
-    try {
-      return await writer.transact(work)
-    } finally {
-      this.#inFlight -= 1
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#freeWriters.push(writer)
-      else next(writer)
-    }
+  transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result> {
+    if (this.#isClosed) return Promise.reject(closed())
+    if (this.#works.length >= this.#limits.maxWaiting && this.#freeWriters.length === 0) return Promise.reject(busy())
+    return new Promise<Result>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#works.splice(this.#works.indexOf(waiting), 1)
+        reject(busy())
+      }, this.#limits.waitMs)
+      const waiting = { work, resolve: resolve as (result: unknown) => void, reject, timer }
+      this.#works.push(waiting)
+      this.#next()
+    })
   }
 
   append(draft: EntryDraft): Promise<void> {
@@ -77,26 +80,25 @@ export class PgAuditLog implements AuditLog {
   async close(): Promise<void> {
     this.#isClosed = true
     const deadline = performance.now() + 10_000
-    while ((this.#inFlight > 0 || this.#queue.length > 0) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))
+    while ((this.#inFlight > 0 || this.#works.length > 0 || this.#queue.length > 0) && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 5))
     await Promise.all(this.#writers.map((writer) => writer.close()))
   }
 
-  #take(): Promise<Writer> {
-    if (this.#isClosed) return Promise.reject(closed())
-    const free = this.#freeWriters.pop()
-    if (free !== undefined) return Promise.resolve(free)
-    if (this.#waiting.length >= this.#limits.maxWaiting) return Promise.reject(busy())
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
-        reject(busy())
-      }, this.#limits.waitMs)
-      const waiter = (writer: Writer): void => {
-        clearTimeout(timer)
-        resolve(writer)
-      }
-      this.#waiting.push(waiter)
-    })
+  /** Gives what waits to the writers that are free. */
+  #next(): void {
+    while (this.#works.length > 0) {
+      const writer = this.#freeWriters.pop()
+      if (writer === undefined) return
+      const works = this.#works.splice(0, MAX_SHARED)
+      for (const { timer } of works) clearTimeout(timer)
+      this.#inFlight += 1
+      void writer.transactAll(works).finally(() => {
+        this.#inFlight -= 1
+        this.#freeWriters.push(writer)
+        this.#next()
+      })
+    }
   }
 
   #pump(): void {

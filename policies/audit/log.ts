@@ -18,7 +18,7 @@ export interface Facts {
 
 /**
  * `intent`: decided and reserved, about to use keys. `outcome`: how it ended. `item`: one of the many things an operation did (one card of a chunk).
- * `refusal`: not begun (denied, or the state forbids it). `event`: what happened to the service itself (start, stop, a writer closed).
+ * `refusal`: nothing was done (denied, or the state forbids it, or it uses no key and failed). `event`: what happened to the service itself (start, stop, a writer closed).
  */
 export type EntryKind = 'intent' | 'outcome' | 'item' | 'refusal' | 'event'
 
@@ -50,7 +50,10 @@ export interface LogTx {
  * Both methods throw the problem `log-unavailable` when the commit is not certain.
  */
 export interface AuditLog {
-  /** Rows and entries together or not at all. A `work` that throws leaves neither. */
+  /**
+   * Rows and entries together or not at all. A `work` that throws leaves neither. Under load several works share a transaction, as if one ran after another;
+   * where one of them fails, each is run again by itself: so a work writes to the transaction alone, and may run twice.
+   */
   transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result>
   /** One entry of a transient operation, in a group commit that many share. Resolves when it is durable. */
   append(entry: EntryDraft): Promise<void>

@@ -37,6 +37,15 @@ interface Group {
   readonly chain: Uint8Array
 }
 
+type Work = (log: LogTx) => Promise<unknown>
+
+/** A transaction that waits. `resolve` takes what its work gave. */
+export interface QueuedWork {
+  readonly work: Work
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
 interface Queued {
   readonly draft: EntryDraft
   readonly resolve: () => void
@@ -44,10 +53,18 @@ interface Queued {
 }
 
 const MAX_SLOT = 1023
+
+/** Of a commit that may or may not stand. So nothing of it is tried again. */
+class CommitUnknown extends Problem {
+  constructor(cause: unknown) {
+    super('log-unavailable', 'The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', { cause })
+  }
+}
+
 const unavailable = (detail: string, cause?: unknown): Problem => new Problem('log-unavailable', detail, { cause })
 
 /**
- * One connection slot of the log. It serves one transaction or one group at a time; who owns it sees to that.
+ * One connection slot of the log. It serves one transaction at a time; who owns it sees to that.
  *
  * INVARIANT: sequence and chain advance only after a COMMIT that is known. One whose answer was lost is looked up on a new connection, once the slot's
  * lock is free or newly taken: the old backend is then gone, and the answer is final. If it cannot be looked up, the caller gets `log-unavailable`.
@@ -60,19 +77,32 @@ export class Writer {
     this.#settings = settings
   }
 
-  /** Runs `work` in a transaction, and commits its rows with its entries. */
-  async transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result> {
+  /**
+   * Runs the works one after another in one transaction, commits their rows and entries as one group, and answers each. Where that fails before the commit,
+   * nothing of it stands, and each runs again in a transaction of its own: so one that fails fails alone. Never throws.
+   */
+  async transactAll(works: readonly QueuedWork[]): Promise<void> {
+    try {
+      const answers = await this.#transact(works.map(({ work }) => work))
+      works.forEach(({ resolve }, at) => resolve(answers[at]))
+    } catch (error) {
+      const isFinal = works.length === 1 || error instanceof CommitUnknown || (error instanceof Problem && error.code === 'database-unavailable')
+      if (isFinal) for (const { reject } of works) reject(error)
+      else for (const one of works) await this.transactAll([one])
+    }
+  }
+
+  async #transact(works: readonly Work[]): Promise<unknown[]> {
     const held = await this.#hold()
     const drafts: EntryDraft[] = []
     let begun: Promise<string> | undefined
     let group: Group
     let insertion: Insertion
-    let result: Result
+    const results: unknown[] = []
     try {
-      result = await this.#work(held.session, drafts, () => (begun ??= held.session.command('BEGIN')), work)
+      for (const work of works) results.push(await this.#work(held.session, drafts, () => (begun ??= held.session.command('BEGIN')), work))
       group = this.#encode(held, drafts, 'durable')
       insertion = await this.#insertion(held, group, 'durable')
-      if (begun !== undefined) await this.#insert(held, insertion)
     } catch (error) {
       if (begun !== undefined) await this.#rollBack(held)
       throw held.session.lost && !(error instanceof Problem)
@@ -80,10 +110,13 @@ export class Writer {
         : error
     }
     await this.#commit(held, group, async () => {
-      if (begun === undefined) return this.#insert(held, insertion)
-      if ((await held.session.command('COMMIT')) !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
+      // Both are on their way at once: a COMMIT behind a statement that failed rolls back, and says so.
+      const [written, committed] = await Promise.allSettled([this.#insert(held, insertion), begun === undefined ? 'COMMIT' : held.session.command('COMMIT')])
+      if (written.status === 'rejected') throw written.reason
+      if (committed.status === 'rejected') throw committed.reason
+      if (committed.value !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
     })
-    return result
+    return results
   }
 
   /** Commits the drafts as one group, and answers each. A draft that cannot be written is told so and takes no number. Never throws. */
@@ -114,7 +147,7 @@ export class Writer {
     this.#held = undefined
   }
 
-  async #work<Result>(session: Session, drafts: EntryDraft[], begin: () => Promise<unknown>, work: (log: LogTx) => Promise<Result>): Promise<Result> {
+  async #work(session: Session, drafts: EntryDraft[], begin: () => Promise<unknown>, work: Work): Promise<unknown> {
     let live = true
     const assertLive = (): void => {
       if (!live) throw new Error('the transaction is over')
@@ -122,8 +155,8 @@ export class Writer {
     const sql: Sql = {
       query: async <Row extends object>(text: string, values?: readonly unknown[]) => {
         assertLive()
-        await begin()
-        return (await session.query<Row>(text, values)).rows
+        const [, { rows }] = await Promise.all([begin(), session.query<Row>(text, values)])
+        return rows
       },
     }
     const tx = new Tx(sql)
@@ -132,7 +165,10 @@ export class Writer {
         assertLive()
         drafts.push(draft)
       }
-      return await work({ tx, append })
+      const before = drafts.length
+      const result = await work({ tx, append })
+      if (drafts.length === before) throw new EntryError('a transaction on the log has no entry: nothing is committed without one')
+      return result
     } finally {
       live = false
       closeTx(tx)
@@ -157,7 +193,6 @@ export class Writer {
     })
     const bundle = encodeBundle(entries.map(({ bytes }) => bytes))
     if (onDraft === undefined) {
-      if (entries.length === 0) throw new EntryError('a transaction on the log has no entry: nothing is committed without one')
       if (entries.length > MAX_GROUP_ENTRIES || bundle.length > MAX_GROUP_BYTES) {
         throw new EntryError(`a transaction has ${entries.length} entries of ${bundle.length} bytes: at most ${MAX_GROUP_ENTRIES} and ${MAX_GROUP_BYTES}`)
       }
@@ -198,7 +233,7 @@ export class Writer {
     }
   }
 
-  /** Runs what commits the group, and advances once it is known. Throws `log-unavailable` when it stays unknown. */
+  /** Runs what commits the group, and advances once it is known. Throws {@link CommitUnknown} when it stays unknown. */
   async #commit(held: Held, group: Group, run: () => Promise<void>): Promise<void> {
     try {
       await run()
@@ -208,8 +243,7 @@ export class Writer {
         await held.session.end()
         throw error
       }
-      if (!(await this.#wasCommitted(held, group)))
-        throw unavailable('The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', error)
+      if (!(await this.#wasCommitted(held, group))) throw new CommitUnknown(error)
       return
     }
     held.seq += group.entries.length

@@ -17,6 +17,7 @@ const noSql: Sql = { query: () => Promise.reject(new Error('this test has no dat
 export class MemoryLog implements AuditLog {
   readonly entries: EntryDraft[] = []
   fail: 'no' | 'before' | 'after' = 'no'
+  transactions = 0
   readonly #sql: Sql
 
   constructor(sql: Sql = noSql) {
@@ -29,6 +30,7 @@ export class MemoryLog implements AuditLog {
     try {
       const result = await work({ tx, append: (entry) => void group.push(entry) })
       this.#commit(group)
+      this.transactions += 1
       return result
     } finally {
       closeTx(tx)
