@@ -5,6 +5,7 @@ import { Problem } from '../core/problem.ts'
 import { decodeRow, type Row } from '../core/row.ts'
 import { isKeyAlgorithm, kcvOf, loadedSpec, P256_PUBLIC } from './algorithms.ts'
 import type { KeyAlgorithm } from './contract.ts'
+import { HandleCache } from './handle-cache.ts'
 import { CKK, CKM, P256_PARAMS, p256Point } from './mechanisms.ts'
 import { findRootKeys, type RootHandles } from './root-handles.ts'
 import { SYSTEM_KEYS } from './root-keys.ts'
@@ -38,6 +39,12 @@ interface Cached<Value> {
   readonly mac: Buffer
   readonly value: Value
 }
+
+const from = <Value>({ row, mac }: SealedBytes, value: Value): Cached<Value> => ({ row: Buffer.from(row), mac: Buffer.from(mac), value })
+const isFrom = (cached: Cached<unknown>, { row, mac }: SealedBytes): boolean => cached.row.equals(row) && cached.mac.equals(mac)
+
+/** Transport keys and masters whose handles are remembered. */
+const MOST_NAMED = 1000
 
 /** An AES-128 card key as it is made: it leaves once, under a trusted key. */
 export const cardKeySpec = (kcv: 'aes-gp' | 'aes-cmac', encrypts = kcv === 'aes-gp'): KeySpec => ({
@@ -76,23 +83,23 @@ export function doubleBlock(block: Uint8Array): Buffer {
 export class LaneKeys {
   readonly token: Token
   roots: RootHandles
-  readonly #capacity: number
-  readonly #stored = new Map<KeyId, Cached<LoadedKey>>()
-  readonly #masters = new Map<KeyId, Cached<LoadedMaster>>()
-  readonly #named = new Map<KeyId, Handle>()
+  readonly #stored: HandleCache<Cached<LoadedKey>>
+  /** Of token objects: nothing is destroyed when one goes. */
+  readonly #masters = new HandleCache<Cached<LoadedMaster>>(MOST_NAMED, () => undefined)
+  readonly #named = new HandleCache<Handle>(MOST_NAMED, () => undefined)
 
   /** `capacity`: how many keys of the database stay unwrapped; the least recently used goes first. */
   constructor(token: Token, capacity: number) {
     this.token = token
     this.roots = findRootKeys(token)
-    this.#capacity = capacity
+    this.#stored = new HandleCache(capacity, ({ value: { handle, publicKey } }) => this.token.destroy(handle, ...(publicKey === undefined ? [] : [publicKey])))
   }
 
   /** After a reopened session: session objects are gone, token objects are looked up again. */
   forget(): void {
-    this.#stored.clear()
-    this.#masters.clear()
-    this.#named.clear()
+    this.#stored.forget()
+    this.#masters.forget()
+    this.#named.forget()
     this.roots = findRootKeys(this.token)
   }
 
@@ -115,22 +122,13 @@ export class LaneKeys {
   /** A key of the database, unwrapped now or before from exactly these bytes. */
   load(sealed: SealedBytes): LoadedKey {
     const cached = this.#stored.get(sealed.id)
-    if (cached !== undefined && cached.row.equals(sealed.row) && cached.mac.equals(sealed.mac)) {
-      this.#stored.delete(sealed.id)
-      this.#stored.set(sealed.id, cached)
-      return cached.value
-    }
+    if (cached !== undefined && isFrom(cached, sealed)) return cached.value
     const row = this.open(sealed)
     const { algorithm, wrapped } = row.columns
     if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) throw new Error('a key row lacks its algorithm or its wrapped key')
     const handle = this.token.unwrap(this.roots.storageKek, wrapped, this.token.form(loadedSpec(algorithm)))
-    this.#drop(sealed.id)
     const value: LoadedKey = { algorithm, handle, row }
-    this.#stored.set(sealed.id, { row: Buffer.from(sealed.row), mac: Buffer.from(sealed.mac), value })
-    for (const [oldest] of this.#stored) {
-      if (this.#stored.size <= this.#capacity) break
-      this.#drop(oldest)
-    }
+    this.#stored.set(sealed.id, from(sealed, value))
     return value
   }
 
@@ -157,23 +155,15 @@ export class LaneKeys {
   /** A card master, whose K1 was proved by its known-answer KCV. Throws the problem `integrity-failed`. */
   master(sealed: SealedBytes): LoadedMaster {
     const cached = this.#masters.get(sealed.id)
-    if (cached !== undefined && cached.row.equals(sealed.row) && cached.mac.equals(sealed.mac)) return cached.value
+    if (cached !== undefined && isFrom(cached, sealed)) return cached.value
     const { k1, kat_kcv: expected } = this.open(sealed).columns
     if (!(k1 instanceof Uint8Array) || k1.length !== 16 || !(expected instanceof Uint8Array)) throw new Error('a master row lacks its k1 or its kat_kcv')
     const value = { handle: this.named(sealed.id, 'master'), k1: Buffer.from(k1) }
     if (!masterKcv(this.token, value).equals(expected)) {
       throw new Problem('integrity-failed', `The card master ${sealed.id} is not the key that its row describes. No card key was made.`)
     }
-    this.#masters.set(sealed.id, { row: Buffer.from(sealed.row), mac: Buffer.from(sealed.mac), value })
+    this.#masters.set(sealed.id, from(sealed, value))
     return value
-  }
-
-  #drop(id: KeyId): void {
-    const old = this.#stored.get(id)
-    if (old === undefined) return
-    this.#stored.delete(id)
-    this.token.destroy(old.value.handle)
-    if (old.value.publicKey !== undefined) this.token.destroy(old.value.publicKey)
   }
 }
 

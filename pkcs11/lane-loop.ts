@@ -2,15 +2,19 @@ import { Problem } from '../core/problem.ts'
 import { classify, DETAILS } from './errors.ts'
 import { LaneKeys } from './lane-keys.ts'
 import type { Answer, Call, FromLane, LaneSettings, ToLane } from './lane-message.ts'
-import { SYSTEM_KEYS } from './root-keys.ts'
+import { identify } from './root-handles.ts'
+import { identityFault, SYSTEM_KEYS } from './root-keys.ts'
 import { CKA } from './templates.ts'
 import { Token, TokenAway } from './token.ts'
 import type { Verb } from './verbs.ts'
 
-const CHECK_MS = 500
-const EXIT_TOKEN_AWAY = 3
+/** A sign of life this often; one in five looks at the token first. */
+const ALIVE_MS = 100
+const LOOK_EVERY = 5
 
 const send = (message: FromLane): Promise<void> => new Promise((resolve) => void process.send?.(message, () => resolve()))
+/** Says why, and ends. */
+const end = (reason: string): Promise<never> => send({ kind: 'ends', reason }).then(() => process.exit(1))
 
 /**
  * A lane, in its own process: opens the token once, then answers calls of the verbs it was built with, one after another.
@@ -31,42 +35,48 @@ export function runLane(verbs: Readonly<Record<string, Verb>>): void {
 function open(settings: LaneSettings): LaneKeys | undefined {
   try {
     const keys = new LaneKeys(Token.open(settings, settings.pinFile, { writable: false }), settings.cachedKeys)
-    setInterval(() => isPresent(keys) || process.exit(EXIT_TOKEN_AWAY), CHECK_MS)
-    void send({ kind: 'ready', serial: keys.token.serial })
+    const fault = settings.identity && identityFault(settings.identity, identify(keys.token, keys.roots))
+    if (fault !== undefined) throw new TokenAway(fault)
+    let ticks = 0
+    setInterval(() => {
+      const away = ++ticks % LOOK_EVERY === 0 ? whyAway(keys) : undefined
+      void (away === undefined ? send({ kind: 'alive' }) : end(away))
+    }, ALIVE_MS)
+    void send({ kind: 'ready' })
     return keys
   } catch (error) {
-    void send({ kind: 'refused', reason: classify(error).reason }).then(() => process.exit(1))
+    void end(classify(error).reason)
     return undefined
   }
 }
 
 /** Whether the slot still holds the token and the token its keys: a session and its objects can outlive a token that was taken away. */
-function isPresent(keys: LaneKeys): boolean {
+function whyAway(keys: LaneKeys): string | undefined {
   try {
     keys.token.assertPresent()
     keys.token.read(keys.macKey(SYSTEM_KEYS.rowMac), CKA.LABEL)
-    return true
-  } catch {
-    return false
+    return undefined
+  } catch (error) {
+    return classify(error).reason
   }
 }
 
 interface Answered {
   readonly answer: Answer
-  /** The lane ends after it. */
-  readonly last: boolean
+  /** Why the lane ends after it. */
+  readonly ends?: string
 }
 
 async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, id: number, calls: readonly Call[]): Promise<void> {
   const answers: Answer[] = []
-  let end = false
+  let ending: string | undefined
   for (const call of calls) {
-    const { answer, last }: Answered = end ? { answer: AWAY, last: true } : await run(keys, verbs, call)
+    const { answer, ends }: Answered = ending === undefined ? await run(keys, verbs, call) : { answer: AWAY, ends: ending }
     answers.push(answer)
-    end = last
+    ending = ends
   }
   await send({ kind: 'answers', id, answers })
-  if (end) process.exit(EXIT_TOKEN_AWAY)
+  if (ending !== undefined) await end(ending)
 }
 
 const AWAY: Answer = { ok: false, problem: 'hsm-unavailable', detail: DETAILS['hsm-unavailable'], reason: 'the lane ends after an earlier call' }
@@ -75,13 +85,14 @@ async function run(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, call: 
   const verb = Object.hasOwn(verbs, call.verb) ? verbs[call.verb] : undefined
   try {
     if (verb === undefined) throw new Error('there is no such verb')
-    return { answer: { ok: true, value: await verb(keys, call.args as never) }, last: false }
+    return { answer: { ok: true, value: await verb(keys, call.args as never) } }
   } catch (error) {
-    if (error instanceof Problem) return { answer: { ok: false, problem: error.code, detail: error.detail, reason: error.detail }, last: false }
+    if (error instanceof Problem) return { answer: { ok: false, problem: error.code, detail: error.detail, reason: error.detail } }
     const { problem, remedy, reason } =
       error instanceof TokenAway ? { problem: 'hsm-unavailable' as const, remedy: 'new lane' as const, reason: error.message } : classify(error)
     if (remedy === 'another session' && again && reopened(keys)) return run(keys, verbs, call, false)
-    return { answer: { ok: false, problem, detail: DETAILS[problem], reason: `${call.verb}: ${reason}` }, last: remedy !== 'give up' }
+    const answer: Answer = { ok: false, problem, detail: DETAILS[problem], reason: `${call.verb}: ${reason}` }
+    return remedy === 'give up' ? { answer } : { answer, ends: reason }
   }
 }
 

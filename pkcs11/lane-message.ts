@@ -1,18 +1,24 @@
 import type { ProblemCode } from '../core/problem.ts'
+import type { TokenIdentity } from './root-keys.ts'
 
-/** Which token a child opens, and how. Paths only: a PIN is read by the child, from its file. */
+/** Which token a child opens, and how. A PIN is not here: the child reads it from where this says. */
 export interface TokenSettings {
   /** Absolute path of the PKCS#11 module. */
   readonly modulePath: string
+  /** What C_Initialize hands to the module. Default none. */
+  readonly libraryParameters?: string
   /** Token label. */
   readonly token?: string
   readonly serial?: string
+  /** Where the user's PIN is: a file, or `env:` and the name of a variable of the child. See pin.ts. */
   readonly pinFile: string
 }
 
 export interface LaneSettings extends TokenSettings {
   /** How many keys of the database stay unwrapped. */
   readonly cachedKeys: number
+  /** Which token with which root keys it must be. Absent: of the first lane, which finds it out. */
+  readonly identity?: TokenIdentity
 }
 
 export interface Call {
@@ -30,6 +36,9 @@ export type ToLane =
   | { readonly kind: 'calls'; readonly id: number; readonly calls: readonly Call[] }
 
 export type FromLane =
-  | { readonly kind: 'ready'; readonly serial: string }
-  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'ready' }
+  /** A sign of life, ten times a second. */
+  | { readonly kind: 'alive' }
+  /** Its last words. `reason`: for the service's own log. */
+  | { readonly kind: 'ends'; readonly reason: string }
   | { readonly kind: 'answers'; readonly id: number; readonly answers: readonly Answer[] }

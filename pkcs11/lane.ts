@@ -3,27 +3,41 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../core/problem.ts'
 import { type ChildEnvironment, forkEntry } from './child.ts'
 import { problemOf, unavailable } from './errors.ts'
-import type { Answer, Call, FromLane, LaneSettings, ToLane } from './lane-message.ts'
+import type { Answer, FromLane, LaneSettings, ToLane } from './lane-message.ts'
+import { LaneQueue, type Waiting, weightOf } from './lane-queue.ts'
+import type { TokenIdentity } from './root-keys.ts'
 import type { VerbArguments, VerbName, VerbResult } from './verbs.ts'
 
 export interface LaneOptions {
   readonly entry: URL
   readonly environment: ChildEnvironment
   readonly settings: LaneSettings
-  /** How long a message may take before its lane is killed. Default 10,000. */
+  /** How long a lane may give no sign of life before it is killed, and a call may wait before it is refused. Default 5,000. */
   readonly deadlineMs?: number
+  /** The weight of waiting calls at which a lane takes no more. Default 100,000: some 5 seconds of signatures. */
+  readonly mostWaiting?: number
 }
 
-interface Pending {
-  readonly call: Call
-  readonly weight: number
-  readonly resolve: (value: unknown) => void
-  readonly reject: (problem: Problem) => void
+/** What a lane tells those who share the work among lanes. */
+export interface LaneListener {
+  /** Its {@link Lane.status} is another one. */
+  onStatus(): void
+  /** Calls that it has not begun, and now will not soon: of a lane that has stalled or ended. Gives back those that nobody else can take. */
+  onStranded(calls: readonly Waiting[]): readonly Waiting[]
+}
+
+/** `stalled`: it has given no sign of life for a while, and may yet. */
+export type LaneState = 'starting' | 'ready' | 'stalled' | 'down' | 'closed'
+
+export interface LaneStatus {
+  readonly state: LaneState
+  readonly since: Date
+  /** Why it is not ready: for the service's own log. */
+  readonly reason: string
 }
 
 interface Sent {
-  readonly pending: readonly Pending[]
-  readonly timer: NodeJS.Timeout
+  readonly calls: readonly Waiting[]
   readonly alone: boolean
 }
 
@@ -35,10 +49,10 @@ const OPEN_MS = 20_000
 const DEPTH = 2
 /** The weight that a second message is worth sending for: what weighs less gathers until the first is answered, since each message costs both processes a wake-up. */
 const WORTH = 64
-/** What goes in one message, counted in signatures (50 microseconds each), so that none is near its deadline or holds the next one up for long. */
-const MOST_WEIGHT = 128
-/** Calls lighter than this go before the others, so that the MAC that ends an operation does not wait behind the batches of those that begin. */
-const LIGHT = 16
+/** How often a lane's signs of life are looked at. It gives one as often: see lane-loop.ts. */
+const WATCH_MS = 100
+/** How long without one until others get its work: longer than any message takes with a token that is well. */
+const STALL_MS = 400
 
 export interface CallOptions {
   /** In a message of its own, one at a time, that does not hold others up: for calls that yield. Default false. */
@@ -48,39 +62,52 @@ export interface CallOptions {
 }
 
 /**
- * The service's side of one lane: starts the process, batches calls, kills it when a message is over its deadline, and starts another,
- * with growing pauses, for as long as it is not closed. Callers of a lane that is not there get `hsm-unavailable` at once.
+ * The service's side of one lane: starts the process, batches calls, replaces it when it ends or gives no sign of life, and goes on trying, with growing
+ * pauses, for as long as it is not closed. Callers of a lane that is not there get `hsm-unavailable` at once; of one that dies, those whose calls it had.
  */
 export class Lane {
   readonly #options: LaneOptions
-  #child: ChildProcess | undefined
-  #state: 'down' | 'starting' | 'ready' | 'closed' = 'down'
-  #queue: Pending[] = []
-  #long: Pending[] = []
-  #flushPlanned = false
+  readonly #listener: LaneListener
+  readonly #deadlineMs: number
+  readonly #queue: LaneQueue
   readonly #sent = new Map<number, Sent>()
+  #sentWeight = 0
+  #settings: LaneSettings
+  #child: ChildProcess | undefined
+  #status: LaneStatus = { state: 'down', since: new Date(), reason: 'the lane has not started' }
+  #flushPlanned = false
   #nextId = 0
   #pauseMs = FIRST_PAUSE_MS
-  #timer: NodeJS.Timeout | undefined
-  #reason = 'the lane has not started'
+  #respawn: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
+  /** Looks in a row that found no sign of life. */
+  #silent = 0
   #starts = 0
   #deadlines = 0
 
-  constructor(options: LaneOptions) {
+  constructor(options: LaneOptions, listener: LaneListener) {
     this.#options = options
+    this.#listener = listener
+    this.#settings = options.settings
+    this.#deadlineMs = options.deadlineMs ?? 5_000
+    this.#queue = new LaneQueue(options.mostWaiting ?? 100_000)
   }
 
+  get status(): LaneStatus {
+    return this.#status
+  }
+
+  /** Whether it takes calls. */
   get isReady(): boolean {
-    return this.#state === 'ready'
+    return this.#status.state === 'ready' || this.#status.state === 'stalled'
   }
 
   /** What waits for an answer, by weight. */
   get load(): number {
-    const sent = [...this.#sent.values()].flatMap(({ pending }) => pending)
-    return weightOf(this.#queue) + weightOf(this.#long) + weightOf(sent)
+    return this.#queue.weight + this.#sentWeight
   }
 
-  /** How often a process was started after the first, and how often one was killed at its deadline. */
+  /** How often a process was started after the first, and how often one was killed because it gave no sign of life. */
   get counts(): { readonly restarts: number; readonly deadlines: number } {
     return { restarts: Math.max(0, this.#starts - 1), deadlines: this.#deadlines }
   }
@@ -88,6 +115,11 @@ export class Lane {
   /** The process id, for tests that kill it. */
   get pid(): number | undefined {
     return this.#child?.pid
+  }
+
+  /** From the next process on the token must be this one, with these root keys. */
+  pin(identity: TokenIdentity): void {
+    this.#settings = { ...this.#settings, identity }
   }
 
   /**
@@ -100,9 +132,9 @@ export class Lane {
         await this.#spawn()
         return
       } catch (error) {
-        clearTimeout(this.#timer)
+        clearTimeout(this.#respawn)
         // Never again for another reason: a PIN that is wrong three times locks a token.
-        if (attempt === START_ATTEMPTS || !this.#reason.startsWith('TokenAway')) {
+        if (attempt === START_ATTEMPTS || !this.#status.reason.startsWith('TokenAway')) {
           await this.close()
           throw error
         }
@@ -114,20 +146,22 @@ export class Lane {
   /** One call of a verb. All that is asked in one turn of the event loop goes in one message. */
   call<Name extends VerbName>(verb: Name, args: VerbArguments<Name>, { alone = false, weight = 1 }: CallOptions = {}): Promise<VerbResult<Name>> {
     return new Promise<unknown>((resolve, reject) => {
-      if (this.#state !== 'ready') return reject(unavailable(this.#reason))
-      const pending = { call: { verb, args }, weight, resolve, reject }
-      if (alone) this.#long.push(pending)
-      else this.#queue.push(pending)
-      this.#planFlush()
-      return undefined
+      if (!this.isReady) return reject(unavailable(this.#status.reason))
+      if (this.#queue.isFull) return reject(unavailable('the lane has too much waiting'))
+      return this.take({ call: { verb, args }, weight, alone, since: performance.now(), resolve, reject })
     }) as Promise<VerbResult<Name>>
   }
 
+  /** A call that another lane has not begun. */
+  take(waiting: Waiting): void {
+    this.#queue.add(waiting)
+    this.#planFlush()
+  }
+
   async close(): Promise<void> {
-    this.#state = 'closed'
-    clearTimeout(this.#timer)
     const child = this.#child
-    this.#failAll('the lane is closed')
+    this.#end('closed', 'the lane is closed')
+    clearTimeout(this.#respawn)
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     await new Promise<void>((resolve) => {
       const kill = setTimeout(() => child.kill('SIGKILL'), 1_000)
@@ -149,77 +183,89 @@ export class Lane {
   }
 
   #flush(): void {
+    if (!this.isReady) return
+    const underWay = [...this.#sent.values()]
+    let shared = underWay.filter(({ alone }) => !alone).length
     // Long calls one after another: two at a time would end at the same time, and leave the lane idle while their outcomes are written.
-    if (this.#long.length > 0 && this.#state === 'ready' && ![...this.#sent.values()].some(({ alone }) => alone)) this.#send(this.#long.splice(0, 1), true)
-    while (this.#queue.length > 0 && this.#state === 'ready') {
-      let underWay = 0
-      for (const { alone } of this.#sent.values()) if (!alone) underWay++
-      if (underWay >= DEPTH || (underWay > 0 && weightOf(this.#queue) < WORTH)) return // the next answer flushes
-      this.#send(this.#takeNext(), false)
+    const long = shared === underWay.length ? this.#queue.takeAlone() : undefined
+    if (long !== undefined) this.#send([long], true)
+    while (this.#queue.hasShared) {
+      if (shared >= DEPTH || (shared > 0 && this.#queue.sharedWeight < WORTH)) return // the next answer flushes
+      this.#send(this.#queue.takeShared(), false)
+      shared++
     }
   }
 
-  /** The next message: light calls, then the others in the order they came; of each at least one. */
-  #takeNext(): Pending[] {
-    const light = this.#queue.filter(({ weight }) => weight < LIGHT)
-    const heavy = this.#queue.filter(({ weight }) => weight >= LIGHT)
-    const taken = takeFitting(light, MOST_WEIGHT)
-    taken.push(...takeFitting(heavy, MOST_WEIGHT - weightOf(taken)))
-    this.#queue = [...light, ...heavy]
-    return taken
-  }
-
-  #send(pending: readonly Pending[], alone: boolean): void {
+  #send(calls: readonly Waiting[], alone: boolean): void {
     const id = this.#nextId++
-    const timer = setTimeout(() => {
-      this.#deadlines++
-      this.#child?.kill('SIGKILL')
-    }, this.#options.deadlineMs ?? 10_000)
-    this.#sent.set(id, { pending, timer, alone })
-    this.#post({ kind: 'calls', id, calls: pending.map(({ call }) => call) })
+    this.#sent.set(id, { calls, alone })
+    this.#sentWeight += weightOf(calls)
+    this.#post({ kind: 'calls', id, calls: calls.map(({ call }) => call) })
   }
 
   #post(message: ToLane): void {
     this.#child?.send(message, () => undefined) // a failed send shows as the exit of the process
   }
 
+  /** Resolves when the process is ready; rejects when it ends before. Afterwards it is replaced whenever it ends. */
   #spawn(): Promise<void> {
     this.#starts++
-    this.#state = 'starting'
+    this.#become('starting', this.#status.reason)
     const child = forkEntry(this.#options.entry, this.#options.environment)
     this.#child = child
     return new Promise((resolve, reject) => {
-      const slow = setTimeout(() => child.kill('SIGKILL'), OPEN_MS)
+      const ended = (reason: string): void => {
+        if (child !== this.#child) return
+        clearTimeout(slow)
+        this.#end('down', reason)
+        reject(unavailable(reason))
+        // A PIN that the token refused is not tried again: a few of these lock it. A person mends the PIN file and starts the service again.
+        if (!reason.includes('CKR_PIN_')) this.#respawnLater()
+      }
+      /** Not waited for: a process that hangs in a driver does not even die. */
+      const kill = (reason: string): void => {
+        child.kill('SIGKILL')
+        ended(reason)
+      }
+      const slow = setTimeout(() => kill(`the token did not open within ${OPEN_MS} ms`), OPEN_MS)
+      let lastWords = 'the lane died and another is starting'
       child.on('message', (message: FromLane) => {
         if (child !== this.#child) return
-        if (message.kind === 'answers') return this.#settle(message.id, message.answers)
-        clearTimeout(slow)
-        if (message.kind === 'refused') {
-          this.#reason = message.reason
-          return undefined // its exit follows
+        this.#silent = 0
+        if (message.kind === 'answers') this.#settle(message.id, message.answers)
+        else if (message.kind === 'ends') lastWords = message.reason
+        else if (message.kind === 'ready') {
+          clearTimeout(slow)
+          this.#pauseMs = FIRST_PAUSE_MS
+          this.#watch = setInterval(() => this.#look(kill), WATCH_MS)
+          this.#become('ready', '')
+          resolve()
         }
-        this.#state = 'ready'
-        this.#pauseMs = FIRST_PAUSE_MS
-        this.#reason = 'the lane died and another is starting'
-        return resolve()
       })
-      child.on('error', () => child.kill('SIGKILL'))
-      child.once('exit', () => {
-        clearTimeout(slow)
-        if (child !== this.#child || this.#state === 'closed') return reject(unavailable(this.#reason))
-        const wasReady = this.#state === 'ready'
-        this.#state = 'down'
-        this.#failAll(this.#reason)
-        if (!wasReady) reject(unavailable(this.#reason))
-        // A PIN that the token refused is not tried again: a few of these lock it. A person mends the PIN file and starts the service again.
-        return this.#reason.includes('CKR_PIN_') ? undefined : this.#respawnLater()
-      })
-      this.#post({ kind: 'open', settings: this.#options.settings })
+      child.on('error', (error) => kill(`the lane's process failed: ${error.message}`))
+      child.once('exit', () => ended(lastWords))
+      this.#post({ kind: 'open', settings: this.#settings })
     })
   }
 
+  /** Looks for the lane's signs of life, and for calls that wait too long. */
+  #look(kill: (reason: string) => void): void {
+    // By looks and not by the clock: between two of them this process has read what the lane said, however long it stood still itself.
+    const silentMs = this.#silent++ * WATCH_MS
+    if (silentMs > this.#deadlineMs) {
+      this.#deadlines++
+      return kill(`the lane gave no sign of life for ${silentMs} ms`)
+    }
+    const state = silentMs > Math.min(STALL_MS, this.#deadlineMs / 3) ? 'stalled' : 'ready'
+    if (state !== this.#status.state) {
+      this.#become(state, state === 'stalled' ? 'a call to the token takes long' : '')
+      if (state === 'stalled') this.#strand(this.#queue.takeAll(), (back) => this.#queue.add(back))
+    }
+    for (const { reject } of this.#queue.takeOlder(performance.now() - this.#deadlineMs)) reject(unavailable('the call waited too long for its lane'))
+  }
+
   #respawnLater(): void {
-    this.#timer = setTimeout(() => void this.#spawn().catch(() => undefined), this.#pauseMs)
+    this.#respawn = setTimeout(() => void this.#spawn().catch(() => undefined), this.#pauseMs)
     this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS)
   }
 
@@ -227,8 +273,8 @@ export class Lane {
     const sent = this.#sent.get(id)
     if (sent === undefined) return
     this.#sent.delete(id)
-    clearTimeout(sent.timer)
-    sent.pending.forEach(({ resolve, reject }, at) => {
+    this.#sentWeight -= weightOf(sent.calls)
+    sent.calls.forEach(({ resolve, reject }, at) => {
       const answer = answers[at]
       if (answer === undefined) reject(unavailable('the lane gave no answer'))
       else if (answer.ok) resolve(answer.value)
@@ -242,25 +288,27 @@ export class Lane {
     this.#flush()
   }
 
-  #failAll(reason: string): void {
-    const waiting = [...this.#queue, ...this.#long, ...[...this.#sent.values()].flatMap(({ pending }) => pending)]
-    for (const { timer } of this.#sent.values()) clearTimeout(timer)
-    this.#queue = []
-    this.#long = []
+  /** The process is no more, or not ours any more. What it had may have happened or not: nobody else is given it. */
+  #end(state: 'down' | 'closed', reason: string): void {
+    clearInterval(this.#watch)
+    this.#child = undefined
+    this.#become(state, reason)
+    const begun = [...this.#sent.values()].flatMap(({ calls }) => calls)
     this.#sent.clear()
-    for (const { reject } of waiting) reject(unavailable(reason))
+    this.#sentWeight = 0
+    for (const { reject } of begun) reject(unavailable(reason))
+    const waiting = this.#queue.takeAll()
+    if (state === 'closed') for (const { reject } of waiting) reject(unavailable(reason))
+    else this.#strand(waiting, ({ reject }) => reject(unavailable(reason)))
   }
-}
 
-const weightOf = (list: readonly Pending[]): number => list.reduce((sum, { weight }) => sum + weight, 0)
-
-/** Takes as many of the first calls out of the list as weigh `room` together, and at least one. */
-function takeFitting(list: Pending[], room: number): Pending[] {
-  let [count, left] = [0, room]
-  for (const { weight } of list) {
-    if (count > 0 && weight > left) break
-    left -= weight
-    count++
+  #strand(calls: readonly Waiting[], otherwise: (call: Waiting) => void): void {
+    for (const call of this.#listener.onStranded(calls)) otherwise(call)
   }
-  return list.splice(0, count)
+
+  #become(state: LaneState, reason: string): void {
+    if (state === this.#status.state && reason === this.#status.reason) return
+    this.#status = { state, since: state === this.#status.state ? this.#status.since : new Date(), reason }
+    this.#listener.onStatus()
+  }
 }

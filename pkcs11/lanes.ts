@@ -1,27 +1,61 @@
 import type { KeyId } from '../core/ids.ts'
 import { unavailable } from './errors.ts'
-import { Lane, type LaneOptions } from './lane.ts'
+import { Lane, type LaneListener, type LaneOptions } from './lane.ts'
+import type { Waiting } from './lane-queue.ts'
+import type { TokenIdentity } from './root-keys.ts'
 
 export interface LaneCounts {
   readonly ready: number
   readonly restarts: number
-  /** Lanes killed because a message took too long. */
+  /** Lanes killed because they gave no sign of life. */
   readonly deadlines: number
+  /** What waits for an answer, counted in signatures. */
+  readonly load: number
 }
 
-/** The lanes of one machine. A key goes to the same lane by its id while that lane lives, so that its cached handle is used. */
+/** `ready`: every lane works. `degraded`: some do. `away`: none does. */
+export interface TokenState {
+  readonly state: 'ready' | 'degraded' | 'away'
+  readonly since: Date
+  /** Why, of one lane that does not work; empty when all do. For the service's own log. */
+  readonly reason: string
+}
+
+/** The lanes of one machine. A key goes to the same lane by its id while that lane works, so that its cached handle is used; and again to its successor. */
 export class Lanes {
   readonly all: readonly Lane[]
+  readonly #onState: (state: TokenState) => void
+  #state: TokenState = { state: 'away', since: new Date(), reason: 'the lanes have not started' }
 
-  constructor(count: number, options: LaneOptions) {
+  /** `onState`: told of every change. */
+  constructor(count: number, options: LaneOptions, onState: (state: TokenState) => void = () => undefined) {
     if (!Number.isInteger(count) || count < 1) throw new RangeError('there is at least one lane')
-    this.all = Array.from({ length: count }, () => new Lane(options))
+    this.#onState = onState
+    this.all = Array.from({ length: count }, () => {
+      const listener: LaneListener = {
+        onStatus: () => this.#look(),
+        onStranded: (calls) => calls.filter((call) => !this.#give(call)),
+      }
+      return new Lane(options, listener)
+    })
   }
 
-  /** Starts all, one after another: on SoftHSM one's login writes what the next reads. Rejects when one cannot, and then none runs. */
-  async start(): Promise<void> {
+  get state(): TokenState {
+    return this.#state
+  }
+
+  /**
+   * Starts the first, has it proved, then the others, which must find the same token: one after another, since on SoftHSM one's login writes what the next
+   * reads. Rejects when one cannot, and then none runs.
+   */
+  async start(prove: (first: Lane) => Promise<TokenIdentity>): Promise<TokenIdentity> {
+    const [first, ...others] = this.all as [Lane, ...Lane[]]
     try {
-      for (const lane of this.all) await lane.start()
+      await first.start()
+      const identity = await prove(first)
+      for (const lane of this.all) lane.pin(identity)
+      for (const lane of others) await lane.start()
+      return identity
     } catch (error) {
       await this.close()
       throw error
@@ -31,31 +65,59 @@ export class Lanes {
   /** The lane of a key. Throws the problem `hsm-unavailable` when none is ready. */
   of(id: KeyId): Lane {
     const home = hash(id) % this.all.length
+    let stalled: Lane | undefined
     for (let step = 0; step < this.all.length; step++) {
-      const lane = this.all[(home + step) % this.all.length]
-      if (lane?.isReady === true) return lane
+      const lane = this.all[(home + step) % this.all.length] as Lane
+      if (lane.status.state === 'ready') return lane
+      if (lane.isReady) stalled ??= lane
     }
-    throw unavailable('no lane is ready')
+    return stalled ?? this.#none()
   }
 
   /** The lane that has the least to do. Throws the problem `hsm-unavailable` when none is ready. */
   any(): Lane {
-    let least: Lane | undefined
-    for (const lane of this.all) if (lane.isReady && (least === undefined || lane.load < least.load)) least = lane
-    if (least === undefined) throw unavailable('no lane is ready')
-    return least
+    return this.#least('ready') ?? this.#least('stalled') ?? this.#none()
   }
 
   get counts(): LaneCounts {
+    const sum = (count: (lane: Lane) => number): number => this.all.reduce((total, lane) => total + count(lane), 0)
     return {
-      ready: this.all.filter((lane) => lane.isReady).length,
-      restarts: this.all.reduce((sum, lane) => sum + lane.counts.restarts, 0),
-      deadlines: this.all.reduce((sum, lane) => sum + lane.counts.deadlines, 0),
+      ready: this.all.filter((lane) => lane.status.state === 'ready').length,
+      restarts: sum((lane) => lane.counts.restarts),
+      deadlines: sum((lane) => lane.counts.deadlines),
+      load: sum((lane) => lane.load),
     }
   }
 
   async close(): Promise<void> {
     await Promise.all(this.all.map((lane) => lane.close()))
+  }
+
+  #least(state: 'ready' | 'stalled'): Lane | undefined {
+    let least: Lane | undefined
+    for (const lane of this.all) if (lane.status.state === state && (least === undefined || lane.load < least.load)) least = lane
+    return least
+  }
+
+  #none(): never {
+    throw unavailable(this.#state.reason)
+  }
+
+  /** Whether another lane has taken a call that was not begun. */
+  #give(call: Waiting): boolean {
+    const lane = this.#least('ready')
+    lane?.take(call)
+    return lane !== undefined
+  }
+
+  #look(): void {
+    const ill = this.all.find((lane) => lane.status.state !== 'ready')
+    const state = ill === undefined ? 'ready' : this.all.some((lane) => lane.status.state === 'ready') ? 'degraded' : 'away'
+    const reason = ill?.status.reason ?? ''
+    if (state === this.#state.state && reason === this.#state.reason) return
+    const changed = state !== this.#state.state
+    this.#state = { state, since: changed ? new Date() : this.#state.since, reason }
+    if (changed) this.#onState(this.#state)
   }
 }
 

@@ -5,9 +5,9 @@ import { ceremonyRunner, forkCeremony } from './ceremony/run-ceremony.ts'
 import { type ChildEnvironment, entryUrl } from './child.ts'
 import { DETAILS } from './errors.ts'
 import { LaneHsm } from './hsm.ts'
-import type { Hsm } from './contract.ts'
+import type { Ciphers, Hsm } from './contract.ts'
 import { type Integrity, LaneIntegrity } from './integrity.ts'
-import { type LaneCounts, Lanes } from './lanes.ts'
+import { type LaneCounts, Lanes, type TokenState } from './lanes.ts'
 import { parsePkcs11Uri } from './pkcs11-uri.ts'
 import type { ProbeName } from './probe-names.ts'
 import type { TokenIdentity } from './root-keys.ts'
@@ -21,8 +21,10 @@ export interface OpenOptions {
   readonly officerPinFile?: string
   /** Lane processes: about one a core. */
   readonly lanes: number
-  /** How long a message may take before its lane is killed. Default 10,000. */
+  /** How long a lane may give no sign of life before it is replaced, and a call wait before it is refused. Default 5,000. */
   readonly deadlineMs?: number
+  /** Told of every change of {@link HsmStats.token}. */
+  readonly onTokenState?: (state: TokenState) => void
   /** Keys of the database that stay unwrapped in a lane. Default 4,096. */
   readonly cachedKeys?: number
   /** Names of environment variables that a PKCS#11 module of another maker needs. Default none. */
@@ -32,13 +34,14 @@ export interface OpenOptions {
 }
 
 export interface HsmStats {
+  readonly token: TokenState
   readonly lanes: LaneCounts & { readonly count: number }
   /** What the system did with its own keys, by key. */
   readonly integrity: { readonly rows: number; readonly groups: number; readonly checkpoints: number; readonly blindIndexes: number }
 }
 
 export interface OpenHsm {
-  readonly hsm: Hsm
+  readonly hsm: Hsm & Ciphers
   readonly integrity: Integrity
   /** To be compared with what the database remembers: `assertSameToken`. */
   readonly identity: TokenIdentity
@@ -58,25 +61,19 @@ export async function openLanes(
   entry: URL,
 ): Promise<{ readonly open: OpenHsm; readonly lanes: Lanes; readonly environment: ChildEnvironment; readonly token: CeremonyToken }> {
   const { token, environment } = await starting(() => (options.uri === undefined ? defaultToken(options) : namedToken(options, options.uri)))
-  const lanes = new Lanes(options.lanes, {
-    entry,
-    environment,
-    settings: { ...place(token), pinFile: token.pinFile, cachedKeys: options.cachedKeys ?? 4096 },
-    ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
-  })
-  await starting(() => lanes.start())
-  try {
-    const first = lanes.any()
-    await starting(() => first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] }))
-    const identity = await starting(() => first.call('identify', undefined))
-    const integrity = new LaneIntegrity(lanes, identity)
-    const hsm = new LaneHsm(lanes, ceremonyRunner(environment, token), identity)
-    const stats = (): HsmStats => ({ lanes: { count: options.lanes, ...lanes.counts }, integrity: { ...integrity.calls } })
-    return { open: { hsm, integrity, identity, stats, close: () => lanes.close() }, lanes, environment, token }
-  } catch (error) {
-    await lanes.close()
-    throw error
-  }
+  const settings = { ...place(token), pinFile: token.pinFile, cachedKeys: options.cachedKeys ?? 4096 }
+  const { deadlineMs, onTokenState } = options
+  const lanes = new Lanes(options.lanes, { entry, environment, settings, ...(deadlineMs === undefined ? {} : { deadlineMs }) }, onTokenState)
+  const identity = await starting(() =>
+    lanes.start(async (first) => {
+      await first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] })
+      return first.call('identify', undefined)
+    }),
+  )
+  const integrity = new LaneIntegrity(lanes, identity)
+  const hsm = new LaneHsm(lanes, ceremonyRunner(environment, token), identity)
+  const stats = (): HsmStats => ({ token: lanes.state, lanes: { count: options.lanes, ...lanes.counts }, integrity: { ...integrity.calls } })
+  return { open: { hsm, integrity, identity, stats, close: () => lanes.close() }, lanes, environment, token }
 }
 
 /** At the start it is the operator who reads the problem: it says why. A reason names numbers and functions, never a value. */

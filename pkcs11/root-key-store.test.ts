@@ -33,7 +33,7 @@ describe('the token of a database', () => {
   })
 
   it.each<[string, TokenIdentity, string]>([
-    ['another token, or a clone in another', { ...identity, serial: 'bb' }, 'This is token bb, and the database belongs to token aa'],
+    ['another token, or a clone in another', { ...identity, serial: 'bb' }, 'This is token bb, and not token aa.'],
     ['a replaced key pair', { ...identity, keys: [{ ...root, publicKey: Buffer.from('ff', 'hex') } as typeof root, mac] }, 'root:ca-root is another one'],
     [
       'a replaced secret key',

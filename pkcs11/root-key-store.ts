@@ -1,7 +1,5 @@
-import type { KeyId } from '../core/ids.ts'
-import { equalBytes } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
-import type { RootKeyIdentity, TokenIdentity } from './root-keys.ts'
+import { identityFault, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
 
 /** A root key as it was recorded, with the token it was in. */
 export type RecordedRootKey = RootKeyIdentity & { readonly tokenSerial: string }
@@ -23,29 +21,12 @@ export interface RootKeyStore {
 export async function assertSameToken(store: RootKeyStore, identity: TokenIdentity): Promise<void> {
   if ((await store.load()).length === 0) await store.record(identity)
   const recorded = await store.load()
-  const refuse = (what: string): never => {
-    throw new Problem(
-      'hsm-unavailable',
-      `${what} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database.`,
-    )
-  }
-  const serials = [...new Set(recorded.map(({ tokenSerial }) => tokenSerial))]
-  if (serials.length !== 1 || serials[0] !== identity.serial) {
-    refuse(`This is token ${identity.serial}, and the database belongs to token ${serials.join(', ')}.`)
-  }
-  const names = new Map(recorded.map((key) => [key.keyId, key]))
-  for (const key of identity.keys) {
-    const before = names.get(key.keyId)
-    if (before === undefined) refuse(`The root key ${key.keyId} was never recorded.`)
-    else if (!isSame(before, key)) refuse(`The root key ${key.keyId} is another one than was recorded.`)
-    names.delete(key.keyId)
-  }
-  const [gone] = names.keys() as Iterable<KeyId>
-  if (gone !== undefined) refuse(`The root key ${gone} is not in the token any more.`)
-}
-
-function isSame(a: RootKeyIdentity, b: RootKeyIdentity): boolean {
-  if (a.algorithm !== b.algorithm) return false
-  if ('publicKey' in a) return 'publicKey' in b && equalBytes(a.publicKey, b.publicKey)
-  return 'kcv' in b && a.kcv.method === b.kcv.method && equalBytes(a.kcv.value, b.kcv.value)
+  const [serial, ...others] = new Set(recorded.map(({ tokenSerial }) => tokenSerial))
+  const fault =
+    serial === undefined || others.length > 0 ? 'The database names root keys of more than one token.' : identityFault({ serial, keys: recorded }, identity)
+  if (fault === undefined) return
+  throw new Problem(
+    'hsm-unavailable',
+    `${fault} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database.`,
+  )
 }

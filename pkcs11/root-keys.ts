@@ -1,3 +1,4 @@
+import { equalBytes } from '../core/bytes.ts'
 import type { KeyId } from '../core/ids.ts'
 import type { KcvMethod } from './kcv.ts'
 
@@ -37,4 +38,24 @@ export interface TokenIdentity {
   readonly label: string
   /** In the order of their ids. */
   readonly keys: readonly RootKeyIdentity[]
+}
+
+/** Why a token is not the one that is known: another one, an old one, a clone, or with a root key that was replaced. Undefined where it is. */
+export function identityFault(known: Pick<TokenIdentity, 'serial' | 'keys'>, found: TokenIdentity): string | undefined {
+  if (found.serial !== known.serial) return `This is token ${found.serial}, and not token ${known.serial}.`
+  const missing = new Map(known.keys.map((key) => [key.keyId, key]))
+  for (const key of found.keys) {
+    const before = missing.get(key.keyId)
+    if (before === undefined) return `The root key ${key.keyId} was never recorded.`
+    if (!isSame(before, key)) return `The root key ${key.keyId} is another one than was recorded.`
+    missing.delete(key.keyId)
+  }
+  const [gone] = missing.keys()
+  return gone === undefined ? undefined : `The root key ${gone} is not in the token any more.`
+}
+
+function isSame(a: RootKeyIdentity, b: RootKeyIdentity): boolean {
+  if (a.algorithm !== b.algorithm) return false
+  if ('publicKey' in a) return 'publicKey' in b && equalBytes(a.publicKey, b.publicKey)
+  return 'kcv' in b && a.kcv.method === b.kcv.method && equalBytes(a.kcv.value, b.kcv.value)
 }

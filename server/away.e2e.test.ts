@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serverPid } from './postgres/postmaster-file.ts'
 import { EdgeSite, JSON_TYPE, problemOf, type Reply, type Wanted } from './testing/edge-site.ts'
+import { readiness, WELL } from './testing/health.ts'
 import { descendantsOf, eventually, killNow } from './testing/processes.ts'
 
 /** How soon a part that is gone is told of, and how soon one that is back is used. */
@@ -17,11 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => site.close())
 
-const health = async (): Promise<unknown> => {
-  const reply = await fetch(`${site.service.plainUrl}/health`)
-  return { status: reply.status, ...((await reply.json()) as object) }
-}
-const WELL = { status: 200, database: true, token: true, auditLog: true }
+const health = (): Promise<Readonly<Record<string, unknown>>> => readiness(site.service.plainUrl)
 
 /** Every answer, with how long it took, until `isEnough`. */
 async function askUntil(
@@ -53,7 +50,7 @@ function expectUnavailable(reply: Reply, codes: readonly string[]): void {
 /** The service is the same process, whole again, and its log too. */
 async function recovers(pid: number): Promise<void> {
   await askUntil('a signature again', ({ status }) => status === 200, 2 * SECONDS_MS)
-  expect(await eventually('health', async () => ((await health()) as { status: number }).status === 200 || undefined)).toBe(true)
+  expect(await eventually('health', async () => (await health())['status'] === 200 || undefined)).toBe(true)
   expect(await health()).toEqual(WELL)
   expect({ pid: site.service.pid, exit: site.service.process.exitCode }).toEqual({ pid, exit: null })
   await site.crash.approve(await site.crash.submit(site.crash.newOrder(3)))
@@ -96,7 +93,7 @@ describe('the token is away', () => {
         expect(performance.now() - began, one.path).toBeLessThan(2000)
       }
     })
-    expect(await health()).toEqual({ ...WELL, status: 503, token: false })
+    expect(await health()).toEqual({ ...WELL, status: 503, token: 'away' })
     renameSync(`${folder}.away`, folder)
     await recovers(pid)
   })
@@ -156,7 +153,9 @@ describe('the database is away', () => {
       ])
       for (const reply of replies) expectUnavailable(reply, ['database-unavailable', 'log-unavailable'])
       expect(performance.now() - began).toBeLessThan(25_000)
-      expect(await health()).toEqual({ ...WELL, status: 503, database: false })
+      expect(await eventually('readyz', async () => ((await health())['database'] === 'away' ? health() : undefined))).toEqual({
+        ...{ ...WELL, status: 503, database: 'away' },
+      })
     } finally {
       signal(stopped, 'SIGCONT')
     }

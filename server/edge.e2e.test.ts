@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { programArguments } from '../clients/site.ts'
 import { EdgeSite, ExpectedRefusals, JSON_TYPE, problemOf, type Told, type Wanted, type Who } from './testing/edge-site.ts'
+import { readiness, WELL } from './testing/health.ts'
 import { describedIn, type OpenApi, seedsOf } from './testing/fuzz.ts'
 
 const KEYS = '/v1/kms/keys'
@@ -121,7 +122,7 @@ describe('addresses and methods', () => {
     '/v1/kms/../kms/keys',
     '/v1/kms%2fkeys',
     '/v1/kms/keys;a=b',
-    '/health',
+    '/readyz',
     '/metrics',
     '/openapi.json/',
     '/%',
@@ -264,7 +265,8 @@ describe('the plain listener', () => {
   const ask = (path: string, init: RequestInit = {}): Promise<Response> => fetch(`${site.service.plainUrl}${path}`, { redirect: 'error', ...init })
 
   it('tells health, the CAs, the log’s key', async () => {
-    expect(await (await ask('/health')).json()).toEqual({ database: true, token: true, auditLog: true })
+    expect(await readiness(site.service.plainUrl)).toEqual(WELL)
+    expect((await ask('/healthz')).status).toBe(200)
     expect(await (await ask('/audit/key')).text()).toMatch(/^\S+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+\n$/)
     for (const name of ['root', 'callers', 'cards']) {
       const pem = await (await ask(`/ca/${name}.pem`)).text()
@@ -297,13 +299,14 @@ describe('the plain listener', () => {
     '/ca/root',
     '/ca/other.pem',
     '/ca/constructor.pem',
-    '/ca/../health',
+    '/ca/../healthz',
     '/ca/%2e%2e/root.pem',
     '/openapi.json',
     '/v1/kms/keys',
     '/audit/',
-    '/health/x',
-    '/HEALTH',
+    '/health',
+    '/healthz/x',
+    '/READYZ',
   ])('has nothing at %s', async (path) => {
     const { hostname, port } = new URL(site.service.plainUrl)
     const said = execFileSync('curl', ['-s', '--path-as-is', '-o', '/dev/null', '-w', '%{http_code}', `http://${hostname}:${port}${path}`], {
@@ -314,7 +317,7 @@ describe('the plain listener', () => {
 
   it('takes GET and HEAD alone', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
-      expect((await ask('/health', { method, ...(method === 'POST' ? { body: '{}' } : {}) })).status, method).toBe(405)
+      expect((await ask('/readyz', { method, ...(method === 'POST' ? { body: '{}' } : {}) })).status, method).toBe(405)
     const head = await ask('/ca/root.pem', { method: 'HEAD' })
     expect({ status: head.status, text: await head.text() }).toEqual({ status: 200, text: '' })
   })

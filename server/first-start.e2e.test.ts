@@ -9,6 +9,7 @@ import { ApiClient } from '../clients/api.ts'
 import { makeTlsRequest, type TlsRequest } from '../clients/csr.ts'
 import { programArguments } from '../clients/site.ts'
 import { CrashSite } from './testing/crash-site.ts'
+import { readiness, WELL } from './testing/health.ts'
 import { descendantsOf, killNow } from './testing/processes.ts'
 
 describe('kill -9 during the very first start: the next one goes on', () => {
@@ -37,8 +38,7 @@ describe('kill -9 during the very first start: the next one goes on', () => {
       await site.start().catch((error: unknown) => {
         throw new Error(`killed after ${String(afterMs)} ms`, { cause: error })
       })
-      const health: unknown = await (await fetch(`${site.service.plainUrl}/health`)).json()
-      expect(health).toEqual({ database: true, token: true, auditLog: true })
+      expect(await readiness(site.service.plainUrl)).toEqual(WELL)
       if (!isLast) return
       await site.enrolEverybody()
       expect((await site.log()).report).toMatchObject({ ok: true, findings: [] })

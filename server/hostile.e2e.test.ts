@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { luhnDigit, nextIccid } from '../core/iccid.ts'
 import { EdgeSite, ExpectedRefusals, JSON_TYPE, problemOf, type Told, type Wanted, type Who } from './testing/edge-site.ts'
+import { readiness, WELL } from './testing/health.ts'
 import { describedIn, type OpenApi, requestsOf, seedsOf } from './testing/fuzz.ts'
 
 const KEYS = '/v1/kms/keys'
@@ -338,7 +339,7 @@ describe('what nobody thought of', () => {
       )
     }
     expect([...seen.keys()]).toEqual(expect.arrayContaining([200, 400, 404]))
-    expect(await (await fetch(`${site.service.plainUrl}/health`)).json()).toEqual({ database: true, token: true, auditLog: true })
+    expect(await readiness(site.service.plainUrl)).toEqual(WELL)
     expect((await site.tables()).get('open_intents')).toMatch(/^0 /)
   })
 })

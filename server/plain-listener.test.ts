@@ -19,7 +19,7 @@ async function start(leftMs: number): Promise<string> {
     metrics: new Metrics(),
     authority: () => Promise.resolve(undefined),
     crl: (name) => Promise.resolve(name === 'cards' ? crl : undefined),
-    health: () => Promise.resolve({}),
+    health: { states: {}, isReady: true },
     logKey: 'key',
     keySet: {},
   })

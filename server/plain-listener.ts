@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import { KEY_SET_PATH } from './app.ts'
+import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What the plain listener serves: nothing that needs an identity, and nothing that changes anything. */
@@ -11,8 +12,7 @@ export interface PlainParts {
   readonly crl: (
     name: string,
   ) => Promise<{ readonly der: Uint8Array; readonly digest: Uint8Array; readonly thisUpdate: Date; readonly nextUpdate: Date } | undefined>
-  /** What is well and what is not, by part. */
-  readonly health: () => Promise<Readonly<Record<string, boolean>>>
+  readonly health: Pick<Health, 'states' | 'isReady'>
   /** Public keys that check results of attestation (RFC 7517). */
   readonly keySet: object
   /** The C2SP verifier key of the audit log. */
@@ -43,9 +43,9 @@ export function createPlainListener(parts: PlainParts): Server {
 
 async function route(parts: PlainParts, url: string, known: string | undefined): Promise<Reply> {
   const path = url.split('?', 1)[0] ?? '/'
-  if (path === '/health') {
-    const health = await parts.health()
-    return text(Object.values(health).every(Boolean) ? 200 : 503, JSON.stringify(health), 'application/json')
+  // Alive: whoever answers is. Ready: it can serve; a load balancer asks that.
+  if (path === '/healthz' || path === '/readyz') {
+    return text(path === '/healthz' || parts.health.isReady ? 200 : 503, JSON.stringify(parts.health.states), 'application/json')
   }
   if (path === '/metrics') return text(200, await parts.metrics.text(), 'text/plain; version=0.0.4; charset=utf-8')
   if (path === '/audit/key') return text(200, `${parts.logKey}\n`)

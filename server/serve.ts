@@ -4,7 +4,6 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { constants, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
@@ -13,6 +12,7 @@ import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
 import { type Config, ConfigError } from './config.ts'
 import { faultsOf } from './crash-at.ts'
+import { Health } from './health.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
@@ -40,7 +40,22 @@ export async function serve(config: Config): Promise<void> {
 
 async function listen(config: Config, service: OpenService, logger: Logger): Promise<() => Promise<void>> {
   const metrics = new Metrics()
-  metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => service.hsm.stats().lanes.restarts)
+  const lanes = service.hsm.stats
+  metrics.gauge('gridseal_token_state', 'The token: 2 ready, 1 degraded (some lanes work), 0 away.', () => TOKEN_STATES[lanes().token.state])
+  metrics.gauge('gridseal_token_state_since_seconds', 'Since when it is in that state, Unix time.', () => lanes().token.since.getTime() / 1000)
+  metrics.gauge('gridseal_lanes_ready', 'Lanes that work.', () => lanes().lanes.ready)
+  metrics.gauge('gridseal_lanes_load', 'What waits for the lanes, counted in P-256 signatures.', () => lanes().lanes.load)
+  metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => lanes().lanes.restarts)
+  metrics.gauge('gridseal_lane_deadlines', 'Lanes that were killed because they gave no sign of life.', () => lanes().lanes.deadlines)
+  const health = new Health(
+    [
+      { name: 'database', check: () => service.database.sql.query('SELECT 1') },
+      { name: 'token', state: () => lanes().token },
+      { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
+    ],
+    (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
+  )
+  await health.start()
   await service.audit.start()
   await service.audit.log.append({
     kind: 'event',
@@ -111,13 +126,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     crl: (name) => (isAuthority(name) ? service.kms.findCrl(name) : Promise.resolve(undefined)),
     keySet: service.attestation.keySet(),
     logKey: service.audit.key.vkey,
-    health: async () => {
-      const [database, token] = await Promise.all([
-        answersSoon(service.database.sql.query('SELECT 1')),
-        answersSoon(service.hsm.integrity.blindIndex([{ name: 'health', value: '' }])),
-      ])
-      return { database, token, auditLog: service.audit.status().fault === undefined }
-    },
+    health,
   })
   const tlsPort = await bind(tlsServer, { port: config.tlsPort, host: config.host, setting: 'GRIDSEAL_TLS_PORT' })
   const plainPort = await bind(plainServer, { port: config.plainPort, host: config.host, setting: 'GRIDSEAL_PLAIN_PORT' }).catch((error: unknown) => {
@@ -127,6 +136,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   logger.info({ tls: `https://${host}:${String(tlsPort)}`, plain: `http://${host}:${String(plainPort)}`, data: config.data, pid: process.pid }, 'ready')
   return async () => {
+    health.stop()
     await Promise.all([shut(tlsServer), shut(plainServer)])
   }
 }
@@ -134,16 +144,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
 const AUTHORITIES = ['root', 'callers', 'cards'] as const
 const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
 
-const HEALTH_MS = 2000
-/** Whether a part does its work before who asks for its health gives up. */
-const answersSoon = (work: Promise<unknown>): Promise<boolean> =>
-  Promise.race([
-    work.then(
-      () => true,
-      () => false,
-    ),
-    sleep(HEALTH_MS, false, { ref: false }),
-  ])
+const TOKEN_STATES = { ready: 2, degraded: 1, away: 0 } as const
 
 /** Throws a {@link ConfigError} where the address cannot be had. */
 async function bind(server: Server, { port, host, setting }: { readonly port: number; readonly host: string; readonly setting: string }): Promise<number> {

@@ -90,6 +90,7 @@ async function open({
     dataFolder: config.data,
     lanes: config.lanes,
     insecureTokenIgnores: config.insecureTokenIgnores,
+    onTokenState: ({ state, since, reason }) => logger[state === 'ready' ? 'info' : 'warn']({ part: 'token', state, since, cause: reason }, 'a part changed'),
     ...(config.token === undefined ? {} : { uri: config.token }),
     ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
   })

@@ -9,6 +9,7 @@ import { makeEncryptionCertificate } from '../clients/csr.ts'
 import { enrolFirstOfficers, type Participant } from '../clients/site.ts'
 import { waitForOrder } from '../clients/vendor.ts'
 import { CrashSite, NO_ANSWER } from './testing/crash-site.ts'
+import { readiness } from './testing/health.ts'
 import { eventually } from './testing/processes.ts'
 
 /** What who owns the database does to it, while the service runs and between its runs. Each edit is undone before the next. */
@@ -287,9 +288,7 @@ describe('the log, edited before it was sequenced', () => {
       `INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac) SELECT writer, epoch, $3, count, bundle, chain, mac FROM audit_groups WHERE writer = $1 AND epoch = $2 LIMIT 1`,
       [writer, epoch, next],
     )
-    await eventually('the log to stop', async () =>
-      ((await (await fetch(`${site.service.plainUrl}/health`)).json()) as { auditLog: boolean }).auditLog ? undefined : true,
-    )
+    await eventually('the log to stop', async () => (await readiness(site.service.plainUrl))['auditLog'] === 'away' || undefined)
     expect(site.said.filter((line) => line.includes('audit log has stopped'))).toHaveLength(1)
     expect(site.said.find((line) => line.includes('audit log has stopped'))).toMatch(/group-(mac|chain)/)
 
