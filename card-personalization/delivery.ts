@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { base64, base64url, hex, utf8 } from '../core/bytes.ts'
+import { base64, hex } from '../core/bytes.ts'
 import { UUID_PATTERN } from '../core/ids.ts'
 import { type CardKey, KCV_METHODS } from './delivery-row.ts'
 
@@ -8,7 +8,7 @@ import { type CardKey, KCV_METHODS } from './delivery-row.ts'
  * vendor's program reads it by the same definitions.
  */
 export const DELIVERY_FORMAT = 'gridseal-delivery-v1'
-/** `typ` of the JWS header. */
+/** What line 1 is: see core/signed-document.ts. */
 export const DELIVERY_TYPE = 'gridseal-delivery'
 export const DELIVERY_CONTENT_TYPE = 'application/vnd.gridseal.delivery'
 
@@ -58,9 +58,6 @@ export const DELIVERY_LINE = z.strictObject({
 })
 export type DeliveryLine = z.infer<typeof DELIVERY_LINE>
 
-/** The header of the JWS (RFC 7515 4.1). */
-export const DELIVERY_HEADER = z.strictObject({ alg: z.literal('ES256'), typ: z.literal(DELIVERY_TYPE), x5c: z.array(BASE64).min(1).max(4) })
-
 /** A card's line, `\n` included. */
 export const encodeDeliveryLine = (card: {
   readonly iccid: string
@@ -93,12 +90,3 @@ export const keysOfLine = (line: DeliveryLine): CardKey[] =>
     kcv: { method: kcvMethod, value: Buffer.from(kcv, 'hex') },
     wrapped: Buffer.from(wrapped, 'base64'),
   }))
-
-/** What is signed: RFC 7515 5.1. `chain`: the signer's certificate and those above it, DER. */
-export const signingInput = (manifest: DeliveryManifest, chain: readonly Uint8Array[]): string => {
-  const header: z.infer<typeof DELIVERY_HEADER> = { alg: 'ES256', typ: DELIVERY_TYPE, x5c: chain.map((der) => base64(der)) }
-  return `${base64url(utf8(JSON.stringify(header)))}.${base64url(utf8(JSON.stringify(manifest)))}`
-}
-
-/** Line 1, without its end: JWS compact (RFC 7515 3.1). `signature`: raw r||s, 64 bytes. */
-export const compactJws = (input: string, signature: Uint8Array): string => `${input}.${base64url(signature)}`

@@ -1,24 +1,31 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { openCheckpoint, parseLogKey } from '../policies/audit/checkpoint.ts'
+import { openCheckpoint, isSignedBy, parseLogKey } from '../policies/audit/checkpoint.ts'
 import { type LogReport, LogVerifier } from '../policies/audit/verify.ts'
 
 /**
  * Verifies an exported log offline. `vkey` is the log's public key in C2SP note form (`origin+id+base64`), which the auditor has from the
- * ceremony and not from the file; `known` are signed checkpoints kept from earlier, which the log must still contain.
+ * ceremony and not from the file; `replaced` are those that signed before it, the oldest first; `known` are signed checkpoints kept from earlier, which the log
+ * must still contain.
  * Throws a NoteError when the key or a known checkpoint will not do, and what the file system throws; a bad log is a report.
  */
 export async function verifyExportedLog({
   path,
   vkey,
+  replaced = [],
   known = [],
 }: {
   readonly path: string
   readonly vkey: string
+  readonly replaced?: readonly string[]
   readonly known?: readonly string[]
 }): Promise<LogReport> {
   const key = parseLogKey(vkey)
-  const verifier = new LogVerifier(key, { known: known.map((note) => openCheckpoint(note, key)) })
+  const before = replaced.map(parseLogKey)
+  const verifier = new LogVerifier(key, {
+    replaced: before,
+    known: known.map((note) => openCheckpoint(note, before.find((old) => isSignedBy(note, old)) ?? key)),
+  })
   const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })
   for await (const line of lines) verifier.add(line)
   return verifier.finish()

@@ -1,7 +1,8 @@
 import { createCipheriv, createSign, generateKeyPairSync, type KeyObject, publicEncrypt, randomBytes, constants, sign } from 'node:crypto'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { makeDeliveryChain, makeEncryptionPair } from '../card-personalization/testing/certificates.ts'
-import { compactJws, DELIVERY_FORMAT, type DeliveryManifest, encodeDeliveryLine, signingInput } from '../card-personalization/delivery.ts'
+import { DELIVERY_FORMAT, DELIVERY_TYPE, type DeliveryManifest, encodeDeliveryLine } from '../card-personalization/delivery.ts'
+import { documentToSign, signedDocument } from '../core/signed-document.ts'
 import { type CardKey, encodeCardKeys, rowMacInput } from '../card-personalization/delivery-row.ts'
 import { luhnDigit } from '../core/iccid.ts'
 import { base64, fromHex, hex, sha256, utf8 } from '../core/bytes.ts'
@@ -76,7 +77,8 @@ class Maker {
   /** Line 1 over these lines. A re-signed forgery is one with `manifest` or a signer of its own. */
   head(lines: readonly string[], manifest: Partial<DeliveryManifest> = {}, signer: KeyObject = this.signer, chain = this.chain): string {
     const iccidOf = (line: string | undefined): string => (JSON.parse(line ?? '{}') as Line).iccid
-    const input = signingInput(
+    const input = documentToSign(
+      DELIVERY_TYPE,
       {
         ...{ format: DELIVERY_FORMAT, order: ORDER, vendor: 'acme-cards', profile: 'grid-usim-1', transportKeyId: this.transportKeyId, macKeyId: MAC_KEY },
         ...{ cards: lines.length, keysPerCard: 2, firstIccid: iccidOf(lines[0]), lastIccid: iccidOf(lines.at(-1)), sha256: hex(sha256(utf8(lines.join('')))) },
@@ -84,7 +86,7 @@ class Maker {
       },
       chain,
     )
-    return `${compactJws(input, sign('sha256', utf8(input), { key: signer, dsaEncoding: 'ieee-p1363' }))}\n`
+    return `${signedDocument(input, sign('sha256', utf8(input), { key: signer, dsaEncoding: 'ieee-p1363' }))}\n`
   }
 }
 
@@ -248,11 +250,11 @@ describe('line 1 is not believed', () => {
     ],
   ] as const)('when the certificate is another of the same root (%s)', async (_part, subject) => {
     const { head, root } = forged({ subject })
-    expect(await refusal(head + body(), { trustedRoot: root })).toMatch(/not for deliveries/)
+    expect(await refusal(head + body(), { trustedRoot: root })).toMatch(/not for service:delivery/)
   })
   it('when the certificate is an authority’s, or has ended', async () => {
     const ca = forged({ ca: true, keyUsage: 0x06 })
-    expect(await refusal(ca.head + body(), { trustedRoot: ca.root })).toMatch(/not for deliveries/)
+    expect(await refusal(ca.head + body(), { trustedRoot: ca.root })).toMatch(/not for service:delivery/)
     expect(await refusal(good.head + body(), { at: new Date(Date.now() + 10 * 86_400_000) })).toMatch(/not valid at/)
   })
   it('when the signature is another’s, or of the DER form, or missing', async () => {

@@ -1,8 +1,9 @@
-import { constants, createDecipheriv, createHash, createPrivateKey, privateDecrypt, verify, X509Certificate } from 'node:crypto'
-import { DELIVERY_HEADER, DELIVERY_LINE, DELIVERY_MANIFEST, type DeliveryLine, type DeliveryManifest, keysOfLine } from '../card-personalization/delivery.ts'
+import { constants, createDecipheriv, createHash, createPrivateKey, privateDecrypt, X509Certificate } from 'node:crypto'
+import { DELIVERY_LINE, DELIVERY_MANIFEST, DELIVERY_TYPE, type DeliveryLine, type DeliveryManifest, keysOfLine } from '../card-personalization/delivery.ts'
 import { type CardKey, encodeCardKeys, rowMacInput } from '../card-personalization/delivery-row.ts'
 import { iccidFault } from '../core/iccid.ts'
-import { base64url, fromBase64url, hex } from '../core/bytes.ts'
+import { hex } from '../core/bytes.ts'
+import { isValidAt, openSignedDocument, parseCertificate, readCertificate, Refusal } from './signed-document.ts'
 import { aesCmacKey, type CmacKey, hasCheckValue } from './cmac.ts'
 
 /** What `card-personalization.transport-key.get` answers, as much of it as opening needs. Byte strings are base64, KCVs hex. */
@@ -66,7 +67,6 @@ export const MAX_PROBLEMS = 100
 const MAX_LINE_BYTES = 256 * 1024
 
 /** A failure that ends the opening. Its message holds no key. */
-class Refusal extends Error {}
 
 /** Checks and opens a delivery file, one line at a time: signature and chain, transport key, then each row's MAC and keys, at last counts and the SHA-256. */
 export async function openDelivery(asked: DeliveryToOpen): Promise<DeliveryReport> {
@@ -192,7 +192,7 @@ interface CardsCa {
 /** The cards' CA of the manifest. It must be an authority that the trusted root issued. */
 function checkCardsCa({ cardsCa }: DeliveryManifest, { trustedRoot, at = new Date() }: DeliveryToOpen): CardsCa | undefined {
   if (cardsCa === undefined) return undefined
-  const [certificate, root] = [readCertificate(cardsCa), new X509Certificate(trustedRoot)]
+  const [certificate, root] = [readCertificate(cardsCa, 'manifest'), new X509Certificate(trustedRoot)]
   if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey)) {
     throw new Refusal('the cards’ CA of the manifest was not issued by the trusted root')
   }
@@ -212,8 +212,6 @@ function certificateFault({ line, keys, cardsCa }: { line: DeliveryLine; keys: r
   if (!certificate.subject.split('\n').includes(`serialNumber=${line.iccid}`)) return 'its certificate is of another card'
   return isValidAt(certificate, cardsCa.at) ? undefined : `its certificate is not valid at ${cardsCa.at.toISOString()}`
 }
-
-const isValidAt = (certificate: X509Certificate, at: Date): boolean => at >= new Date(certificate.validFrom) && at <= new Date(certificate.validTo)
 
 async function openKeys(keys: readonly CardKey[], transport: Uint8Array, blame: (message: string) => void): Promise<OpenedKey[]> {
   const opened: OpenedKey[] = []
@@ -235,61 +233,12 @@ function readLine(text: string): DeliveryLine | undefined {
   }
 }
 
-/** Checks line 1: JWS compact (RFC 7515) by ES256, whose x5c leads to the trusted root. */
+/** Checks line 1. */
 function readManifest(line: string, { trustedRoot, order, at = new Date() }: DeliveryToOpen): DeliveryManifest {
-  const [head = '', payload = '', signature = '', ...rest] = line.split('.')
-  const header = DELIVERY_HEADER.safeParse(parseJson(head)).data
-  if (rest.length > 0 || header === undefined) throw new Refusal('line 1 is no signed manifest of this format')
-  const signer = checkChain(header.x5c, new X509Certificate(trustedRoot), at)
-  const bytes = fromBase64url(signature)
-  if (bytes.length !== 64 || base64url(bytes) !== signature) throw new Refusal('the signature of the manifest is not of the form r||s')
-  if (!verify('sha256', Buffer.from(`${head}.${payload}`), { key: signer.publicKey, dsaEncoding: 'ieee-p1363' }, bytes))
-    throw new Refusal('the signature of the manifest is wrong')
-  const manifest = DELIVERY_MANIFEST.safeParse(parseJson(payload)).data
+  const manifest = DELIVERY_MANIFEST.safeParse(openSignedDocument(line, { what: 'manifest', type: DELIVERY_TYPE, service: 'delivery', trustedRoot, at })).data
   if (manifest === undefined) throw new Refusal('the manifest is not of this format')
   if (order !== undefined && manifest.order !== order) throw new Refusal(`this is the delivery of another order: ${manifest.order}`)
   return manifest
-}
-
-function parseJson(part: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
-  } catch {
-    return undefined
-  }
-}
-
-/** The signer's certificate. It must be the delivery certificate, not any other that the root signed: that of the TLS listener, or an authority. */
-function checkChain(x5c: readonly string[], root: X509Certificate, at: Date): X509Certificate {
-  const [signer, ...above] = x5c.map(readCertificate)
-  if (signer === undefined) throw new Refusal('the manifest has no certificate')
-  if (above.length > 1 || above.some((certificate) => certificate.fingerprint256 !== root.fingerprint256))
-    throw new Refusal('the chain of the manifest leads to another root than the trusted one')
-  if (!signer.checkIssued(root) || !signer.verify(root.publicKey)) throw new Refusal('the certificate of the manifest was not issued by the trusted root')
-  const subject = signer.subject.split('\n')
-  if (signer.ca || signer.keyUsage !== undefined || !subject.includes('OU=services') || !subject.includes('CN=service:delivery')) {
-    throw new Refusal('the certificate of the manifest is not for deliveries')
-  }
-  if (signer.publicKey.asymmetricKeyType !== 'ec' || signer.publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
-    throw new Refusal('the delivery key is not a P-256 key')
-  for (const certificate of [signer, root]) {
-    if (!isValidAt(certificate, at)) throw new Refusal(`a certificate of the manifest is not valid at ${at.toISOString()}`)
-  }
-  return signer
-}
-
-function readCertificate(text: string): X509Certificate {
-  const certificate = parseCertificate(text)
-  if (certificate === undefined) throw new Refusal('the manifest holds something else than certificates')
-  return certificate
-}
-
-function parseCertificate(text: string): X509Certificate | undefined {
-  try {
-    return new X509Certificate(Buffer.from(text, 'base64'))
-  } catch {
-    return undefined
-  }
 }
 
 /** Opens the transport key with the vendor's private key, and the MAC key with it, and compares both KCVs. */

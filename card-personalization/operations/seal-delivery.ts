@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { base64, hex, utf8 } from '../../core/bytes.ts'
+import { documentToSign, signedDocument } from '../../core/signed-document.ts'
 import { Problem } from '../../core/problem.ts'
 import { ROOT_KEYS } from '../../pkcs11/index.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import type { Card } from '../card.ts'
-import { compactJws, DELIVERY_FORMAT, type DeliveryManifest, signingInput } from '../delivery.ts'
+import { DELIVERY_FORMAT, DELIVERY_TYPE, type DeliveryManifest } from '../delivery.ts'
 import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
 import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
@@ -64,9 +65,9 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
         ...{ sha256: hex(sha256), created },
         ...(cardsCa === undefined ? {} : { cardsCa: base64(cardsCa) }),
       }
-      const input = signingInput(manifest, await deps.deliveryChain())
+      const input = documentToSign(DELIVERY_TYPE, manifest, await deps.deliveryChain())
       const [signature] = await deps.hsm.signWithRoot(permit, ROOT_KEYS.delivery, [utf8(input)])
-      const delivery = { orderId: order.id, header: compactJws(input, found(signature)), bodySha256: sha256, sealedAt: created, fetches: 0, version: 1 }
+      const delivery = { orderId: order.id, header: signedDocument(input, found(signature)), bodySha256: sha256, sealedAt: created, fetches: 0, version: 1 }
       return { order: moveOrder(order, 'ready'), delivery }
     },
     record: async (tx, _target, { order, delivery }) => ({
