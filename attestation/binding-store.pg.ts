@@ -21,9 +21,14 @@ interface BindingColumns {
   mac: Uint8Array
 }
 
-const SELECT = `SELECT id, iccid, imei, udid, level, state, lower(valid) AS since, upper(valid) AS until, last_proved_at, evidence, bound_by, ended_by, version, mac
-  FROM bindings`
+const COLUMNS = 'id, iccid, imei, udid, level, state, lower(valid) AS since, upper(valid) AS until, last_proved_at, evidence, bound_by, ended_by, version, mac'
+const SELECT = `SELECT ${COLUMNS} FROM bindings`
 const BY = { iccid: `${SELECT} WHERE iccid = $1`, imei: `${SELECT} WHERE imei = $1`, udid: `${SELECT} WHERE udid = $1` } as const
+const TOUCHING = `${SELECT} WHERE (iccid = $1 OR imei = $2 OR udid = $3) AND upper_inf(valid) ORDER BY id`
+const named = (key: keyof typeof BY, names: string): string =>
+  `SELECT ${COLUMNS} FROM unnest(${names}::text[]) AS n (name) JOIN bindings ON ${key} = n.name WHERE upper_inf(valid)`
+/** By joins, so that with no plan each row is compared with a whole list. */
+const TOUCHING_EACH = `SELECT DISTINCT ON (id) * FROM (${named('iccid', '$1')} UNION ALL ${named('imei', '$2')} UNION ALL ${named('udid', '$3')}) AS b ORDER BY id`
 
 /** Deadlock, and an exclusion that two writers at once run into: the one that is told loses. */
 const LOST_RACES = new Set(['40P01', '23P01'])
@@ -52,11 +57,17 @@ export class PgBindingStore implements BindingStore {
   }
 
   async touching({ iccid, imei, udid }: Pair): Promise<Binding[]> {
-    return this.#open(
-      await this.#sql.query<BindingColumns>(`${SELECT} WHERE (iccid = $1 OR imei = $2 OR udid = $3) AND upper_inf(valid) ORDER BY id`, [
-        ...[iccid, imei, udid ?? null],
-      ]),
-    )
+    return this.#open(await this.#sql.query<BindingColumns>(TOUCHING, [iccid, imei, udid ?? null]))
+  }
+
+  async touchingEach(pairs: readonly Pair[]): Promise<Binding[][]> {
+    const [pair] = pairs
+    if (pair === undefined) return []
+    // One pair has a plan of its own, which is half the work.
+    if (pairs.length === 1) return [await this.touching(pair)]
+    const names = [pairs.map(({ iccid }) => iccid), pairs.map(({ imei }) => imei), pairs.flatMap(({ udid }) => udid ?? [])]
+    const bindings = await this.#open(await this.#sql.query<BindingColumns>(TOUCHING_EACH, names))
+    return pairs.map(({ iccid, imei, udid }) => bindings.filter((b) => b.iccid === iccid || b.imei === imei || (udid !== undefined && b.udid === udid)))
   }
 
   async insert(tx: Tx, b: Binding): Promise<void> {

@@ -16,6 +16,8 @@ export interface BindingStore {
   history(name: BindingName): Promise<Binding[]>
   /** Those that stand and have the card, the IMEI or the UDID: three at most. */
   touching(pair: Pair): Promise<Binding[]>
+  /** The same for many, in their order, by one statement. */
+  touchingEach(pairs: readonly Pair[]): Promise<Binding[][]>
   /** Throws `conflict` when one stands for its card or its device. */
   insert(tx: Tx, binding: Binding): Promise<void>
   /** Replaces version - 1. Throws `conflict` when that is not what stands. */

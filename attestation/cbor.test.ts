@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { concat, equalBytes, fromHex, hex } from '../core/bytes.ts'
-import { CborError, decodeCbor, encodeCbor, Tagged } from './cbor.ts'
+import { byteString, CborError, decodeCbor, encodeCbor, Tagged } from './cbor.ts'
 
 // A decoder of UTF-8 takes a byte order mark off, so text that begins with one is not read.
 const text = fc.string({ unit: 'grapheme', maxLength: 40 }).filter((all) => !all.startsWith('\ufeff'))
@@ -101,6 +101,15 @@ describe('CBOR', () => {
   ])('reads and writes %s of RFC 8949 appendix A', (encoded, value) => {
     expect(decodeCbor(fromHex(encoded))).toEqual(value)
     expect(hex(encodeCbor(value))).toBe(encoded)
+  })
+
+  it('writes a byte string by itself as it does within a value', () => {
+    for (const length of [0, 1, 23, 24, 255, 256, 4000]) {
+      const bytes = new Uint8Array(length).fill(7)
+      expect(hex(byteString(bytes))).toBe(hex(encodeCbor(bytes)))
+    }
+    expect(hex(byteString(new Uint8Array(0xffff)).subarray(0, 3))).toBe('59ffff')
+    expect(() => byteString(new Uint8Array(0x10000))).toThrow(CborError)
   })
 
   it('orders keys bytewise (RFC 8949 4.2.1)', () => {

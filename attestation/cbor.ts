@@ -1,5 +1,5 @@
 import { decode, encode, rfc8949EncodeOptions, Tagged } from 'cborg'
-import { equalBytes } from '../core/bytes.ts'
+import { concat, equalBytes } from '../core/bytes.ts'
 
 /**
  * The CBOR that cards' evidence is written in: deterministic (RFC 8949 4.2.1), so that one value has one encoding, and small. Integers, byte and text
@@ -33,6 +33,14 @@ export function decodeCbor(bytes: Uint8Array): unknown {
   const value = read(bytes)
   if (!equalBytes(write(value), bytes)) throw new CborError('not the deterministic encoding')
   return value
+}
+
+/** A byte string of less than 64 KiB (RFC 8949 3.1, major type 2). */
+export function byteString(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes
+  if (length > 0xffff) throw new CborError('a byte string of 64 KiB or more')
+  const head = length < 24 ? [0x40 | length] : length < 0x100 ? [0x58, length] : [0x59, length >> 8, length & 0xff]
+  return concat(Uint8Array.from(head), bytes)
 }
 
 function write(value: unknown): Uint8Array {

@@ -3,9 +3,9 @@ import { fromHex, hex } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
-import { type Challenge, challengeRow, type Method, spent } from './challenge.ts'
-import { type ChallengeStore, MOST_PURGED } from './challenge-store.ts'
-import { openRecords, sealRow } from '../core/sealed-records.ts'
+import { type Challenge, challengeId, challengeRow, type Method } from './challenge.ts'
+import { type ChallengeStore, hasEnded, MOST_PURGED, type SealedChallenge, spentAlready } from './challenge-store.ts'
+import { askAgain, openRecords } from '../core/sealed-records.ts'
 
 interface NonceColumns {
   nonce: Uint8Array
@@ -20,6 +20,10 @@ interface NonceColumns {
 }
 
 const COLUMNS = 'nonce, salt, iccid, method, caller, issued_at, expires_at, version, mac'
+const INSERT = `INSERT INTO attestation_nonces (${COLUMNS}) SELECT * FROM
+  unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[], $9::bytea[])`
+const SPEND = `UPDATE attestation_nonces AS n SET version = 2, mac = s.mac FROM unnest($1::bytea[], $2::bytea[]) AS s (nonce, mac)
+  WHERE n.nonce = s.nonce AND n.version = 1 AND n.expires_at > clock_timestamp() RETURNING n.nonce`
 
 export class PgChallengeStore implements ChallengeStore {
   readonly #sealer: RowSealer
@@ -35,25 +39,54 @@ export class PgChallengeStore implements ChallengeStore {
   }
 
   async find(nonce: Uint8Array): Promise<Challenge | undefined> {
-    const row = await this.#read(hex(nonce))
-    return (await openRecords(this.#sealer, row === undefined ? [] : [row], toChallenge, challengeRow))[0]
+    return (await this.findAll([nonce])).get(challengeId({ nonce }))
   }
 
-  async insert(tx: Tx, c: Challenge): Promise<void> {
-    await sqlOf(tx).query(`INSERT INTO attestation_nonces (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, [
-      ...[c.nonce, c.salt, c.iccid, c.method, c.caller, c.issuedAt, c.expiresAt, c.version, await sealRow(this.#sealer, challengeRow(c))],
+  async findAll(nonces: readonly Uint8Array[]): Promise<ReadonlyMap<string, Challenge>> {
+    const rows = await Promise.all([...new Set(nonces.map(hex))].map((nonce) => this.#read(nonce)))
+    const there = rows.filter((row) => row !== undefined)
+    const challenges = await openRecords(this.#sealer, there, toChallenge, challengeRow)
+    return new Map(challenges.map((challenge) => [challengeId(challenge), challenge]))
+  }
+
+  async seal(challenges: readonly Challenge[]): Promise<SealedChallenge[]> {
+    if (challenges.length === 0) return []
+    const rows = challenges.map((challenge) => ({ challenge, row: challengeRow(challenge) }))
+    const macs = await this.#sealer.macRows(rows.map(({ row }) => row))
+    return rows.map((one, at) => {
+      const mac = macs[at]
+      if (mac === undefined) throw new Problem('hsm-failed', 'The HSM gave no MAC for a record.')
+      return { ...one, mac }
+    })
+  }
+
+  async insert(tx: Tx, sealed: readonly SealedChallenge[]): Promise<void> {
+    const column = <Value>(value: (challenge: Challenge) => Value): Value[] => sealed.map(({ challenge }) => value(challenge))
+    await sqlOf(tx).query(INSERT, [
+      column(({ nonce }) => nonce),
+      column(({ salt }) => salt),
+      column(({ iccid }) => iccid),
+      column(({ method }) => method),
+      column(({ caller }) => caller),
+      column(({ issuedAt }) => issuedAt),
+      column(({ expiresAt }) => expiresAt),
+      column(({ version }) => version),
+      sealed.map(({ mac }) => mac),
     ])
   }
 
-  async spend(tx: Tx, challenge: Challenge): Promise<void> {
-    const mac = await sealRow(this.#sealer, challengeRow(spent(challenge)))
-    const written = await sqlOf(tx).query(
-      'UPDATE attestation_nonces SET version = 2, mac = $2 WHERE nonce = $1 AND version = 1 AND expires_at > clock_timestamp() RETURNING 1',
-      [challenge.nonce, mac],
-    )
-    if (written.length === 1) return
-    const [row] = await sqlOf(tx).query<{ version: number }>('SELECT version FROM attestation_nonces WHERE nonce = $1', [challenge.nonce])
-    throw new Problem('conflict', row?.version === 1 ? ENDED : SPENT)
+  async spend(tx: Tx, sealed: readonly SealedChallenge[]): Promise<ReadonlyMap<string, Problem>> {
+    if (sealed.length === 0) return new Map()
+    // In one order everywhere: who waits for a row holds none that the other waits for.
+    const ordered = [...sealed].sort((a, b) => Buffer.compare(a.challenge.nonce, b.challenge.nonce))
+    const nonces = ordered.map(({ challenge }) => challenge.nonce)
+    const written = await losing(sqlOf(tx).query<{ nonce: Uint8Array }>(SPEND, [nonces, ordered.map(({ mac }) => mac)]))
+    if (written.length === sealed.length) return new Map()
+    const done = new Set(written.map(({ nonce }) => hex(nonce)))
+    const left = nonces.filter((nonce) => !done.has(hex(nonce)))
+    const open = await sqlOf(tx).query<{ nonce: Uint8Array }>('SELECT nonce FROM attestation_nonces WHERE nonce = ANY($1) AND version = 1', [left])
+    const ended = new Set(open.map(({ nonce }) => hex(nonce)))
+    return new Map(left.map((nonce) => [challengeId({ nonce }), ended.has(hex(nonce)) ? hasEnded() : spentAlready()]))
   }
 
   async purge(tx: Tx): Promise<number> {
@@ -67,8 +100,15 @@ export class PgChallengeStore implements ChallengeStore {
   }
 }
 
-const ENDED = 'The challenge has ended: it lives 150 seconds. Ask for a new one.'
-const SPENT = 'The challenge was answered already, and counts once, right or wrong. Ask for a new one.'
+/** A deadlock: the one that is told loses. */
+async function losing<Result>(statement: Promise<Result>): Promise<Result> {
+  try {
+    return await statement
+  } catch (error) {
+    if (error instanceof Error && (error as NodeJS.ErrnoException).code === '40P01') throw askAgain('challenge', error)
+    throw error
+  }
+}
 
 const toChallenge = (row: NonceColumns): Challenge => ({
   nonce: row.nonce,

@@ -1,6 +1,6 @@
 import { type KeyObject, verify } from 'node:crypto'
-import { equalBytes } from '../core/bytes.ts'
-import { decodeCbor, encodeCbor, Tagged } from './cbor.ts'
+import { concat, equalBytes, utf8 } from '../core/bytes.ts'
+import { byteString, decodeCbor, Tagged } from './cbor.ts'
 
 /** COSE_Sign1 (RFC 9052 4.2) with ES256 (RFC 9053 2.1): ECDSA with SHA-256 on P-256, the signature raw r||s. */
 
@@ -20,7 +20,12 @@ const ES256 = -7
 const EMPTY = new Uint8Array(0)
 /** {1: -7} */
 const PROTECTED = Uint8Array.of(0xa1, LABEL_ALG, 0x26)
+const EMPTY_MAP = Uint8Array.of(0xa0)
 const SIGNATURE_BYTES = 64
+/** An array of four, and its first item: "Signature1". */
+const CONTEXT = concat(Uint8Array.of(0x84, 0x6a), utf8('Signature1'))
+/** Tag 61, tag 18, an array of four. */
+const CWT_SIGN1 = Uint8Array.of(0xd8, CWT_TAG, 0xc0 | SIGN1_TAG, 0x84)
 
 /** What is signed: the Sig_structure (RFC 9052 4.4). `externalAad`: signed with it and not sent; default none. */
 export function signatureInput({
@@ -34,13 +39,13 @@ export function signatureInput({
 }): Uint8Array {
   const header = protectedBytes ?? PROTECTED
   // RFC 9052 3: an empty map is signed as the string of no bytes.
-  return encodeCbor(['Signature1', equalBytes(header, Uint8Array.of(0xa0)) ? EMPTY : header, externalAad, payload])
+  return concat(CONTEXT, byteString(equalBytes(header, EMPTY_MAP) ? EMPTY : header), byteString(externalAad), byteString(payload))
 }
 
 /** A CWT (RFC 8392 6): 61(18([protected {alg: ES256}, {}, payload, signature])). Throws a RangeError unless the signature has 64 bytes. */
 export function assembleSign1({ payload, signature }: { readonly payload: Uint8Array; readonly signature: Uint8Array }): Uint8Array {
   if (signature.length !== SIGNATURE_BYTES) throw new RangeError(`a signature of ES256 has ${SIGNATURE_BYTES} bytes`)
-  return encodeCbor(new Tagged(CWT_TAG, new Tagged(SIGN1_TAG, [PROTECTED, new Map(), payload, signature])))
+  return concat(CWT_SIGN1, byteString(PROTECTED), EMPTY_MAP, byteString(payload), byteString(signature))
 }
 
 /**

@@ -14,10 +14,12 @@ import { PgDecoyStore } from './decoy-store.pg.ts'
 import type { CardSource } from './known-card.ts'
 import { answerChallenge } from './operations/answer-challenge.ts'
 import { appraiseEvidence } from './operations/appraise-evidence.ts'
+import { appraiseEvidenceBatch } from './operations/appraise-evidence-batch.ts'
 import { approveUnbind } from './operations/approve-unbind.ts'
 import { bind } from './operations/bind.ts'
 import { bindingHistory } from './operations/binding-history.ts'
 import { challengeCard } from './operations/challenge-card.ts'
+import { challengeCards } from './operations/challenge-cards.ts'
 import type { Deps } from './operations/deps.ts'
 import { establishDecoy } from './operations/establish-decoy.ts'
 import { getBinding } from './operations/get-binding.ts'
@@ -77,6 +79,7 @@ export function attestationFeature(given: AttestationDeps): AttestationFeature {
   return {
     operations: [
       ...[challengeCard(deps), answerChallenge(deps), appraiseEvidence(deps)],
+      ...[challengeCards(deps), appraiseEvidenceBatch(deps)],
       ...[bind(deps), requestUnbind(deps), approveUnbind(deps), getBinding(deps), bindingHistory(deps)],
       ...[establish, purge],
     ],

@@ -1,7 +1,8 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
 import { ROOT_KEYS, type Hsm } from '../pkcs11/index.ts'
 import type { KeyUse, Permit } from '../policies/permit.ts'
 import { authenticationMessage } from './authentication.ts'
+import { cardKey } from './card-key.ts'
 import { type Challenge, type Method, randOf } from './challenge.ts'
 import type { CardCertificate, CardHandle } from './known-card.ts'
 import { seqOf } from './sqn.ts'
@@ -85,6 +86,5 @@ function certificateReason({ state, notBefore, notAfter }: CardCertificate, at: 
 
 /** ECDSA P-256 over SHA-256. */
 function isSignedBy(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-  return verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)
+  return verify('sha256', message, { key: cardKey(spki), dsaEncoding: 'ieee-p1363' }, signature)
 }

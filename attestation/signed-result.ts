@@ -6,7 +6,7 @@ import type { Vector } from './appraisal.ts'
 import type { Challenge } from './challenge.ts'
 import { ueidOf } from './evidence.ts'
 import type { CardHandle } from './known-card.ts'
-import { buildResult, compactResult, jwkOf, resultSigningInput } from './result.ts'
+import { buildResult, compactResult, jwkOf, type ResultClaims, resultSigningInput } from './result.ts'
 
 /** How long a result is believed. */
 const RESULT_SECONDS = 300
@@ -21,23 +21,45 @@ export interface Finding {
   readonly binding?: { readonly state: string; readonly imei: string; readonly udid?: string }
 }
 
-/** sign ROOT_KEYS.result. The finding as a signed result (EAR, JWT). The card's UEID stands in it only once the card has proved itself. */
-export async function signResult(
-  { hsm, now, build }: { readonly hsm: Hsm; readonly now: () => Date; readonly build: string },
-  permit: Permit,
+interface Signer {
+  readonly hsm: Hsm
+  readonly now: () => Date
+  readonly build: string
+}
+
+/** sign ROOT_KEYS.result. The findings as signed results (EAR, JWT), in their order, by one call. A card's UEID stands in it only once the card has proved itself. */
+export async function signResults({ hsm, now, build }: Signer, permit: Permit, findings: readonly Finding[]): Promise<string[]> {
+  if (findings.length === 0) return []
+  const [issuedAt, keyId] = [Math.floor(now().getTime() / 1000), keyIdOf(hsm.rootPublicKey(ROOT_KEYS.result))]
+  const inputs = findings.map((finding) => resultSigningInput(claimsOf(finding, { issuedAt, build }), keyId))
+  const signatures = await hsm.signWithRoot(permit, ROOT_KEYS.result, inputs.map(utf8))
+  return inputs.map((input, at) => {
+    const signature = signatures[at]
+    if (signature === undefined) throw noSignature()
+    return compactResult(input, signature)
+  })
+}
+
+/** {@link signResults} of one. */
+export async function signResult(signer: Signer, permit: Permit, finding: Finding): Promise<string> {
+  const [token] = await signResults(signer, permit, [finding])
+  if (token === undefined) throw noSignature()
+  return token
+}
+
+const noSignature = (): Problem => new Problem('hsm-failed', 'The HSM gave no signature for a result.')
+
+/** `issuedAt`: seconds since 1970. */
+function claimsOf(
   { challenge, card, vector, reasons, binding }: Finding,
-): Promise<string> {
-  const issuedAt = Math.floor(now().getTime() / 1000)
+  { issuedAt, build }: { readonly issuedAt: number; readonly build: string },
+): ResultClaims {
   const isProved = vector['instance-identity'] === 2 && card.certificate !== undefined
-  const claims = buildResult({
+  return buildResult({
     ...{ issuedAt, expiresAt: issuedAt + RESULT_SECONDS, nonce: challenge.nonce, method: challenge.method, vector, reasons, build },
     ...(isProved ? { ueid: ueidOf({ spki: card.certificate.spki, efIccid: card.efIccid }) } : {}),
     ...(binding === undefined ? {} : { binding, level: 'L1' }),
   })
-  const input = resultSigningInput(claims, keyIdOf(hsm.rootPublicKey(ROOT_KEYS.result)))
-  const [signature] = await hsm.signWithRoot(permit, ROOT_KEYS.result, [utf8(input)])
-  if (signature === undefined) throw new Problem('hsm-failed', 'The HSM gave no signature for a result.')
-  return compactResult(input, signature)
 }
 
 const keyIds = new WeakMap<Uint8Array, string>()

@@ -131,6 +131,54 @@ describe('results, as others read them', () => {
   })
 })
 
+describe('a batch', () => {
+  it('of challenges and evidence is answered in its order, with results that jose accepts', async () => {
+    const unknown = `8986009999999999998${luhnDigit('8986009999999999998')}`
+    const asked = [at(1), at(0), at(4), at(2)]
+    const made = await site.module.client.post<{ readonly expiresAt: string; readonly verifier: string; readonly challenges: readonly Challenge[] }>(
+      `${PATH}/challenges`,
+      { iccids: [...asked.map(({ iccid }) => iccid), unknown] },
+    )
+    expect(made.verifier).toBe((await challenge(at(1).iccid, 'evidence')).verifier)
+    const evidence = made.challenges.map(({ nonce }, index) =>
+      Buffer.from(new SimulatedCard(asked[index] ?? at(3)).evidence({ nonce: decode(nonce), issuedAt: Math.floor(Date.now() / 1000), ...METER })).toString(
+        'base64',
+      ),
+    )
+    const broken = Buffer.from('not CBOR').toString('base64')
+    const { results } = await site.module.client.post<{
+      readonly results: readonly (Verdict & { readonly binding: string; readonly problem?: { readonly code: string; readonly detail: string } })[]
+    }>(`${PATH}/evidence/batch`, { evidence: [...evidence, broken, evidence[0]] })
+    expect(results.map(({ verdict, reasons, problem }) => problem?.code ?? [verdict, ...(reasons ?? [])])).toEqual([
+      ['affirming'],
+      ['contraindicated', 'certificate-revoked'],
+      ['contraindicated', 'binding-contradicted'],
+      ['contraindicated', 'binding-contradicted'],
+      ['contraindicated', 'evidence-signature'],
+      'request-invalid',
+      'conflict',
+    ])
+    const keySet = createLocalJWKSet(JSON.parse((await plain('/.well-known/jwks.json')).toString('utf8')) as JSONWebKeySet)
+    for (const [index, { result, verdict }] of results.slice(0, 5).entries()) {
+      const { payload } = await jwtVerify(result, keySet, { algorithms: ['ES256'] })
+      expect(payload).toMatchObject({ submods: { card: { ear_status: verdict, eat_nonce: made.challenges[index]?.nonce } } })
+    }
+    expect(JSON.stringify(results)).not.toContain(at(1).iccid)
+  })
+
+  it('that 16 send at once is evaluated once', async () => {
+    const iccids = [1, 2, 3, 4].map((index) => at(index).iccid)
+    const { challenges } = await site.module.client.post<{ readonly challenges: readonly Challenge[] }>(`${PATH}/challenges`, { iccids })
+    const evidence = challenges.map(({ nonce }, index) =>
+      Buffer.from(new SimulatedCard(at(index + 1)).evidence({ nonce: decode(nonce), issuedAt: Math.floor(Date.now() / 1000), ...METER })).toString('base64'),
+    )
+    const answers = await Promise.all(
+      Array.from({ length: 16 }, () => site.module.client.post<{ readonly results: readonly Partial<Verdict>[] }>(`${PATH}/evidence/batch`, { evidence })),
+    )
+    expect(answers.flatMap(({ results }) => results).filter(({ verdict }) => verdict !== undefined)).toHaveLength(4)
+  })
+})
+
 describe('bad input', () => {
   it('evidence that is deep, not deterministic, too long, of another form or no CBOR is refused, and spends nothing', async () => {
     const { bytes } = await evidenceOf(at(2))

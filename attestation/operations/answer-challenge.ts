@@ -4,7 +4,8 @@ import { Problem } from '../../core/problem.ts'
 import { digestRow } from '../../core/row.ts'
 import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { type Challenge, challengeRow, spent } from '../challenge.ts'
+import { type Challenge, spent } from '../challenge.ts'
+import { assertSpent, type SealedChallenge } from '../challenge-store.ts'
 import { type CardHandle, findCard } from '../known-card.ts'
 import { type CardAnswer, type Proof, type ProofReason, prove, usesOf } from '../proof.ts'
 import { signResult } from '../signed-result.ts'
@@ -27,6 +28,8 @@ interface Target {
   readonly caller: string
   readonly answer: CardAnswer
   readonly challenge: Challenge | undefined
+  /** The challenge as it is once it is spent. */
+  readonly sealed: readonly SealedChallenge[]
   readonly card: CardHandle
 }
 interface Result {
@@ -66,7 +69,8 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
     output: OUTPUT,
     locate: async (input, caller) => {
       const [challenge, card] = await Promise.all([deps.challenges.find(fromBase64url(input.challengeId)), findCard(deps, input.iccid)])
-      return { iccid: input.iccid, caller: callerUrn(caller), answer: answerIn(input), challenge, card }
+      const sealed = await deps.challenges.seal(challenge === undefined ? [] : [spent(challenge)])
+      return { iccid: input.iccid, caller: callerUrn(caller), answer: answerIn(input), challenge, sealed, card }
     },
     uses: ({ answer, card }) => usesOf(answer.method, card),
     facts: ({ answer, iccid }) => ({ public: { method: answer.method }, personal: { iccid } }),
@@ -74,7 +78,7 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
       challengeFault(challenge, caller) ??
       (challenge?.iccid === iccid ? undefined : new Problem('not-found', 'The challenge was made for another card.')) ??
       (challenge?.method === answer.method ? undefined : new Problem('conflict', `The challenge is of the method ${challenge?.method}: answer it so.`)),
-    reserve: async (tx, { challenge }) => deps.challenges.spend(tx, found(challenge)),
+    reserve: async (tx, { sealed }) => assertSpent(await deps.challenges.spend(tx, sealed)),
     execute: async (permit, target) => {
       const challenge = found(target.challenge)
       const proof = await prove(deps, permit, { ...target, challenge })
@@ -90,13 +94,13 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
         }),
       }
     },
-    record: async (tx, { challenge, answer, card }, { proof }) => {
+    record: async (tx, { sealed, answer, card }, { proof }) => {
       const moved = proof.verdict === 'resynchronised' ? [digestRow(sequenceRow(await deps.sequences.raise(tx, card.sequenceId, proof.seq)))] : []
       const why = proof.verdict === 'refused' ? { reason: proof.reason } : {}
       return {
         facts: {
           public: { method: answer.method, verdict: proof.verdict, ...why },
-          rows: [digestRow(challengeRow(spent(found(challenge)))), ...moved],
+          rows: [...sealed.map(({ row }) => digestRow(row)), ...moved],
         },
       }
     },

@@ -6,19 +6,10 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { appraise, judge, pairOf, stateOf } from '../appraisal.ts'
 import { type Binding, type BindingConflict, bindingRow, compare, conflictRow, deviceOf, type Pair, type Standing } from '../binding.ts'
 import type { BindingStore } from '../binding-store.ts'
-import { challengeRow, spent } from '../challenge.ts'
+import { assertSpent } from '../challenge-store.ts'
 import { signResult } from '../signed-result.ts'
 import type { Deps } from './deps.ts'
-import {
-  EVIDENCE_INPUT,
-  EVIDENCE_USES,
-  type EvidenceInput,
-  type EvidenceTarget,
-  evidenceFacts,
-  evidenceFault,
-  locateEvidence,
-  toldReasons,
-} from './evidence-target.ts'
+import { EVIDENCE_INPUT, EVIDENCE_USES, type EvidenceInput, type EvidenceTarget, evidenceFacts, locateEvidence, toldReasons } from './evidence-target.ts'
 import { found } from './found.ts'
 import { BINDING, RESULT, viewBinding } from './views.ts'
 
@@ -64,8 +55,8 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
     locate: (input, caller) => locateEvidence(deps, input, caller),
     uses: () => EVIDENCE_USES,
     facts: evidenceFacts,
-    admit: evidenceFault,
-    reserve: async (tx, { challenge }) => deps.challenges.spend(tx, found(challenge)),
+    admit: ({ problem }) => problem,
+    reserve: async (tx, { sealed }) => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
     execute: async (permit, target) => {
       const [challenge, evidence, card] = [found(target.challenge), found(target.evidence), found(target.card)]
       const reasons = appraise(deps, { evidence, challenge, card })
@@ -89,10 +80,10 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
       })
       return { plan, reasons: after.reasons, told: after.reasons, token, at }
     },
-    record: async (tx, { challenge }, { plan, reasons }) => {
+    record: async (tx, { sealed }, { plan, reasons }) => {
       const written = await writePlan(deps.bindings, tx, plan)
       return {
-        facts: { public: { verdict: plan.verdict, reasons, ...named(plan) }, rows: [digestRow(challengeRow(spent(found(challenge)))), ...written] },
+        facts: { public: { verdict: plan.verdict, reasons, ...named(plan) }, rows: [digestRow(found(sealed).row), ...written] },
       }
     },
     respond: (_target, { plan, told, token, at }) => ({

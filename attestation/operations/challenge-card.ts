@@ -4,11 +4,12 @@ import { Problem } from '../../core/problem.ts'
 import { digestRow } from '../../core/row.ts'
 import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { type Challenge, CHALLENGE_MS, challengeId, challengeRow, type Method, randOf } from '../challenge.ts'
+import { type Challenge, CHALLENGE_MS, challengeId, type Method, randOf } from '../challenge.ts'
+import type { SealedChallenge } from '../challenge-store.ts'
 import { type CardHandle, findCard } from '../known-card.ts'
 import { MAX_SEQ, type SequenceNumber, sequenceRow, sqnOf } from '../sqn.ts'
 import type { Deps } from './deps.ts'
-import { CHALLENGE_ID, ICCID, METHOD } from './views.ts'
+import { CHALLENGE_ID, ICCID, METHOD, NONCE } from './views.ts'
 
 interface Input {
   readonly iccid: string
@@ -16,6 +17,7 @@ interface Input {
 }
 interface Target {
   readonly challenge: Challenge
+  readonly sealed: readonly SealedChallenge[]
   readonly card: CardHandle
   /** The sequence number that AUTN will have; of Milenage only. */
   readonly sequence: SequenceNumber | undefined
@@ -28,7 +30,7 @@ interface Result {
 const OUTPUT = z
   .strictObject({
     challengeId: CHALLENGE_ID,
-    nonce: z.string().meta({ description: '32 bytes, base64url. What the card signs or MACs is made of it: see docs/attestation.md.' }),
+    nonce: NONCE,
     verifier: z.string().meta({ description: 'The name of who asked, which goes into what the card signs or MACs.' }),
     method: METHOD,
     expiresAt: z.string().meta({ description: 'RFC 3339. One answer counts until then.' }),
@@ -56,11 +58,9 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
       const [card, issuedAt] = await Promise.all([findCard(deps, iccid), deps.databaseNearlyNow()])
       const expiresAt = new Date(issuedAt.getTime() + CHALLENGE_MS)
       const { nonce, salt } = { nonce: deps.random(32), salt: deps.random(16) }
-      return {
-        challenge: { nonce, salt, iccid, method, caller: callerUrn(caller), issuedAt, expiresAt, version: 1 },
-        card,
-        sequence: method === 'milenage' ? after(await deps.sequences.find(card.sequenceId)) : undefined,
-      }
+      const challenge: Challenge = { nonce, salt, iccid, method, caller: callerUrn(caller), issuedAt, expiresAt, version: 1 }
+      const [sealed, last] = await Promise.all([deps.challenges.seal([challenge]), method === 'milenage' ? deps.sequences.find(card.sequenceId) : undefined])
+      return { challenge, sealed, card, sequence: last && after(last) }
     },
     uses: ({ challenge, card }) =>
       challenge.method === 'milenage'
@@ -72,16 +72,16 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
     facts: ({ challenge }) => ({ public: { method: challenge.method }, personal: { iccid: challenge.iccid } }),
     admit: ({ sequence }) =>
       sequence !== undefined && sequence.seq > MAX_SEQ ? new Problem('conflict', 'The card has used all its sequence numbers. Use another method.') : undefined,
-    reserve: async (tx, { challenge, sequence }) => {
-      await deps.challenges.insert(tx, challenge)
+    reserve: async (tx, { sealed, sequence }) => {
+      await deps.challenges.insert(tx, sealed)
       if (sequence !== undefined) await deps.sequences.advance(tx, sequence)
     },
     execute: async (permit, { challenge, card: { ki, operatorKey }, sequence }) => {
       if (sequence === undefined) return { autn: undefined }
       return { autn: await deps.hsm.milenageChallenge(permit, { ki, operatorKey, rand: randOf(challenge), sqn: sqnOf(sequence.seq), amf: AMF }) }
     },
-    record: (_tx, { challenge, sequence }) =>
-      Promise.resolve({ facts: { rows: [digestRow(challengeRow(challenge)), ...(sequence === undefined ? [] : [digestRow(sequenceRow(sequence))])] } }),
+    record: (_tx, { sealed, sequence }) =>
+      Promise.resolve({ facts: { rows: [...sealed.map(({ row }) => digestRow(row)), ...(sequence === undefined ? [] : [digestRow(sequenceRow(sequence))])] } }),
     respond: ({ challenge }, { autn }) => ({
       challengeId: challengeId(challenge),
       nonce: base64url(challenge.nonce),

@@ -6,11 +6,13 @@ import { type Caller, callerUrn } from '../../policies/caller.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import type { KeyUse } from '../../policies/permit.ts'
 import type { Evidence, EvidenceReason } from '../appraisal.ts'
-import type { Challenge } from '../challenge.ts'
+import { type Challenge, challengeId, spent } from '../challenge.ts'
+import type { SealedChallenge } from '../challenge-store.ts'
 import { readEvidence } from '../evidence.ts'
 import { type CardHandle, findCard } from '../known-card.ts'
 import { challengeFault } from './challenge-fault.ts'
 import type { Deps } from './deps.ts'
+import { found } from './found.ts'
 import { EVIDENCE } from './views.ts'
 
 /** What appraising and binding have in common: evidence comes in, and its nonce says which card it must be of. */
@@ -23,21 +25,44 @@ export interface EvidenceTarget {
   readonly evidence: Evidence | undefined
   readonly fault: string | undefined
   readonly challenge: Challenge | undefined
+  /** Why this is not evaluated, as far as reads tell. */
+  readonly problem: Problem | undefined
+  /** The challenge as it is once it is spent; absent where there is a problem. */
+  readonly sealed: SealedChallenge | undefined
   /** Of the challenge; absent where that is not this caller's. */
   readonly card: CardHandle | undefined
 }
 
 export const EVIDENCE_INPUT = z.strictObject({ evidence: EVIDENCE })
 
-export async function locateEvidence(deps: Deps, input: EvidenceInput, caller: Caller): Promise<EvidenceTarget> {
-  const bytes = fromBase64(input.evidence)
-  const read = readEvidence(bytes)
+export async function locateEvidence(deps: Deps, { evidence }: EvidenceInput, caller: Caller): Promise<EvidenceTarget> {
+  return found((await locateEvidences(deps, [evidence], caller))[0])
+}
+
+/** In their order. What all of them need is read together. */
+export async function locateEvidences(deps: Deps, texts: readonly string[], caller: Caller): Promise<EvidenceTarget[]> {
   const urn = callerUrn(caller)
-  if (!read.ok) return { caller: urn, evidence: undefined, fault: read.fault, challenge: undefined, card: undefined }
+  const read = texts.map(readText)
+  const challenges = await deps.challenges.findAll(read.flatMap(({ evidence }) => (evidence === undefined ? [] : [evidence.claims.nonce])))
+  const targets = read.map((one) => {
+    const challenge = one.evidence && challenges.get(challengeId(one.evidence.claims))
+    return { ...one, caller: urn, challenge, problem: problemOf(urn, one.fault, challenge) }
+  })
+  const answered = [...new Set(targets.flatMap(({ problem, challenge }) => (problem === undefined ? [found(challenge)] : [])))]
+  const [sealed, cards] = await Promise.all([
+    deps.challenges.seal(answered.map(spent)),
+    Promise.all(targets.map(async ({ challenge }) => (challenge?.caller === urn ? findCard(deps, challenge.iccid) : undefined))),
+  ])
+  const sealedOf = new Map(answered.map((challenge, at) => [challenge, sealed[at]]))
+  return targets.map((target, at) => ({ ...target, sealed: target.challenge && sealedOf.get(target.challenge), card: cards[at] }))
+}
+
+function readText(text: string): Pick<EvidenceTarget, 'evidence' | 'fault'> {
+  const bytes = fromBase64(text)
+  const read = readEvidence(bytes)
+  if (!read.ok) return { evidence: undefined, fault: read.fault }
   const { claims, toBeSigned, signature } = read
-  const challenge = await deps.challenges.find(claims.nonce)
-  const card = challenge?.caller === urn ? await findCard(deps, challenge.iccid) : undefined
-  return { caller: urn, evidence: { bytes, claims, toBeSigned, signature }, fault: undefined, challenge, card }
+  return { evidence: { bytes, claims, toBeSigned, signature }, fault: undefined }
 }
 
 export const EVIDENCE_USES: readonly KeyUse[] = [{ action: 'sign', keyId: ROOT_KEYS.result }]
@@ -51,7 +76,7 @@ export function evidenceFacts({ evidence, fault, challenge, card }: EvidenceTarg
   return { public: { method: 'evidence', ...(fault === undefined ? {} : { reason: fault }) }, personal }
 }
 
-export function evidenceFault({ caller, fault, challenge }: EvidenceTarget): Problem | undefined {
+function problemOf(caller: string, fault: string | undefined, challenge: Challenge | undefined): Problem | undefined {
   if (fault !== undefined) {
     return new Problem('request-invalid', 'This is no evidence of a card. See docs/attestation.md.', { faults: [{ pointer: '/evidence', message: fault }] })
   }

@@ -35,6 +35,11 @@ export const bytesOf = (lengthBytes: number): z.ZodString =>
 
 export const CHALLENGE_ID = bytesOf(32).meta({ description: 'Id of the challenge.' })
 
+export const NONCE = z.string().meta({ description: '32 bytes, base64url. What the card signs or MACs is made of it: see docs/attestation.md.' })
+
+/** The most cards of one request: an entry of each, and of the whole two, go into one group of the log. */
+export const MOST_CARDS = 256
+
 export const EVIDENCE = z
   .string()
   .min(1)

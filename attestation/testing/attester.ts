@@ -21,6 +21,8 @@ export class Attester {
   readonly entries: EntryDraft[] = []
   /** Texts of the statements of the service, in order. */
   readonly statements: string[] = []
+  /** When set, the next transaction runs its work, is rolled back, and after this runs it again: as one that was shared and failed. */
+  betweenRuns: (() => Promise<unknown>) | undefined
   readonly #gate: Gate
 
   /** `token`: in place of the soft HSM and its cards. */
@@ -39,7 +41,19 @@ export class Attester {
       transact: (work) =>
         limited(async () => {
           const group: EntryDraft[] = []
-          const result = await db.transact((tx) => work({ tx: new Tx(recorded(sqlOf(tx))), append: (entry) => void group.push(entry) }))
+          const run = (tx: Tx) => work({ tx: new Tx(recorded(sqlOf(tx))), append: (entry) => void group.push(entry) })
+          const { betweenRuns } = this
+          this.betweenRuns = undefined
+          if (betweenRuns !== undefined) {
+            const rolledBack = db.transact(async (tx) => {
+              await run(tx)
+              throw new Error('another work of the transaction failed')
+            })
+            await rolledBack.catch(() => undefined)
+            group.length = 0
+            await betweenRuns()
+          }
+          const result = await db.transact(run)
           this.entries.push(...group)
           return result
         }),

@@ -1,0 +1,94 @@
+import { setImmediate } from 'node:timers/promises'
+import { z } from 'zod'
+import type { Permit } from '../../policies/permit.ts'
+import { appraise, type BindingState, type Evidence, type EvidenceReason, judge, pairOf, stateOf } from '../appraisal.ts'
+import { compare, deviceOf, type Pair } from '../binding.ts'
+import type { Challenge } from '../challenge.ts'
+import type { CardHandle } from '../known-card.ts'
+import { type Finding, signResults } from '../signed-result.ts'
+import type { Deps } from './deps.ts'
+import { toldReasons } from './evidence-target.ts'
+import { found } from './found.ts'
+import { RESULT } from './views.ts'
+
+/** Evidence whose challenge is spent: it may be evaluated. */
+export interface SpendingEvidence {
+  readonly challenge: Challenge
+  readonly evidence: Evidence
+  readonly card: CardHandle
+}
+
+export interface AppraisedEvidence {
+  readonly pair: Pair
+  readonly verdict: 'affirming' | 'warning' | 'contraindicated'
+  /** As the log has them. */
+  readonly reasons: readonly string[]
+  readonly told: readonly string[]
+  readonly binding: 'unknown' | BindingState
+  readonly token: string
+}
+
+export const APPRAISAL = z
+  .strictObject({
+    verdict: z.enum(['affirming', 'warning', 'contraindicated']).meta({ description: 'affirming: the card proved itself in the device that it is bound to.' }),
+    reasons: z.array(z.string()),
+    imei: z.string().meta({ description: 'As the evidence says: 14 digits.' }),
+    udid: z.string().optional(),
+    binding: z
+      .enum(['unknown', 'unbound', 'bound', 'conflict', 'contradicted'])
+      .meta({ description: 'unknown: the evidence is not the card’s, so it was not compared. contradicted: the card or the device is bound to another.' }),
+    result: RESULT,
+  })
+  .meta({ id: 'Appraisal' })
+
+const VERDICT = { 2: 'affirming', 32: 'warning', 96: 'contraindicated' } as const
+
+/** Evidence that is verified in one turn of the event loop: some 2.5 ms. */
+const AT_ONCE = 16
+
+/** sign ROOT_KEYS.result. Evaluates each, compares those that are their cards' with what is bound, and signs what is found, by one statement and one call. In their order. */
+export async function appraiseAll(deps: Deps, permit: Permit, items: readonly SpendingEvidence[]): Promise<AppraisedEvidence[]> {
+  const judged = await evaluate(deps, items)
+  const proved = judged.filter((one) => one.reasons.length === 0)
+  const touching = await deps.bindings.touchingEach(proved.map(({ pair }) => pair))
+  const standings = new Map(proved.map((one, at) => [one.pair, compare(one.pair, touching[at] ?? [])]))
+  const findings = judged.map(({ pair, challenge, card, reasons: why }): Omit<AppraisedEvidence, 'token'> & { readonly finding: Finding } => {
+    const standing = standings.get(pair)
+    if (standing === undefined) {
+      const told = toldReasons(why)
+      const finding = { challenge, card, vector: { 'instance-identity': 96 }, reasons: told } as const
+      return { pair, verdict: 'contraindicated', reasons: why, told, binding: 'unknown', finding }
+    }
+    const [state, { configuration, reasons: told }] = [stateOf(standing), judge(standing)]
+    const finding = { challenge, card, vector: { 'instance-identity': 2, configuration }, reasons: told, binding: { state, ...deviceOf(pair) } } as const
+    return { pair, verdict: VERDICT[configuration], reasons: told, told, binding: state, finding }
+  })
+  const tokens = await signResults(
+    deps,
+    permit,
+    findings.map(({ finding }) => finding),
+  )
+  return findings.map(({ finding: _, ...one }, at) => ({ ...one, token: found(tokens[at]) }))
+}
+
+async function evaluate(
+  deps: Deps,
+  items: readonly SpendingEvidence[],
+): Promise<(SpendingEvidence & { readonly reasons: readonly EvidenceReason[]; readonly pair: Pair })[]> {
+  const judged = []
+  for (const [at, item] of items.entries()) {
+    if (at > 0 && at % AT_ONCE === 0) await setImmediate()
+    judged.push({ ...item, reasons: appraise(deps, item), pair: pairOf(item.challenge, item.evidence) })
+  }
+  return judged
+}
+
+/** What the log says of it. */
+export const appraisalFacts = ({ verdict, reasons, binding }: AppraisedEvidence): { verdict: string; reasons: readonly string[]; bindingState: string } => ({
+  ...{ verdict, reasons, bindingState: binding },
+})
+
+export const viewAppraisal = ({ pair: { imei, udid }, verdict, told, binding, token }: AppraisedEvidence): z.infer<typeof APPRAISAL> => ({
+  ...{ verdict, reasons: [...told], imei, binding, result: token },
+  ...(udid === undefined ? {} : { udid }),
+})

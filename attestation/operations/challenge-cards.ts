@@ -1,0 +1,75 @@
+import { z } from 'zod'
+import { digestRow } from '../../core/row.ts'
+import { callerUrn } from '../../policies/caller.ts'
+import { type Operation, operation } from '../../policies/operation.ts'
+import { type Challenge, CHALLENGE_MS, challengeId } from '../challenge.ts'
+import type { SealedChallenge } from '../challenge-store.ts'
+import type { Deps } from './deps.ts'
+import { CHALLENGE_ID, ICCID, MOST_CARDS, NONCE } from './views.ts'
+
+interface Input {
+  readonly iccids: readonly string[]
+}
+interface Target {
+  readonly verifier: string
+  readonly expiresAt: Date
+  readonly challenges: readonly Challenge[]
+}
+type Result = readonly SealedChallenge[]
+
+const OUTPUT = z
+  .strictObject({
+    expiresAt: z.string().meta({ description: 'RFC 3339. One answer to each counts until then.' }),
+    verifier: z.string().meta({ description: 'The name of who asked.' }),
+    challenges: z.array(z.strictObject({ iccid: ICCID, challengeId: CHALLENGE_ID, nonce: NONCE })).meta({ description: 'In the order of the ICCIDs.' }),
+  })
+  .meta({ id: 'CardChallenges' })
+
+const NONCE_BYTES = 32
+const SALT_BYTES = 16
+
+/** Durable effects: all nonces, intent and outcome with an entry for each card, one transaction. No card is looked up: one that is not known gets a challenge like any other. */
+export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.infer<typeof OUTPUT>> =>
+  operation({
+    name: 'attestation.cards.challenge',
+    summary: `Makes challenges of the method evidence for 1 to ${MOST_CARDS} cards. Each ends in 150 seconds and with the first answer.`,
+    effect: 'durable',
+    route: { method: 'POST', path: '/v1/attestation/challenges', status: 201 },
+    input: z.strictObject({
+      iccids: z
+        .array(ICCID)
+        .min(1)
+        .max(MOST_CARDS)
+        .refine((iccids) => new Set(iccids).size === iccids.length, 'an ICCID stands twice')
+        .meta({ description: 'Each once.' }),
+    }),
+    output: OUTPUT,
+    locate: async ({ iccids }, caller) => {
+      const issuedAt = await deps.databaseNearlyNow()
+      const [verifier, expiresAt] = [callerUrn(caller), new Date(issuedAt.getTime() + CHALLENGE_MS)]
+      const random = deps.random((NONCE_BYTES + SALT_BYTES) * iccids.length)
+      const challenges = iccids.map((iccid, at): Challenge => {
+        const own = random.subarray((NONCE_BYTES + SALT_BYTES) * at)
+        const [nonce, salt] = [own.subarray(0, NONCE_BYTES), own.subarray(NONCE_BYTES, NONCE_BYTES + SALT_BYTES)]
+        return { nonce, salt, iccid, method: 'evidence', caller: verifier, issuedAt, expiresAt, version: 1 }
+      })
+      return { verifier, expiresAt, challenges }
+    },
+    uses: () => [],
+    facts: ({ challenges }) => ({ public: { method: 'evidence', count: challenges.length } }),
+    execute: (_permit, { challenges }) => deps.challenges.seal(challenges),
+    record: async (tx, _target, sealed) => {
+      await deps.challenges.insert(tx, sealed)
+      return {
+        items: sealed.map(({ challenge, row }) => ({
+          public: { method: challenge.method },
+          personal: { iccid: challenge.iccid },
+          rows: [digestRow(row)],
+        })),
+      }
+    },
+    respond: ({ verifier, expiresAt, challenges }) => ({
+      ...{ expiresAt: expiresAt.toISOString(), verifier },
+      challenges: challenges.map((challenge) => ({ iccid: challenge.iccid, challengeId: challengeId(challenge), nonce: challengeId(challenge) })),
+    }),
+  })
