@@ -58,7 +58,7 @@ export async function benchCa(say: (line: string) => void): Promise<Report> {
     await audit.start()
     const gate: Gate = { decide: memoryGate().decide, log: audit.log }
     const kms = kmsFeature({
-      ...{ hsm: token.hsm, sealer: token.integrity, sql: database.sql, crlUrl: 'http://pki.bench' },
+      ...{ hsm: token.hsm, token: token.identity, sealer: token.integrity, sql: database.sql, crlUrl: 'http://pki.bench' },
       callers: { find: (id) => Promise.resolve({ id, kind: 'module', name: 'bench', state: 'active', version: 1 }) },
     })
     const ask = async (op: AnyOperation, body: object): Promise<void> => void (await perform(gate, op, { caller: systemCaller('bench'), body }))

@@ -76,6 +76,7 @@ async function world(): Promise<World> {
   const hsm = { fail: false }
   const feature = () =>
     kmsFeature({
+      token: token.identity,
       hsm: new Proxy(token.hsm, {
         get: (target, name: keyof typeof token.hsm) =>
           hsm.fail && name === 'signWithRoot' ? () => Promise.reject(new Problem('hsm-unavailable', 'gone')) : target[name].bind(target),

@@ -3,7 +3,7 @@ import { newUuid } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer, SealedRow } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
-import type { Hsm } from '../pkcs11/index.ts'
+import type { Ciphers, Hsm, TokenIdentity, TokenKeys } from '../pkcs11/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
@@ -24,8 +24,11 @@ import { issueCertificateOperation } from './certificates/operations/issue-certi
 import { issueCrlOperation } from './certificates/operations/issue-crl.ts'
 import { issueServiceCertificateOperation } from './certificates/operations/issue-service-certificate.ts'
 import { revokeCertificateOperation } from './certificates/operations/revoke-certificate.ts'
-import { AUTHORITY_NAMES, type AuthorityName } from './certificates/profile.ts'
+import { AUTHORITY_NAMES, type AuthorityName, type ServicePurpose } from './certificates/profile.ts'
 import { PgKeyStore } from './keys/key-store.pg.ts'
+import { attestKeyOperation } from './keys/operations/attest-key.ts'
+import { decryptOperation } from './keys/operations/decrypt.ts'
+import { encryptOperation } from './keys/operations/encrypt.ts'
 import { generateKeyOperation } from './keys/operations/generate-key.ts'
 import { getKeyOperation } from './keys/operations/get-key.ts'
 import { listKeysOperation } from './keys/operations/list-keys.ts'
@@ -37,7 +40,9 @@ export type { ServedCrl } from './certificates/crls.ts'
 export type { Registration } from './certificates/operations/deps.ts'
 
 export interface KmsDeps {
-  readonly hsm: Hsm
+  readonly hsm: Hsm & Ciphers & TokenKeys
+  /** Which token statements of keys name. */
+  readonly token: Pick<TokenIdentity, 'serial' | 'label'>
   readonly sealer: RowSealer
   readonly sql: Sql
   readonly callers: CertificateDeps['callers']
@@ -75,12 +80,14 @@ export interface Certificates {
   findByFingerprint(fingerprint: string): Promise<ClientCertificate | undefined>
   /** The certificate of the authority and those above it, PEM; `undefined` before it is established. */
   chainPem(name: AuthorityName): Promise<string | undefined>
+  /** The certificate of a key that the service signs with, and the root's, DER. Throws `internal` before they are issued. */
+  serviceChain(purpose: ServicePurpose): Promise<readonly Uint8Array[]>
   /** Whether all authorities have certificates. */
   isEstablished(): Promise<boolean>
   /** A caller's certificate that is not revoked, PEM, and whether its public key is the one of a request (PKCS#10, PEM). */
   findClient(callerId: string, csr: string): Promise<{ readonly certificate: string; readonly isOfRequest: boolean } | undefined>
   /** The service's own certificate for a purpose, the one that ends last and is not revoked. It may have ended. */
-  findService(purpose: 'tls-server' | 'delivery'): Promise<{ readonly serial: string; readonly certificate: string; readonly notAfter: Date } | undefined>
+  findService(purpose: 'tls-server' | ServicePurpose): Promise<{ readonly serial: string; readonly certificate: string; readonly notAfter: Date } | undefined>
 }
 
 export interface KmsFeature {
@@ -103,6 +110,7 @@ export interface KmsFeature {
 /** Keys and certificates. */
 export function kmsFeature({
   hsm,
+  token,
   sealer,
   sql,
   callers,
@@ -136,6 +144,12 @@ export function kmsFeature({
     if (found !== undefined) await sealer.assertRows([found.sealed])
     return found?.record
   }
+  const serviceChain = async (purpose: ServicePurpose): Promise<Uint8Array[]> => {
+    const [own, root] = await Promise.all([loadCurrent('service', purpose), loadCurrent('authority', 'root')])
+    if (own?.der === undefined || root?.der === undefined)
+      throw new Problem('internal', `The ${purpose} key has no certificate yet. Start the service once more.`)
+    return [own.der, root.der]
+  }
   return {
     operations: [
       generateKeyOperation({ hsm, keys, now, newId }),
@@ -143,6 +157,9 @@ export function kmsFeature({
       listKeysOperation({ keys, sealer }),
       signOperation({ hsm, keys, sealer }),
       verifyOperation({ hsm, keys, sealer }),
+      encryptOperation({ hsm, keys, sealer }),
+      decryptOperation({ hsm, keys, sealer }),
+      attestKeyOperation({ ...{ hsm, keys, sealer, token, now }, chain: () => serviceChain('statement') }),
       issueCertificateOperation(deps),
       getCertificateOperation(deps),
       revokeCertificateOperation({ ...deps, onRevoked: () => crlJob.wake() }),
@@ -165,6 +182,7 @@ export function kmsFeature({
         const chain = await loadChain(name, deps)
         return chain.length === 0 ? undefined : chainPem(chain)
       },
+      serviceChain,
       isEstablished: async () => (await Promise.all(AUTHORITY_NAMES.map((name) => loadCurrent('authority', name)))).every((one) => one !== undefined),
       findClient: async (callerId, csr) => {
         const [record, request] = await Promise.all([loadCurrent('caller', callerId), parseCsr(csr)])

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openKeyStatement } from '../clients/key-statement.ts'
 import { base64, fromBase64, hex, sha256, utf8 } from '../core/bytes.ts'
 import { newUuid } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
@@ -14,6 +15,7 @@ import { perform } from '../policies/gate.ts'
 import { memoryGate } from '../policies/testing/memory-gate.ts'
 import { type TestDatabase, testDatabase } from '../server/postgres/test-database.ts'
 import { kmsFeature, type Registration } from './index.ts'
+import type { Statement } from './keys/statement.ts'
 import { csrDer, ecPair, pemOf } from './testing/make-csr.ts'
 
 /** Keys and certificates on a real token and a real database; only the log is in memory. */
@@ -32,6 +34,7 @@ async function world() {
   const registrations = new Map<string, Registration>()
   const kms = kmsFeature({
     hsm: token.hsm,
+    token: token.identity,
     sealer: token.integrity,
     sql: database.sql,
     callers: { find: (id) => Promise.resolve(registrations.get(id)) },
@@ -94,6 +97,65 @@ describe('keys', () => {
     if (publicKey === undefined) return
     const key = { key: createPublicKey(publicKey), dsaEncoding: 'ieee-p1363' } as const
     expect(verify('sha256', messages[3] ?? utf8(''), key, fromBase64(signatures[3]?.signature ?? ''))).toBe(true)
+  })
+
+  test('a statement of a key is signed, and says of a wrapped one what the service guarantees, of one in the token what the token answers', async () => {
+    await at.establish()
+    await at.ask('kms.service-certificate.issue', { purpose: 'statement' }, systemCaller('start'))
+    const root = (await at.kms.certificates.chainPem('root')) ?? ''
+    const { keyId, publicKey } = await at.ask<KeyView>('kms.key.generate', { label: 'readings', algorithm: 'ec-p256' })
+    const stated = async (id: string) => {
+      const { statement, signed } = await at.ask<{ statement: Statement; signed: string }>('kms.key.attest', { keyId: id }, officer)
+      expect(openKeyStatement({ text: signed, trustedRoot: root })).toEqual(statement)
+      return statement
+    }
+    expect(await stated(keyId)).toMatchObject({
+      ...{ residence: 'wrapped', keyId, algorithm: 'ec-p256', state: 'active', owner: 'urn:gridseal:module:billing' },
+      publicKeySha256: hex(sha256(createPublicKey(publicKey ?? '').export({ type: 'spki', format: 'der' }))),
+      token: { serial: token.identity.serial, label: 'gridseal' },
+      guarantee: { exportable: false, wrappedBy: 'root:storage-kek', sealedBy: 'root:row-mac', row: { version: 2 } },
+    })
+    const inToken = { private: true, sensitive: true, extractable: false, modifiable: false }
+    expect(await stated('root:ca-cards')).toMatchObject({
+      residence: 'token',
+      attributes: {
+        class: 'private',
+        keyType: 'ec',
+        flags: { ...inToken, local: true, alwaysSensitive: true, neverExtractable: true },
+        uses: ['sign'],
+        mechanisms: ['0x1041'],
+      },
+    })
+    expect(await stated('root:storage-kek')).toMatchObject({
+      residence: 'token',
+      attributes: { class: 'secret', keyType: 'aes', flags: { ...inToken, trusted: true }, uses: ['wrap', 'unwrap'], mechanisms: ['0x210a'] },
+    })
+    expect(at.entries.at(-1)).toMatchObject({ operation: 'kms.key.attest', code: 'ok', facts: { public: { keyId: 'root:storage-kek', residence: 'token' } } })
+
+    const { signed } = await at.ask<{ signed: string }>('kms.key.attest', { keyId }, officer)
+    const [head, payload = '', signature] = signed.split('.')
+    const changed = Buffer.from(Buffer.from(payload, 'base64url').toString('utf8').replace('wrapped', 'token')).toString('base64url')
+    expect(() => openKeyStatement({ text: [head, changed, signature].join('.'), trustedRoot: root })).toThrow(/signature/)
+    for (const unknown of ['root:other', 'master:0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e', newUuid()]) {
+      expect((await problemOf(at.ask('kms.key.attest', { keyId: unknown }, officer))).code).toBe('not-found')
+    }
+    for (const odd of ['root:Ca', 'root:', '../x', 'transport:a/b'])
+      expect((await problemOf(at.ask('kms.key.attest', { keyId: odd }))).code).toBe('request-invalid')
+    await at.database.ownerSql.query(`UPDATE kms_keys SET label = 'else' WHERE id = $1`, [keyId])
+    expect((await problemOf(at.ask('kms.key.attest', { keyId }))).code).toBe('integrity-failed')
+  })
+
+  test('aes-gcm-256: a batch of 256 is encrypted and decrypted; of a batch with one of another key nothing is answered', async () => {
+    const [mine, theirs] = await Promise.all(['a', 'b'].map((label) => at.ask<KeyView>('kms.key.generate', { label, algorithm: 'aes-gcm-256' })))
+    const items = Array.from({ length: 256 }, (_, i) => ({ plaintext: base64(utf8(`reading ${i}`)), aad: base64(utf8(`meter ${i % 5}`)) }))
+    const encrypt = async (keyId = '') => (await at.ask<{ ciphertexts: { ciphertext: string }[] }>('kms.key.encrypt', { keyId, items })).ciphertexts
+    const ciphertexts = (await encrypt(mine?.keyId)).map(({ ciphertext }, i) => ({ ciphertext, aad: items[i]?.aad }))
+    const { plaintexts } = await at.ask<{ plaintexts: { plaintext: string }[] }>('kms.key.decrypt', { keyId: mine?.keyId, items: ciphertexts })
+    expect(plaintexts.map(({ plaintext }) => plaintext)).toEqual(items.map(({ plaintext }) => plaintext))
+    const mixed = ciphertexts.with(7, { ciphertext: (await encrypt(theirs?.keyId))[7]?.ciphertext ?? '', aad: items[7]?.aad })
+    const problem = await problemOf(at.ask('kms.key.decrypt', { keyId: mine?.keyId, items: mixed }))
+    expect([problem.code, problem.faults.map(({ pointer }) => pointer)]).toEqual(['request-invalid', ['/items/7/ciphertext']])
+    expect(at.entries.at(-1)).toMatchObject({ operation: 'kms.key.decrypt', code: 'request-invalid' })
   })
 
   test.each([

@@ -15,6 +15,10 @@ import { type DistinguishedName, encodeName } from './names.ts'
 /** The three authorities, and the key in the token that each signs with. */
 export const AUTHORITIES = { root: ROOT_KEYS.root, callers: ROOT_KEYS.callers, cards: ROOT_KEYS.cards } as const satisfies Record<string, RootKeyId>
 export type AuthorityName = keyof typeof AUTHORITIES
+
+/** What else the token signs with for others to check: each of these keys has a certificate under the root. */
+export const SERVICE_KEYS = { delivery: ROOT_KEYS.delivery, statement: ROOT_KEYS.statement } as const satisfies Record<string, RootKeyId>
+export type ServicePurpose = keyof typeof SERVICE_KEYS
 export const AUTHORITY_NAMES = ['root', 'callers', 'cards'] as const satisfies readonly AuthorityName[]
 
 interface Profile {
@@ -36,6 +40,7 @@ export const PROFILES = {
   'client': { issuer: 'callers', usages: ['digitalSignature'], purposes: ['clientAuth'], days: 825 },
   'tls-server': { issuer: 'root', usages: ['digitalSignature'], purposes: ['serverAuth'], days: 90 },
   'delivery': { issuer: 'root', usages: ['digitalSignature'], days: 1826 },
+  'statement': { issuer: 'root', usages: ['digitalSignature'], days: 1826 },
   'card': { issuer: 'cards', usages: ['digitalSignature'], days: 3652 },
 } as const satisfies Record<string, Profile>
 export type ProfileName = keyof typeof PROFILES

@@ -52,6 +52,7 @@ const CASES: readonly Case[] = [
     ],
   },
   { profile: 'delivery', key: 'leaf', subject: subjectOf.service('Gridseal', 'delivery'), names: [{ kind: 'uri', value: 'urn:gridseal:service:delivery' }] },
+  { profile: 'statement', key: 'leaf', subject: subjectOf.service('Gridseal', 'statement'), names: [{ kind: 'uri', value: 'urn:gridseal:service:statement' }] },
   {
     profile: 'card',
     key: 'leaf',
@@ -214,6 +215,7 @@ describe('openssl', () => {
     ['tls-server', [], ['-purpose', 'sslserver', '-verify_hostname', 'localhost']],
     ['tls-server', [], ['-purpose', 'sslserver', '-verify_ip', '::1']],
     ['delivery', [], []],
+    ['statement', [], []],
     ['card', ['cards-ca'], []],
   ])('verifies %s strictly', (profile, between, options) => {
     const untrusted = between.flatMap((one) => ['-untrusted', file(`${one}.pem`)])

@@ -2,11 +2,20 @@ import type { KeyId } from '../../core/ids.ts'
 import type { Row, SealedRow } from '../../core/row.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import type { Kcv, KeyAlgorithm } from '../../pkcs11/index.ts'
-import type { KeyState } from './state.ts'
+import type { CallerKeyUse, KeyState } from './state.ts'
 
 /** The algorithms that callers may have keys of. */
-export const CALLER_ALGORITHMS = ['ec-p256', 'hmac-sha256'] as const satisfies readonly KeyAlgorithm[]
+export const CALLER_ALGORITHMS = ['ec-p256', 'hmac-sha256', 'aes-gcm-256'] as const satisfies readonly KeyAlgorithm[]
 export type CallerAlgorithm = (typeof CALLER_ALGORITHMS)[number]
+
+const USES: Readonly<Record<CallerAlgorithm, readonly CallerKeyUse[]>> = {
+  'ec-p256': ['sign', 'verify'],
+  'hmac-sha256': ['sign', 'verify'],
+  'aes-gcm-256': ['encrypt', 'decrypt'],
+}
+
+/** Whether keys of the algorithm are for the use. */
+export const isFor = (algorithm: CallerAlgorithm, use: CallerKeyUse): boolean => USES[algorithm].includes(use)
 
 /** A caller's key: everything about it but its value. */
 export interface KeyRecord {

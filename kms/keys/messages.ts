@@ -5,13 +5,13 @@ import { Problem } from '../../core/problem.ts'
 import type { RowSealer } from '../../core/row.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import { append, EMPTY_EDGE, leafHash, rootOf } from '../../policies/audit/merkle.ts'
-import type { FoundKey } from './key.ts'
+import { type FoundKey, isFor } from './key.ts'
 import type { KeyStore } from './key-store.ts'
 import { type CallerKeyUse, isPermitted } from './state.ts'
 
 /** The most bytes of a body with a batch of messages. */
 export const BATCH_BODY_BYTES = 4 * 1024 * 1024
-const MESSAGE_BYTES = 64 * 1024
+export const MESSAGE_BYTES = 64 * 1024
 /** Batches up to here name each message's digest in the log, longer ones their Merkle root. */
 const LISTED_DIGESTS = 20
 
@@ -33,8 +33,14 @@ export const keyIdText = z
 
 export const messageText = base64Text(MESSAGE_BYTES, 'The message, at most 64 KiB, base64')
 
-/** A list of 1 to 1,000 items. */
-export const batchOf = <Item extends z.ZodType>(item: Item) => z.array(item).min(1).max(1000)
+/** Additional authenticated data of AES-GCM. */
+export const aadText = base64Text(MESSAGE_BYTES, 'Additional authenticated data, at most 64 KiB, base64. Absent: none')
+
+/** A list of 1 to `most` items. */
+export const batchOf = <Item extends z.ZodType>(item: Item, most = 1000) => z.array(item).min(1).max(most)
+
+/** The most items of a batch to encrypt or decrypt. */
+export const CIPHER_ITEMS = 256
 
 /** What the log says of a batch: how many, and what: SHA-256 of each message, or when they are many the root of the RFC 6962 tree whose leaves the messages are. Base64url. */
 export function batchFacts(messages: readonly Uint8Array[]): NonNullable<Facts['public']> {
@@ -43,16 +49,18 @@ export function batchFacts(messages: readonly Uint8Array[]): NonNullable<Facts['
     : { count: messages.length, messagesRoot: base64url(rootOf(append(EMPTY_EDGE, messages.map(leafHash)))) }
 }
 
-/** Why the key cannot be put to this use: it is not there, or its state forbids it. */
+/** Why the key cannot be put to this use: it is not there, it is of another kind, or its state forbids it. */
 export function obstacleTo(use: CallerKeyUse, found: FoundKey | undefined): Problem | undefined {
   if (found === undefined || found.record.state === 'reserved') return new Problem('not-found', 'There is no key with this id.')
-  if (isPermitted(found.record.state, use)) return undefined
-  return new Problem('conflict', `The key is ${found.record.state}, and a key in that state does not ${use}.`)
+  const { algorithm, state } = found.record
+  if (!isFor(algorithm, use)) return new Problem('conflict', `The key is of the algorithm ${algorithm}, and such a key does not ${use}.`)
+  if (isPermitted(state, use)) return undefined
+  return new Problem('conflict', `The key is ${state}, and a key in that state does not ${use}.`)
 }
 
 /**
- * Finds a key for a use. The lane checks the row's MAC before it uses the key; a state that forbids the use is believed only once the row is checked here,
- * so that an edited state is told for what it is. Throws `integrity-failed`.
+ * Finds a key for a use. The lane checks the row's MAC before it uses the key; a state or an algorithm that forbids the use is believed only once the row
+ * is checked here, so that an edited one is told for what it is. Throws `integrity-failed`.
  */
 export async function findFor(
   use: CallerKeyUse,
@@ -60,7 +68,7 @@ export async function findFor(
   { keys, sealer }: { readonly keys: KeyStore; readonly sealer: RowSealer },
 ): Promise<FoundKey | undefined> {
   const found = await keys.findKey(id)
-  if (found !== undefined && !isPermitted(found.record.state, use)) await sealer.assertRows([found.sealed])
+  if (found !== undefined && !(isPermitted(found.record.state, use) && isFor(found.record.algorithm, use))) await sealer.assertRows([found.sealed])
   return found
 }
 

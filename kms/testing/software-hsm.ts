@@ -1,9 +1,21 @@
-import { createHmac, createPublicKey, createSecretKey, generateKeyPairSync, type KeyObject, randomBytes, sign, timingSafeEqual, verify } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createPublicKey,
+  createSecretKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  timingSafeEqual,
+  verify,
+} from 'node:crypto'
 import { equalBytes, sha256 } from '../../core/bytes.ts'
 import type { KeyId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { encodeRow, type Row, type RowSealer } from '../../core/row.ts'
-import { type Hsm, ROOT_KEYS, type StoredKey } from '../../pkcs11/index.ts'
+import { type Ciphers, type Hsm, ROOT_KEYS, type StoredKey } from '../../pkcs11/index.ts'
 
 /** A sealer for tests: HMAC instead of the token's CMAC. `checked` counts the rows it was asked about. */
 export function softwareSealer(): RowSealer & { readonly checked: () => number } {
@@ -23,7 +35,7 @@ export function softwareSealer(): RowSealer & { readonly checked: () => number }
 }
 
 /** Keys by node:crypto, for tests that need no token. It demands the permit as the token does, and checks the row's MAC before it uses a key. Card keys are not in it. */
-export function softwareHsm(sealer: RowSealer): Hsm & { fail: 'no' | 'before' | 'after'; corrupt: boolean; readonly uses: () => number } {
+export function softwareHsm(sealer: RowSealer): Hsm & Ciphers & { fail: 'no' | 'before' | 'after'; corrupt: boolean; readonly uses: () => number } {
   const roots = new Map(Object.values(ROOT_KEYS).map((id) => [id, generateKeyPairSync('ec', { namedCurve: 'P-256' })] as const))
   const wrapped = new Map<string, KeyObject>()
   let uses = 0
@@ -67,7 +79,7 @@ export function softwareHsm(sealer: RowSealer): Hsm & { fail: 'no' | 'before' | 
         }
         const key = createSecretKey(randomBytes(32))
         wrapped.set(blob.toString('hex'), key)
-        return { wrapped: blob, kcv: { method: 'hmac-sha256', value: tag(key, Buffer.alloc(16)).subarray(0, 5) } }
+        return { wrapped: blob, kcv: { method: algorithm === 'hmac-sha256' ? 'hmac-sha256' : 'aes-cmac', value: tag(key, Buffer.alloc(16)).subarray(0, 5) } }
       })
     },
     sign: async (permit, key, messages) => {
@@ -84,6 +96,32 @@ export function softwareHsm(sealer: RowSealer): Hsm & { fail: 'no' | 'before' | 
         return items.map(({ message, signature }) => {
           if (opened.type !== 'secret') return signature.length === 64 && verify('sha256', message, { key: createPublicKey(opened), ...raw }, signature)
           return signature.length === 32 && timingSafeEqual(tag(opened, message), signature)
+        })
+      })
+    },
+    encrypt: async (permit, key, items) => {
+      permit.assertAllows('encrypt', key.id)
+      return use(async () => {
+        const opened = await open(key)
+        return items.map(({ plaintext, aad }) => {
+          const iv = randomBytes(12)
+          const cipher = createCipheriv('aes-256-gcm', opened, iv).setAAD(aad)
+          return Buffer.concat([iv, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+        })
+      })
+    },
+    decrypt: async (permit, key, items) => {
+      permit.assertAllows('decrypt', key.id)
+      return use(async () => {
+        const opened = await open(key)
+        return items.map(({ ciphertext, aad }) => {
+          if (ciphertext.length < 28) return undefined
+          const decipher = createDecipheriv('aes-256-gcm', opened, ciphertext.subarray(0, 12)).setAAD(aad).setAuthTag(ciphertext.subarray(-16))
+          try {
+            return Buffer.concat([decipher.update(ciphertext.subarray(12, -16)), decipher.final()])
+          } catch {
+            return undefined
+          }
         })
       })
     },

@@ -2,11 +2,10 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { fromBase64 } from '../../../core/bytes.ts'
 import { operation } from '../../../policies/operation.ts'
-import { ROOT_KEYS } from '../../../pkcs11/index.ts'
 import { type LocatedIssuer, locateIssuer, obstacleToIssuing } from '../authorities.ts'
 import { type PlannedCertificate, planCertificate } from '../issuing.ts'
 import type { GeneralName } from '../names.ts'
-import { AUTHORITIES, subjectOf } from '../profile.ts'
+import { AUTHORITIES, SERVICE_KEYS, type ServicePurpose, subjectOf } from '../profile.ts'
 import { issuedView } from '../view.ts'
 import type { CertificateDeps } from './deps.ts'
 import { issuingSteps } from './issuing-steps.ts'
@@ -21,7 +20,7 @@ const INPUT = z.discriminatedUnion('purpose', [
     dnsNames: z.array(z.string().regex(DNS_NAME, 'not a host name')).max(100),
     ipAddresses: z.array(z.string().refine((text) => isIP(text) !== 0 && !text.includes('%'), 'not an IP address')).max(100),
   }),
-  z.strictObject({ purpose: z.literal('delivery') }),
+  z.strictObject({ purpose: z.enum(['delivery', 'statement'] satisfies ServicePurpose[]) }),
 ])
 
 interface Target {
@@ -31,7 +30,7 @@ interface Target {
   readonly purpose: z.infer<typeof INPUT>['purpose']
 }
 
-/** Certificates of the service's own keys, under the root: the TLS listener's (90 days) and the delivery key's (5 years). */
+/** Certificates of the service's own keys, under the root: the TLS listener's (90 days), and those of the keys that sign deliveries and statements (5 years). */
 export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
   operation({
     name: 'kms.service-certificate.issue',
@@ -43,9 +42,9 @@ export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
       const { purpose } = input
       const issuer = await locateIssuer('root', deps)
       const names: GeneralName[] =
-        input.purpose === 'delivery'
-          ? [{ kind: 'uri', value: 'urn:gridseal:service:delivery' }]
-          : [...input.dnsNames.map((value) => ({ kind: 'dns', value }) as const), ...input.ipAddresses.map((value) => ({ kind: 'ip', value }) as const)]
+        input.purpose === 'tls-server'
+          ? [...input.dnsNames.map((value) => ({ kind: 'dns', value }) as const), ...input.ipAddresses.map((value) => ({ kind: 'ip', value }) as const)]
+          : [{ kind: 'uri', value: `urn:gridseal:service:${input.purpose}` }]
       if (issuer === undefined) return { issuer, planned: undefined, names, purpose }
       const planned = planCertificate({
         profile: purpose,
@@ -55,7 +54,7 @@ export const issueServiceCertificateOperation = (deps: CertificateDeps) =>
         subject: subjectOf.service(deps.organization, purpose),
         subjectKind: 'service',
         subjectId: purpose,
-        spki: input.purpose === 'delivery' ? deps.hsm.rootPublicKey(ROOT_KEYS.delivery) : input.spki,
+        spki: input.purpose === 'tls-server' ? input.spki : deps.hsm.rootPublicKey(SERVICE_KEYS[input.purpose]),
         names,
         now: deps.now(),
         random: deps.random(16),

@@ -31,7 +31,9 @@ export const generateKeyOperation = ({ hsm, keys, now, newId }: Deps) =>
         .string()
         .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, '1 to 64 of a-z, 0-9, dot, dash, underscore, beginning with a letter or digit')
         .meta({ description: 'Unique among your keys', example: 'meter-readings' }),
-      algorithm: z.enum(CALLER_ALGORITHMS).meta({ description: 'ec-p256: ECDSA P-256 over SHA-256. hmac-sha256: a 256-bit key.' }),
+      algorithm: z
+        .enum(CALLER_ALGORITHMS)
+        .meta({ description: 'ec-p256: ECDSA P-256 over SHA-256. hmac-sha256: a 256-bit key. aes-gcm-256: AES-256-GCM, for up to 2^32 messages.' }),
     }),
     output: keyView,
     locate: ({ label, algorithm }, caller): Promise<KeyRecord> =>

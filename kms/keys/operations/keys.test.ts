@@ -13,6 +13,8 @@ import { MemoryKeyStore } from '../../testing/memory-stores.ts'
 import { softwareHsm, softwareSealer } from '../../testing/software-hsm.ts'
 import { keyRow } from '../key.ts'
 import { KEY_STATES, type KeyState } from '../state.ts'
+import { decryptOperation } from './decrypt.ts'
+import { encryptOperation } from './encrypt.ts'
 import { generateKeyOperation } from './generate-key.ts'
 import { getKeyOperation } from './get-key.ts'
 import { listKeysOperation } from './list-keys.ts'
@@ -47,6 +49,12 @@ function world() {
       keyId,
       items: [{ message: base64(utf8(message)), signature }],
     })
+  const encrypt = async (keyId: string, items: readonly { plaintext: string; aad?: string }[]) =>
+    (await ask<{ ciphertexts: { ciphertext: string }[] }>(encryptOperation({ hsm, keys, sealer }), { keyId, items })).ciphertexts.map(
+      ({ ciphertext }) => ciphertext,
+    )
+  const decrypt = (keyId: string, items: readonly { ciphertext?: string | undefined; aad?: string }[]) =>
+    ask<{ keyState: string; plaintexts: { plaintext: string }[] }>(decryptOperation({ hsm, keys, sealer }), { keyId, items })
   const list = (body: object = {}, caller?: Caller) => ask<{ keys: KeyView[]; next?: string }>(listKeysOperation({ keys, sealer }), body, caller)
   const get = (keyId: string) => ask<KeyView>(getKeyOperation({ keys, sealer }), { keyId })
   /** Moves a key to a state as a life-cycle operation would: MAC and all. */
@@ -55,7 +63,7 @@ function world() {
     if (record === undefined) throw new Error('the key is there')
     await keys.replaceKey(undefined as never, { ...record, version: record.version + 1, state })
   }
-  return { hsm, keys, sealer, gate, ask, generate, sign, check, list, get, move }
+  return { hsm, keys, sealer, gate, ask, generate, sign, check, encrypt, decrypt, list, get, move }
 }
 
 const problemOf = (work: Promise<unknown>): Promise<Problem> =>
@@ -81,6 +89,10 @@ describe('generating', () => {
 
   test('an HMAC key says how its check value was made', async () => {
     expect((await at.generate('meters', 'hmac-sha256')).kcv).toMatchObject({ method: 'hmac-sha256', value: expect.stringMatching(/^[0-9a-f]{10}$/) as string })
+  })
+
+  test('an AES-GCM key has a check value that GCM does not show', async () => {
+    expect((await at.generate('meters', 'aes-gcm-256')).kcv?.method).toBe('aes-cmac')
   })
 
   test('id and label are taken with the intent, before a key is made', async () => {
@@ -249,6 +261,148 @@ describe('signing and verifying', () => {
     const op = signOperation({ hsm: at.hsm, keys: at.keys, sealer: at.sealer })
     expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1000) })).signatures).toHaveLength(1000)
     expect((await at.ask<{ signatures: unknown[] }>(op, { keyId, items: items(1, base64(Buffer.alloc(65_536))) })).signatures).toHaveLength(1)
+  })
+})
+
+const text = (words: string): string => base64(utf8(words))
+
+describe('encrypting and decrypting', () => {
+  test('what was encrypted opens again with its AAD, in the order of the items', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const items = [{ plaintext: text('one'), aad: text('meter 1') }, { plaintext: text('two') }, { plaintext: '' }]
+    const ciphertexts = await at.encrypt(keyId, items)
+    const { plaintexts, keyState } = await at.decrypt(
+      keyId,
+      ciphertexts.map((ciphertext, i) => ({ ciphertext, ...(items[i]?.aad === undefined ? {} : { aad: items[i].aad }) })),
+    )
+    expect(plaintexts.map(({ plaintext }) => plaintext)).toEqual(items.map(({ plaintext }) => plaintext))
+    expect(keyState).toBe('active')
+  })
+
+  test('one plaintext is never encrypted the same twice', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const ciphertexts = await at.encrypt(
+      keyId,
+      Array.from({ length: 256 }, () => ({ plaintext: text('same') })),
+    )
+    expect(new Set(ciphertexts.map((ciphertext) => ciphertext.slice(0, 16))).size).toBe(256)
+  })
+
+  test('of a batch with what does not open nothing is answered, and each fault has its place', async () => {
+    const [{ keyId }, { keyId: other }] = [await at.generate('readings', 'aes-gcm-256'), await at.generate('others', 'aes-gcm-256')]
+    const plaintext = text('reading')
+    const [mine, theirs] = [(await at.encrypt(keyId, [{ plaintext, aad: text('a') }]))[0] ?? '', (await at.encrypt(other, [{ plaintext }]))[0]]
+    const altered = base64(fromBase64(mine).map((byte, i) => (i === 13 ? byte ^ 1 : byte)))
+    const items = [
+      { ciphertext: mine, aad: text('a') },
+      { ciphertext: mine, aad: text('b') },
+      { ciphertext: mine },
+      { ciphertext: theirs },
+      { ciphertext: altered, aad: text('a') },
+      { ciphertext: base64(fromBase64(mine).subarray(0, 27)), aad: text('a') },
+      { ciphertext: '', aad: text('a') },
+    ]
+    const problem = await problemOf(at.decrypt(keyId, items))
+    expect(problem).toMatchObject({ code: 'request-invalid', detail: '6 of 7 ciphertexts do not open. Nothing was decrypted.' })
+    expect(problem.faults.map(({ pointer }) => pointer)).toEqual([1, 2, 3, 4, 5, 6].map((i) => `/items/${i}/ciphertext`))
+    expect(at.gate.log.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'request-invalid', operation: 'kms.key.decrypt' })
+  })
+
+  // [state, encrypts, decrypts]: NIST SP 800-57 part 1 clause 7
+  test.each<[KeyState, string, string]>([
+    ['reserved', 'not-found', 'not-found'],
+    ['pre-active', 'conflict', 'conflict'],
+    ['active', 'ok', 'ok'],
+    ['suspended', 'conflict', 'ok'],
+    ['deactivated', 'conflict', 'ok'],
+    ['compromised', 'conflict', 'ok'],
+    ['destroyed', 'conflict', 'conflict'],
+  ])('a key that is %s: encrypt %s, decrypt %s', async (state, encrypts, decrypts) => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const [ciphertext] = await at.encrypt(keyId, [{ plaintext: '' }])
+    if (state !== 'active') await at.move(keyId, state)
+    const codeOf = (work: Promise<unknown>) =>
+      work.then(
+        () => 'ok',
+        (error: unknown) => (error as Problem).code,
+      )
+    expect([await codeOf(at.encrypt(keyId, [{ plaintext: '' }])), await codeOf(at.decrypt(keyId, [{ ciphertext }]))]).toEqual([encrypts, decrypts])
+  })
+
+  test.each(['ec-p256', 'hmac-sha256'])('a key of %s neither encrypts nor decrypts, and its use is not tried', async (algorithm) => {
+    const { keyId } = await at.generate('meters', algorithm)
+    const used = at.hsm.uses()
+    expect(await problemOf(at.encrypt(keyId, [{ plaintext: '' }]))).toMatchObject({ code: 'conflict', detail: expect.stringContaining(algorithm) as string })
+    expect((await problemOf(at.decrypt(keyId, [{ ciphertext: '' }]))).code).toBe('conflict')
+    expect(at.hsm.uses()).toBe(used)
+  })
+
+  test('an AES-GCM key neither signs nor verifies', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    expect((await problemOf(at.sign(keyId, 'm'))).code).toBe('conflict')
+    expect((await problemOf(at.check(keyId, 'm', ''))).code).toBe('conflict')
+  })
+
+  test('a row whose algorithm was edited is told for what it is', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const mine = at.keys.rows.get(keyId)
+    if (mine === undefined) throw new Error('the key is there')
+    const record = { ...mine.record, algorithm: 'ec-p256' } as const
+    at.keys.rows.set(keyId, { record, sealed: { row: keyRow(record), mac: mine.sealed.mac } })
+    expect((await problemOf(at.encrypt(keyId, [{ plaintext: '' }]))).code).toBe('integrity-failed')
+    expect((await problemOf(at.sign(keyId, 'm'))).code).toBe('integrity-failed')
+  })
+
+  test('the log has the digests of ciphertexts, the same at both ends, and none of a plaintext', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const ciphertexts = await at.encrypt(
+      keyId,
+      ['a', 'b'].map((plaintext) => ({ plaintext: text(plaintext) })),
+    )
+    const digests = ciphertexts.map((ciphertext) => base64url(sha256(fromBase64(ciphertext))))
+    expect(at.gate.log.entries.at(-1)).toMatchObject({
+      operation: 'kms.key.encrypt',
+      uses: [{ action: 'encrypt', keyId }],
+      facts: { public: { count: 2, digests } },
+    })
+    await at.decrypt(
+      keyId,
+      ciphertexts.map((ciphertext) => ({ ciphertext })),
+    )
+    expect(at.gate.log.entries.at(-1)).toMatchObject({
+      operation: 'kms.key.decrypt',
+      uses: [{ action: 'decrypt', keyId }],
+      facts: { public: { count: 2, digests } },
+    })
+    expect(JSON.stringify(at.gate.log.entries)).not.toContain(base64url(sha256(utf8('a'))))
+  })
+
+  test('an HSM that fails is an outcome without digests', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    at.hsm.fail = 'after'
+    expect((await problemOf(at.encrypt(keyId, [{ plaintext: '' }]))).code).toBe('hsm-unavailable')
+    expect(at.gate.log.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'hsm-unavailable', facts: { public: { count: 1 } } })
+  })
+
+  const items = (count: number, plaintext = 'AA==') => Array.from({ length: count }, () => ({ plaintext }))
+  test.each([
+    ['no items', []],
+    ['257 items', items(257)],
+    ['base64 without padding', items(1, 'AA')],
+    ['a plaintext over 64 KiB', items(1, base64(Buffer.alloc(65_537)))],
+    ['an AAD over 64 KiB', [{ plaintext: '', aad: base64(Buffer.alloc(65_537)) }]],
+    ['an IV of the caller', [{ plaintext: '', iv: 'AAAAAAAAAAAAAAAA' }]],
+  ])('refuses %s', async (_what, given) => {
+    const problem = await problemOf(at.ask(encryptOperation({ hsm: at.hsm, keys: at.keys, sealer: at.sealer }), { keyId: newUuid(), items: given }))
+    expect(problem.code).toBe('request-invalid')
+    expect(problem.faults[0]?.pointer).toMatch(/^\/items/)
+  })
+
+  test('a plaintext of 64 KiB comes back', async () => {
+    const { keyId } = await at.generate('readings', 'aes-gcm-256')
+    const plaintext = base64(Buffer.alloc(65_536, 7))
+    const [ciphertext] = await at.encrypt(keyId, [{ plaintext }])
+    expect((await at.decrypt(keyId, [{ ciphertext }])).plaintexts).toEqual([{ plaintext }])
   })
 })
 
