@@ -17,6 +17,7 @@ interface SecretAlgorithm {
 }
 
 const AES_BLOCK: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['encrypt', 'decrypt'], mechanisms: [CKM.AES_ECB], kcv: 'aes-gp' }
+const AES_GCM: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['encrypt', 'decrypt'], mechanisms: [CKM.AES_GCM], kcv: 'aes-cmac' }
 const AES_MAC: Omit<SecretAlgorithm, 'lengthBytes'> = { keyType: CKK.AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC], kcv: 'aes-cmac' }
 
 /** What each secret key of the database is in the token: the one table. */
@@ -24,6 +25,7 @@ export const SECRET_ALGORITHMS: Readonly<Record<Exclude<KeyAlgorithm, 'ec-p256'>
   'hmac-sha256': { keyType: CKK.GENERIC_SECRET, lengthBytes: 32, uses: ['sign'], mechanisms: [CKM.SHA256_HMAC], kcv: 'hmac-sha256' },
   'aes-128': { ...AES_BLOCK, lengthBytes: 16 },
   'aes-256': { ...AES_BLOCK, lengthBytes: 32 },
+  'aes-gcm-256': { ...AES_GCM, lengthBytes: 32 },
   'aes-cmac-128': { ...AES_MAC, lengthBytes: 16 },
   'aes-cmac-256': { ...AES_MAC, lengthBytes: 32 },
 }
@@ -38,8 +40,24 @@ export function loadedSpec(algorithm: KeyAlgorithm): KeySpec {
   return { class: CKO.SECRET, keyType, uses, mechanisms }
 }
 
-/** A key as it is made: a session object that leaves once, under a trusted key. */
-export const freshSpec = (algorithm: KeyAlgorithm): KeySpec => ({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true })
+/** What a key must do to tell its check value. */
+const CHECKS: Readonly<Record<SecretKcv, Pick<KeySpec, 'uses' | 'mechanisms'>>> = {
+  'aes-gp': { uses: ['encrypt'], mechanisms: [CKM.AES_ECB] },
+  'aes-cmac': { uses: ['sign'], mechanisms: [CKM.AES_CMAC] },
+  'hmac-sha256': { uses: ['sign'], mechanisms: [CKM.SHA256_HMAC] },
+}
+
+/**
+ * A key as it is made: a session object that tells its check value, if it is a secret one, and leaves once, under a trusted key.
+ * So the check value of an AES-GCM key can be a standard one (CMAC, X9.24-1), although the key as it is used does GCM and nothing else. It is not `aes-gp`,
+ * whose block is one of keystream: that of the IV 01 * 12 and the counter 01010101; nor that over zeros, which shows a part of GCM's H.
+ */
+export const freshSpec = (algorithm: KeyAlgorithm): KeySpec => ({
+  ...loadedSpec(algorithm),
+  ...(algorithm === 'ec-p256' ? {} : CHECKS[SECRET_ALGORITHMS[algorithm].kcv]),
+  extractable: true,
+  wrapWithTrusted: true,
+})
 
 export const P256_PUBLIC: KeySpec = { class: CKO.PUBLIC, keyType: CKK.EC, uses: ['verify'], mechanisms: [] }
 

@@ -15,6 +15,14 @@ export interface ChildEnvironment {
   readonly pass: readonly string[]
 }
 
+/** A variable for children of pkcs11/ alone: it is taken out of this process's own environment, and no other child inherits it. `undefined`: it is not set. */
+export function takeVariable(name: string): Readonly<Record<string, string>> | undefined {
+  const value = process.env[name]
+  if (value === undefined) return undefined
+  delete process.env[name]
+  return { [name]: value }
+}
+
 const ALWAYS = ['PATH', 'TMPDIR', 'LD_LIBRARY_PATH']
 
 /** Starts a child that speaks structured messages. The sources run through tsx, whose loader a fork does not inherit. */

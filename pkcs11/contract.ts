@@ -2,10 +2,11 @@ import type { KeyId } from '../core/ids.ts'
 import type { SealedRow } from '../core/row.ts'
 import type { Permit } from '../policies/permit.ts'
 import type { Kcv } from './kcv.ts'
+import type { KeyBackup } from './key-backup.ts'
 import type { RootKeyId } from './root-keys.ts'
 
 /** Algorithms of keys that live wrapped in the database. */
-export type KeyAlgorithm = 'ec-p256' | 'hmac-sha256' | 'aes-128' | 'aes-256' | 'aes-cmac-128' | 'aes-cmac-256'
+export type KeyAlgorithm = 'ec-p256' | 'hmac-sha256' | 'aes-128' | 'aes-256' | 'aes-gcm-256' | 'aes-cmac-128' | 'aes-cmac-256'
 
 /**
  * A key as the database holds it. The sealed row has at least the columns `algorithm` ({@link KeyAlgorithm}) and `wrapped`
@@ -53,6 +54,14 @@ export interface CardMaster {
   readonly sealed: SealedRow
 }
 
+export interface CardMasterMade {
+  readonly k1: Uint8Array
+  /** See {@link CardMaster}. */
+  readonly katKcv: Uint8Array
+  /** Where the token has a backup KEK. It is recorded with the row. */
+  readonly backup?: KeyBackup
+}
+
 export interface TransportKeyMade {
   /** The transport key (AES-256) under the vendor's RSA key: OAEP with SHA-1 and MGF1-SHA-1, empty label. */
   readonly encryptedKey: Uint8Array
@@ -62,6 +71,8 @@ export interface TransportKeyMade {
   readonly macKcv: Kcv
   /** The row-MAC key by AES-KWP under the storage KEK, for the database (algorithm `aes-cmac-256`). */
   readonly storedMacKey: Uint8Array
+  /** Where the token has a backup KEK. It is recorded with the row. */
+  readonly backup?: KeyBackup
 }
 
 export interface GeneratedKey {
@@ -90,8 +101,8 @@ export interface Hsm {
   signWithRoot(permit: Permit, keyId: RootKeyId, messages: readonly Uint8Array[]): Promise<Uint8Array[]>
   /** SPKI DER of a key in the token. */
   rootPublicKey(keyId: RootKeyId): Uint8Array
-  /** ceremony keyId. Makes a card master in the token: AES-256, DERIVE only. `katKcv`: see {@link CardMaster}. */
-  makeCardMaster(permit: Permit, keyId: KeyId): Promise<{ readonly k1: Uint8Array; readonly katKcv: Uint8Array }>
+  /** ceremony keyId. Makes a card master in the token: AES-256, DERIVE only. */
+  makeCardMaster(permit: Permit, keyId: KeyId): Promise<CardMasterMade>
   /** ceremony keyId (the transport key, TRUSTED, wrap only, in the token) and generate macKeyId. */
   makeTransportKey(
     permit: Permit,
@@ -127,4 +138,50 @@ export interface Hsm {
       readonly kdds: readonly Uint8Array[]
     },
   ): Promise<FilledKey[][]>
+}
+
+/** What a caller's key encrypts. */
+export interface Plain {
+  readonly plaintext: Uint8Array
+  /** Additional authenticated data: not encrypted, and demanded again at decryption. May be empty. */
+  readonly aad: Uint8Array
+}
+
+/** What was encrypted: IV (12 bytes) || ciphertext || tag (16 bytes). */
+export interface Encrypted {
+  readonly ciphertext: Uint8Array
+  readonly aad: Uint8Array
+}
+
+/**
+ * AES-256-GCM (SP 800-38D) by keys of algorithm aes-gcm-256. Permits and problems as of {@link Hsm}.
+ * Each IV is made in the lane by the token's generator (8.2.2, random construction, 96 bits): at most 2^32 messages are encrypted under one key (8.3).
+ * Nothing counts them here: whoever encrypts that many makes a new key before.
+ */
+export interface Ciphers {
+  /** encrypt key.id. IV (12 bytes) || ciphertext || tag (16 bytes) of each. */
+  encrypt(permit: Permit, key: StoredKey, items: readonly Plain[]): Promise<Uint8Array[]>
+  /** decrypt key.id. `undefined` where the tag is wrong: of another key, with another AAD, altered, or not of that form. */
+  decrypt(permit: Permit, key: StoredKey, items: readonly Encrypted[]): Promise<(Uint8Array | undefined)[]>
+}
+
+/** What the token itself tells of a key that it holds. */
+export interface TokenKeyAttributes {
+  /** Of the token. */
+  readonly serial: string
+  readonly label: string
+  readonly class: 'secret' | 'private'
+  readonly keyType: string
+  /** `local`: CKA_LOCAL, and so on; those that the token knows. */
+  readonly flags: Readonly<Record<string, boolean>>
+  /** The flags CKA_SIGN, CKA_WRAP ... that are set. */
+  readonly uses: readonly string[]
+  /** CKA_ALLOWED_MECHANISMS; empty where the token keeps none. */
+  readonly mechanisms: readonly number[]
+}
+
+/** What can be told of keys that live in the token: no key is used. */
+export interface TokenKeys {
+  /** Read from the token now. Undefined where it has no such key. */
+  readAttributes(keyId: KeyId): Promise<TokenKeyAttributes | undefined>
 }

@@ -16,10 +16,10 @@ describe('(return value, function) to problem and remedy', () => {
     ['CKR_SESSION_HANDLE_INVALID', 0xb3, 'C_SignInit', 'hsm-unavailable', 'another session'],
     ['CKR_OPERATION_ACTIVE', 0x90, 'C_SignInit', 'hsm-unavailable', 'another session'],
     ['CKR_KEY_HANDLE_INVALID', 0x60, 'C_SignInit', 'hsm-unavailable', 'new lane'],
-    ['CKR_MECHANISM_INVALID', 0x70, 'C_SignInit', 'hsm-failed', 'give up'],
+    ['CKR_MECHANISM_INVALID', 0x70, 'C_SignInit', 'mechanism-unsupported', 'give up'],
     ['CKR_WRAPPED_KEY_INVALID', 0x110, 'C_UnwrapKey', 'integrity-failed', 'give up'],
     ['CKR_WRAPPED_KEY_INVALID', 0x110, 'C_Decrypt', 'hsm-failed', 'give up'],
-    ['CKR_OBJECT_HANDLE_INVALID', 0x82, 'C_DestroyObject', 'hsm-failed', 'new lane'],
+    ['CKR_OBJECT_HANDLE_INVALID', 0x82, 'C_DestroyObject', 'hsm-unavailable', 'new lane'],
     ['CKR_OBJECT_HANDLE_INVALID', 0x82, 'C_GetAttributeValue', 'hsm-unavailable', 'new lane'],
   ])('%s (%i) of %s', (name, code, method, problem, remedy) => {
     for (const bare of [true, false]) {

@@ -4,7 +4,7 @@ import { Problem, type ProblemCode } from '../core/problem.ts'
 export type Remedy = 'another session' | 'new lane' | 'give up'
 
 export interface Verdict {
-  readonly problem: Extract<ProblemCode, 'hsm-unavailable' | 'hsm-failed' | 'integrity-failed'>
+  readonly problem: Extract<ProblemCode, 'hsm-unavailable' | 'hsm-failed' | 'integrity-failed' | 'mechanism-unsupported'>
   readonly remedy: Remedy
   /** For the service's own log: the number and the function, never a value. */
   readonly reason: string
@@ -21,6 +21,7 @@ interface Row {
 const away = { problem: 'hsm-unavailable', remedy: 'new lane' } as const
 const session = { problem: 'hsm-unavailable', remedy: 'another session' } as const
 const refused = { problem: 'hsm-failed', remedy: 'give up' } as const
+const unsupported = { problem: 'mechanism-unsupported', remedy: 'give up' } as const
 
 /**
  * (return value, function) to problem and remedy: the one table. A number may have several rows; the one that names the function goes first.
@@ -49,19 +50,16 @@ const TABLE: Readonly<Record<number, readonly Row[]>> = {
   0x40: [{ name: 'CKR_ENCRYPTED_DATA_INVALID', ...refused }],
   0x41: [{ name: 'CKR_ENCRYPTED_DATA_LEN_RANGE', ...refused }],
   0x51: [{ name: 'CKR_FUNCTION_NOT_PARALLEL', ...refused }],
-  0x54: [{ name: 'CKR_FUNCTION_NOT_SUPPORTED', ...refused }],
+  0x54: [{ name: 'CKR_FUNCTION_NOT_SUPPORTED', ...unsupported }],
   0x60: [{ name: 'CKR_KEY_HANDLE_INVALID', ...away }],
   0x62: [{ name: 'CKR_KEY_SIZE_RANGE', ...refused }],
   0x63: [{ name: 'CKR_KEY_TYPE_INCONSISTENT', ...refused }],
   0x68: [{ name: 'CKR_KEY_FUNCTION_NOT_PERMITTED', ...refused }],
   0x69: [{ name: 'CKR_KEY_NOT_WRAPPABLE', ...refused }],
   0x6a: [{ name: 'CKR_KEY_UNEXTRACTABLE', ...refused }],
-  0x70: [{ name: 'CKR_MECHANISM_INVALID', ...refused }],
+  0x70: [{ name: 'CKR_MECHANISM_INVALID', ...unsupported }],
   0x71: [{ name: 'CKR_MECHANISM_PARAM_INVALID', ...refused }],
-  0x82: [
-    { name: 'CKR_OBJECT_HANDLE_INVALID', functions: ['C_DestroyObject'], problem: 'hsm-failed', remedy: 'new lane' },
-    { name: 'CKR_OBJECT_HANDLE_INVALID', ...away },
-  ],
+  0x82: [{ name: 'CKR_OBJECT_HANDLE_INVALID', ...away }],
   0x90: [{ name: 'CKR_OPERATION_ACTIVE', ...session }],
   0x91: [{ name: 'CKR_OPERATION_NOT_INITIALIZED', ...session }],
   0xa0: [{ name: 'CKR_PIN_INCORRECT', ...away }],
@@ -81,6 +79,7 @@ const TABLE: Readonly<Record<number, readonly Row[]>> = {
   0x100: [{ name: 'CKR_USER_ALREADY_LOGGED_IN', ...away }],
   0x101: [{ name: 'CKR_USER_NOT_LOGGED_IN', ...away }],
   0x102: [{ name: 'CKR_USER_PIN_NOT_INITIALIZED', ...away }],
+  0x103: [{ name: 'CKR_USER_TYPE_INVALID', ...refused }],
   0x104: [{ name: 'CKR_USER_ANOTHER_ALREADY_LOGGED_IN', ...away }],
   0x105: [{ name: 'CKR_USER_TOO_MANY_TYPES', ...away }],
   0x110: [{ name: 'CKR_WRAPPED_KEY_INVALID', functions: ['C_UnwrapKey'], problem: 'integrity-failed', remedy: 'give up' }],
@@ -101,6 +100,7 @@ const TABLE: Readonly<Record<number, readonly Row[]>> = {
 export const DETAILS: Readonly<Record<Verdict['problem'], string>> = {
   'hsm-unavailable': 'The HSM cannot be reached. Nothing was done: ask again in some seconds.',
   'hsm-failed': 'The HSM refused an operation. Ask the operator about this operation id.',
+  'mechanism-unsupported': 'The HSM does not have what this needs. What it can do the operator sees by: gridseal token check.',
   'integrity-failed': 'A stored key is not what the service wrote. Ask the operator about this operation id.',
 }
 

@@ -40,6 +40,7 @@ describe('the first start', () => {
       'root:group-mac',
       'root:result',
       'root:row-mac',
+      'root:statement',
       'root:storage-kek',
     ])
     expect(await identity()).toEqual(first)

@@ -2,16 +2,26 @@
 export type {
   CardKeyPlan,
   CardMaster,
+  CardMasterMade,
+  Ciphers,
+  Encrypted,
   FilledKey,
   GeneratedKey,
   Hsm,
   KeyAlgorithm,
   MilenageAnswer,
   MilenageVerdict,
+  Plain,
   StoredKey,
+  TokenKeyAttributes,
+  TokenKeys,
   TransportKeyMade,
 } from './contract.ts'
 export type { Kcv, KcvMethod } from './kcv.ts'
+export type { KeyBackup } from './key-backup.ts'
 export { type HsmStats, openHsm, type OpenHsm, type OpenOptions } from './open.ts'
+export { parsePkcs11Uri } from './pkcs11-uri.ts'
 export { PROBE_NAMES, type ProbeName } from './probe-names.ts'
 export { ROOT_KEYS, type RootKeyId, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
+export { checkToken, type CheckOptions, ModuleFailed, NotChecked } from './token-check.ts'
+export { isFit, type OperationReport, type ProbeReport, type TokenReport } from './token-report.ts'

@@ -40,7 +40,7 @@ function open(settings: LaneSettings): LaneKeys | undefined {
     let ticks = 0
     setInterval(() => {
       const away = ++ticks % LOOK_EVERY === 0 ? whyAway(keys) : undefined
-      void (away === undefined ? send({ kind: 'alive' }) : end(away))
+      void (away === undefined ? signOfLife(keys) : end(away))
     }, ALIVE_MS)
     void send({ kind: 'ready' })
     return keys
@@ -49,6 +49,12 @@ function open(settings: LaneSettings): LaneKeys | undefined {
     return undefined
   }
 }
+
+const signOfLife = ({ token }: LaneKeys): Promise<void> => {
+  signedAt = performance.now()
+  return send({ kind: 'alive', made: token.made })
+}
+let signedAt = 0
 
 /** Whether the slot still holds the token and the token its keys: a session and its objects can outlive a token that was taken away. */
 function whyAway(keys: LaneKeys): string | undefined {
@@ -74,6 +80,8 @@ async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, 
     const { answer, ends }: Answered = ending === undefined ? await run(keys, verbs, call) : { answer: AWAY, ends: ending }
     answers.push(answer)
     ending = ends
+    // A token that is slow is not taken for one that hangs.
+    if (performance.now() - signedAt > 2 * ALIVE_MS) await signOfLife(keys)
   }
   await send({ kind: 'answers', id, answers })
   if (ending !== undefined) await end(ending)

@@ -37,8 +37,8 @@ export type ToLane =
 
 export type FromLane =
   | { readonly kind: 'ready' }
-  /** A sign of life, ten times a second. */
-  | { readonly kind: 'alive' }
+  /** A sign of life, ten times a second. `made`: session objects that the lane has made so far. */
+  | { readonly kind: 'alive'; readonly made: number }
   /** Its last words. `reason`: for the service's own log. */
   | { readonly kind: 'ends'; readonly reason: string }
   | { readonly kind: 'answers'; readonly id: number; readonly answers: readonly Answer[] }

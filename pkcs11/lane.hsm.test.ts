@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { utf8 } from '../core/bytes.ts'
+import { keyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
+import { withTestPermit } from '../policies/testing/memory-gate.ts'
 import { entryUrl } from './child.ts'
 import { openLanes } from './open.ts'
 
@@ -37,6 +39,33 @@ async function untilAnswered(answer: Uint8Array): Promise<number> {
     }
   }
 }
+
+describe('a lane that has made many objects', () => {
+  it('is exchanged for a fresh process, and every call is answered', async () => {
+    const own = mkdtempSync(join(tmpdir(), 'gridseal-lane-'))
+    const states: string[] = []
+    const { open, lanes } = await openLanes(
+      { dataFolder: own, lanes: 1, mostMade: 300, onTokenState: ({ state }) => void states.push(state) },
+      entryUrl('lane-process'),
+    )
+    const pids = new Set<number | undefined>()
+    const id = keyId('k')
+    const generate = (): Promise<unknown> => withTestPermit([{ action: 'generate', keyId: id }], (permit) => open.hsm.generate(permit, id, 'hmac-sha256'))
+    const until = performance.now() + 4_000
+    const caller = async (): Promise<void> => {
+      while (performance.now() < until && pids.size < 4) {
+        expect(await generate()).toMatchObject({ kcv: { method: 'hmac-sha256' } })
+        pids.add(lanes.all[0]?.pid)
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, caller))
+    expect(pids.size).toBe(4)
+    expect(open.stats().lanes).toMatchObject({ restarts: 3, deadlines: 0 })
+    expect(states).toEqual(['ready'])
+    await open.close()
+    rmSync(own, { recursive: true, force: true })
+  })
+})
 
 describe('lanes', () => {
   it('kill -9 of every lane in the middle of traffic: each call is answered rightly or 503, and lanes come back', async () => {

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../core/problem.ts'
 import { type ChildEnvironment, forkEntry } from './child.ts'
-import { problemOf, unavailable } from './errors.ts'
+import { unavailable } from './errors.ts'
 import type { Answer, FromLane, LaneSettings, ToLane } from './lane-message.ts'
 import { LaneQueue, type Waiting, weightOf } from './lane-queue.ts'
 import type { TokenIdentity } from './root-keys.ts'
@@ -16,6 +16,8 @@ export interface LaneOptions {
   readonly deadlineMs?: number
   /** The weight of waiting calls at which a lane takes no more. Default 100,000: some 5 seconds of signatures. */
   readonly mostWaiting?: number
+  /** Session objects after which a process is exchanged for a fresh one. Default 500,000. */
+  readonly mostMade?: number
 }
 
 /** What a lane tells those who share the work among lanes. */
@@ -26,8 +28,8 @@ export interface LaneListener {
   onStranded(calls: readonly Waiting[]): readonly Waiting[]
 }
 
-/** `stalled`: it has given no sign of life for a while, and may yet. */
-export type LaneState = 'starting' | 'ready' | 'stalled' | 'down' | 'closed'
+/** `stalled`: it has given no sign of life for a while, and may yet. `renewing`: it is well, and its process is exchanged for a fresh one; calls wait for that. */
+export type LaneState = 'starting' | 'ready' | 'stalled' | 'renewing' | 'down' | 'closed'
 
 export interface LaneStatus {
   readonly state: LaneState
@@ -51,6 +53,11 @@ const DEPTH = 2
 const WORTH = 64
 /** How often a lane's signs of life are looked at. It gives one as often: see lane-loop.ts. */
 const WATCH_MS = 100
+/**
+ * Session objects after which a process is exchanged for a fresh one: SoftHSM 2.6.1 keeps some 190 bytes of each for good, so that this bounds a lane's
+ * memory to 100 MB more than it begins with.
+ */
+const MOST_MADE = 500_000
 /** How long without one until others get its work: longer than any message takes with a token that is well. */
 const STALL_MS = 400
 
@@ -82,6 +89,8 @@ export class Lane {
   #watch: NodeJS.Timeout | undefined
   /** Looks in a row that found no sign of life. */
   #silent = 0
+  /** Session objects that the process has made. */
+  #made = 0
   #starts = 0
   #deadlines = 0
 
@@ -99,6 +108,10 @@ export class Lane {
 
   /** Whether it takes calls. */
   get isReady(): boolean {
+    return this.#isWorking || this.#status.state === 'renewing'
+  }
+
+  get #isWorking(): boolean {
     return this.#status.state === 'ready' || this.#status.state === 'stalled'
   }
 
@@ -183,7 +196,7 @@ export class Lane {
   }
 
   #flush(): void {
-    if (!this.isReady) return
+    if (!this.#isWorking) return
     const underWay = [...this.#sent.values()]
     let shared = underWay.filter(({ alone }) => !alone).length
     // Long calls one after another: two at a time would end at the same time, and leave the lane idle while their outcomes are written.
@@ -210,7 +223,7 @@ export class Lane {
   /** Resolves when the process is ready; rejects when it ends before. Afterwards it is replaced whenever it ends. */
   #spawn(): Promise<void> {
     this.#starts++
-    this.#become('starting', this.#status.reason)
+    if (this.#status.state !== 'renewing') this.#become('starting', this.#status.reason)
     const child = forkEntry(this.#options.entry, this.#options.environment)
     this.#child = child
     return new Promise((resolve, reject) => {
@@ -232,13 +245,15 @@ export class Lane {
       child.on('message', (message: FromLane) => {
         if (child !== this.#child) return
         this.#silent = 0
-        if (message.kind === 'answers') this.#settle(message.id, message.answers)
+        if (message.kind === 'alive') this.#made = message.made
+        else if (message.kind === 'answers') this.#settle(message.id, message.answers)
         else if (message.kind === 'ends') lastWords = message.reason
         else if (message.kind === 'ready') {
           clearTimeout(slow)
           this.#pauseMs = FIRST_PAUSE_MS
           this.#watch = setInterval(() => this.#look(kill), WATCH_MS)
           this.#become('ready', '')
+          this.#planFlush()
           resolve()
         }
       })
@@ -256,12 +271,29 @@ export class Lane {
       this.#deadlines++
       return kill(`the lane gave no sign of life for ${silentMs} ms`)
     }
+    if (this.#status.state === 'renewing') return this.#exchange()
+    if (this.#made >= (this.#options.mostMade ?? MOST_MADE)) return this.#renew()
     const state = silentMs > Math.min(STALL_MS, this.#deadlineMs / 3) ? 'stalled' : 'ready'
     if (state !== this.#status.state) {
       this.#become(state, state === 'stalled' ? 'a call to the token takes long' : '')
       if (state === 'stalled') this.#strand(this.#queue.takeAll(), (back) => this.#queue.add(back))
     }
     for (const { reject } of this.#queue.takeOlder(performance.now() - this.#deadlineMs)) reject(unavailable('the call waited too long for its lane'))
+  }
+
+  /** Ends the process once it has answered what it has, and starts the next; calls that come meanwhile go to other lanes, or wait. */
+  #renew(): void {
+    this.#become('renewing', 'the lane has made many objects')
+    this.#strand(this.#queue.takeAll(), (back) => this.#queue.add(back))
+    this.#exchange()
+  }
+
+  #exchange(): void {
+    if (this.#sent.size > 0) return
+    clearInterval(this.#watch)
+    this.#made = 0
+    if (this.#child?.connected === true) this.#child.disconnect()
+    void this.#spawn().catch(() => undefined)
   }
 
   #respawnLater(): void {
@@ -278,12 +310,7 @@ export class Lane {
       const answer = answers[at]
       if (answer === undefined) reject(unavailable('the lane gave no answer'))
       else if (answer.ok) resolve(answer.value)
-      else
-        reject(
-          answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed'
-            ? problemOf({ problem: answer.problem, reason: answer.reason })
-            : new Problem(answer.problem, answer.detail),
-        )
+      else reject(new Problem(answer.problem, answer.detail, { cause: new Error(answer.reason) }))
     })
     this.#flush()
   }
@@ -292,6 +319,7 @@ export class Lane {
   #end(state: 'down' | 'closed', reason: string): void {
     clearInterval(this.#watch)
     this.#child = undefined
+    this.#made = 0
     this.#become(state, reason)
     const begun = [...this.#sent.values()].flatMap(({ calls }) => calls)
     this.#sent.clear()

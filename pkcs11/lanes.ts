@@ -65,18 +65,18 @@ export class Lanes {
   /** The lane of a key. Throws the problem `hsm-unavailable` when none is ready. */
   of(id: KeyId): Lane {
     const home = hash(id) % this.all.length
-    let stalled: Lane | undefined
+    let second: Lane | undefined
     for (let step = 0; step < this.all.length; step++) {
       const lane = this.all[(home + step) % this.all.length] as Lane
       if (lane.status.state === 'ready') return lane
-      if (lane.isReady) stalled ??= lane
+      if (lane.isReady) second ??= lane
     }
-    return stalled ?? this.#none()
+    return second ?? this.#none()
   }
 
   /** The lane that has the least to do. Throws the problem `hsm-unavailable` when none is ready. */
   any(): Lane {
-    return this.#least('ready') ?? this.#least('stalled') ?? this.#none()
+    return this.#least('ready') ?? this.#least('renewing') ?? this.#least('stalled') ?? this.#none()
   }
 
   get counts(): LaneCounts {
@@ -93,7 +93,7 @@ export class Lanes {
     await Promise.all(this.all.map((lane) => lane.close()))
   }
 
-  #least(state: 'ready' | 'stalled'): Lane | undefined {
+  #least(state: 'ready' | 'renewing' | 'stalled'): Lane | undefined {
     let least: Lane | undefined
     for (const lane of this.all) if (lane.status.state === state && (least === undefined || lane.load < least.load)) least = lane
     return least
@@ -111,8 +111,9 @@ export class Lanes {
   }
 
   #look(): void {
-    const ill = this.all.find((lane) => lane.status.state !== 'ready')
-    const state = ill === undefined ? 'ready' : this.all.some((lane) => lane.status.state === 'ready') ? 'degraded' : 'away'
+    const isWell = ({ status: { state } }: Lane): boolean => state === 'ready' || state === 'renewing'
+    const ill = this.all.find((lane) => !isWell(lane))
+    const state = ill === undefined ? 'ready' : this.all.some(isWell) ? 'degraded' : 'away'
     const reason = ill?.status.reason ?? ''
     if (state === this.#state.state && reason === this.#state.reason) return
     const changed = state !== this.#state.state

@@ -10,6 +10,7 @@ export const CKM = {
   EDDSA: 0x1057,
   AES_KEY_GEN: 0x1080,
   AES_ECB: 0x1081,
+  AES_GCM: 0x1087,
   AES_CMAC: 0x108a,
   AES_CBC_ENCRYPT_DATA: 0x1105,
   /** RFC 5649 on SoftHSM; RFC 3394 over PKCS#7 padding on others. */
@@ -17,6 +18,15 @@ export const CKM = {
   /** RFC 5649 since PKCS#11 v3.0. */
   AES_KEY_WRAP_KWP: 0x210b,
 } as const
+
+export type MechanismName = keyof typeof CKM
+
+/** `AES_CMAC (0x108a)`; of a mechanism that is not in the table the number alone. */
+export function describeMechanism(mechanism: number): string {
+  const number = `0x${mechanism.toString(16)}`
+  const name = Object.entries(CKM).find(([, value]) => value === mechanism)?.[0]
+  return name === undefined ? number : `${name} (${number})`
+}
 
 /** The two numbers that AES-KWP (RFC 5649) goes by; which one a token means is told by a known answer, see `Token.open`. */
 export const KWP_CANDIDATES: readonly number[] = [CKM.AES_KEY_WRAP_PAD, CKM.AES_KEY_WRAP_KWP]

@@ -9,9 +9,14 @@ describe('a PKCS#11 URI (RFC 7512)', () => {
       modulePath: '/usr/lib/m.so',
       token: 'My token',
       serial: '00ff',
-      pinFile: '/etc/a pin',
+      pinSource: '/etc/a pin',
     })
-    expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=file:///p`)).toEqual({ modulePath: '/usr/lib/m.so', serial: '1', pinFile: '/p' })
+    expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=file:///p`)).toEqual({ modulePath: '/usr/lib/m.so', serial: '1', pinSource: '/p' })
+    expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=env:TOKEN_PIN`)).toEqual({
+      modulePath: '/usr/lib/m.so',
+      serial: '1',
+      pinSource: 'env:TOKEN_PIN',
+    })
     expect(parsePkcs11Uri(`pkcs11:token=%C3%A9${MODULE}`)).toEqual({ modulePath: '/usr/lib/m.so', token: 'é' })
   })
 
@@ -24,6 +29,9 @@ describe('a PKCS#11 URI (RFC 7512)', () => {
     [`pkcs11:token=a${MODULE}&pin-source=%7Ccat%20pin`, 'pin-source'],
     [`pkcs11:token=a${MODULE}&pin-source=file:relative`, 'pin-source'],
     [`pkcs11:token=a${MODULE}&pin-source=https://host/pin`, 'pin-source'],
+    [`pkcs11:token=a${MODULE}&pin-source=env:`, 'pin-source'],
+    [`pkcs11:token=a${MODULE}&pin-source=env:TOKEN%20PIN`, 'pin-source'],
+    [`pkcs11:token=a${MODULE}&pin-source=env:1PIN`, 'pin-source'],
     [`pkcs11:token=a;token=b${MODULE}`, 'stands twice'],
     [`pkcs11:token=a;object=key${MODULE}`, 'not supported'],
     [`pkcs11:token=a${MODULE}&module-name=x`, 'not supported'],

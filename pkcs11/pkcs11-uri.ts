@@ -1,3 +1,5 @@
+import { pinVariable } from './pin.ts'
+
 /** What a PKCS#11 URI (RFC 7512) says of module, token and PIN. */
 export interface Pkcs11Uri {
   /** Absolute path of the PKCS#11 module. */
@@ -5,8 +7,8 @@ export interface Pkcs11Uri {
   /** Token label. */
   readonly token?: string
   readonly serial?: string
-  /** Path of the file with the user's PIN. */
-  readonly pinFile?: string
+  /** Where the user's PIN is: the absolute path of a file, or `env:` and the name of a variable. */
+  readonly pinSource?: string
 }
 
 const fault = (message: string): TypeError => new TypeError(`the PKCS#11 URI is not usable: ${message}`)
@@ -34,8 +36,8 @@ function attributes(text: string, separator: string): Map<string, string> {
 
 /**
  * Parses `pkcs11:token=...;serial=...?module-path=...&pin-source=file:...`. Throws a TypeError that quotes no value.
- * Refused: `pin-value` (it would put the PIN into the configuration), a `pin-source` that is not an absolute file, and attributes that name
- * an object or select by what is not checked here.
+ * `pin-source` is an absolute file, or `env:NAME`, which is ours. Refused: `pin-value` (it would put the PIN into the configuration), other sources, and
+ * attributes that name an object or select by what is not checked here.
  */
 export function parsePkcs11Uri(uri: string): Pkcs11Uri {
   if (!uri.startsWith('pkcs11:')) throw fault('it begins with "pkcs11:"')
@@ -44,7 +46,8 @@ export function parsePkcs11Uri(uri: string): Pkcs11Uri {
   const selection = attributes(path, ';')
   const settings = attributes(query, '&')
   for (const name of selection.keys()) if (name !== 'token' && name !== 'serial') throw fault(`"${name}" is not supported; use token and serial`)
-  if (settings.has('pin-value')) throw fault('pin-value is refused; put the PIN into a file of mode 0600 and name it by pin-source=file:/path')
+  if (settings.has('pin-value'))
+    throw fault('pin-value is refused; put the PIN into a file of mode 0600 and name it by pin-source=file:/path, or a variable by pin-source=env:NAME')
   for (const name of settings.keys()) if (name !== 'module-path' && name !== 'pin-source') throw fault(`"${name}" is not supported`)
 
   const modulePath = settings.get('module-path')
@@ -53,12 +56,13 @@ export function parsePkcs11Uri(uri: string): Pkcs11Uri {
   const serial = selection.get('serial')
   if (token === undefined && serial === undefined) throw fault('it names a token, by token or serial or both')
   const source = settings.get('pin-source')
-  const pinFile = source?.replace(/^file:(\/\/)?(?=\/)/, '')
-  if (pinFile !== undefined && !pinFile.startsWith('/')) throw fault('pin-source is file: and an absolute path')
+  const pinSource = source?.replace(/^file:(\/\/)?(?=\/)/, '')
+  if (pinSource !== undefined && !pinSource.startsWith('/') && pinVariable(pinSource) === undefined)
+    throw fault('pin-source is file: and an absolute path, or env: and the name of a variable')
   return {
     modulePath,
     ...(token === undefined ? {} : { token }),
     ...(serial === undefined ? {} : { serial }),
-    ...(pinFile === undefined ? {} : { pinFile }),
+    ...(pinSource === undefined ? {} : { pinSource }),
   }
 }

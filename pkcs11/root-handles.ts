@@ -33,10 +33,26 @@ export class RootKeysMissing extends Error {
   }
 }
 
+/**
+ * The labels of the checkpoint keys in a token, the newest last. There is one, but while it is replaced: its successor is `root:checkpoint-2` and so on, since
+ * the label of a key that is not modifiable stays.
+ */
+export function checkpointLabels(token: Token): KeyId[] {
+  const first = token.find(CKO.PRIVATE, SYSTEM_KEYS.checkpoint) === undefined ? [] : [SYSTEM_KEYS.checkpoint]
+  const numbered = token
+    .listLabels(CKO.PRIVATE)
+    .flatMap((label) => /^root:checkpoint-([1-9]\d{0,5})$/.exec(label)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b)
+  return [...first, ...numbered.map((number) => `${SYSTEM_KEYS.checkpoint}-${number}` as KeyId)]
+}
+
 /** The root keys that a token lacks, of all there must be. */
 export const missingRootKeys = (token: Token): KeyId[] => [
   ...[SYSTEM_KEYS.storageKek, ...MAC_KEYS].filter((id) => token.find(CKO.SECRET, id) === undefined),
-  ...[SYSTEM_KEYS.checkpoint, ...SIGNING_KEYS].filter((id) => token.find(CKO.PRIVATE, id) === undefined || token.find(CKO.PUBLIC, id) === undefined),
+  ...[checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint, ...SIGNING_KEYS].filter(
+    (id) => token.find(CKO.PRIVATE, id) === undefined || token.find(CKO.PUBLIC, id) === undefined,
+  ),
 ]
 
 /** Throws {@link RootKeysMissing}. */
@@ -47,12 +63,13 @@ export function findRootKeys(token: Token): RootHandles {
   return {
     storageKek: secret(SYSTEM_KEYS.storageKek),
     mac: new Map(MAC_KEYS.map((id) => [id, secret(id)])),
-    checkpoint: signingKey(token, SYSTEM_KEYS.checkpoint),
+    checkpoint: signingKey(token, checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint),
     signing: new Map(SIGNING_KEYS.map((id) => [id, signingKey(token, id)])),
   }
 }
 
-function signingKey(token: Token, id: KeyId): SigningKey {
+/** The pair of a label. */
+export function signingKey(token: Token, id: KeyId): SigningKey {
   const handle = token.find(CKO.PRIVATE, id) as Handle
   const publicHandle = token.find(CKO.PUBLIC, id) as Handle
   const edwards = token.read(handle, CKA.KEY_TYPE).readUInt32LE(0) === CKK.EC_EDWARDS

@@ -9,6 +9,7 @@ export type RecordedRootKey = RootKeyIdentity & { readonly tokenSerial: string }
  * fits the database is proved by every row MAC.
  */
 export interface RootKeyStore {
+  /** What was recorded, as the adoptions since then have left it. */
   load(): Promise<RecordedRootKey[]>
   /** Keys that are recorded already are left as they are: of two nodes that start first, one wins. */
   record(identity: TokenIdentity): Promise<void>
@@ -27,6 +28,6 @@ export async function assertSameToken(store: RootKeyStore, identity: TokenIdenti
   if (fault === undefined) return
   throw new Problem(
     'hsm-unavailable',
-    `${fault} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database.`,
+    `${fault} The service does not start: with this token it could not open or check what this database holds. Restore the token that belongs to it, or choose another database. A token that was restored from a backup is adopted first: gridseal token adopt.`,
   )
 }

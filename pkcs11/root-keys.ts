@@ -10,6 +10,8 @@ export const ROOT_KEYS = {
   delivery: 'root:delivery' as KeyId,
   /** Signs results of attestation (EAR) and nothing else. */
   result: 'root:result' as KeyId,
+  /** Signs statements of keys and nothing else. */
+  statement: 'root:statement' as KeyId,
 } as const
 export type RootKeyId = (typeof ROOT_KEYS)[keyof typeof ROOT_KEYS]
 
@@ -20,7 +22,12 @@ export const SYSTEM_KEYS = {
   groupMac: 'root:group-mac' as KeyId,
   blindIndex: 'root:blind-index' as KeyId,
   checkpoint: 'root:checkpoint' as KeyId,
+  /** Only in a token whose keys are backed up. It is no part of the token's identity: a restored token may be without. */
+  backupKek: 'root:backup-kek' as KeyId,
 } as const
+
+/** In the token that can restore: an RSA-3072 pair that unwraps the backup KEK of another token, and nothing else. */
+export const BACKUP_RECIPIENT = 'root:backup-recipient' as KeyId
 
 /** AES-256 keys that MAC, each its own things. */
 export const MAC_KEYS: readonly KeyId[] = [SYSTEM_KEYS.rowMac, SYSTEM_KEYS.groupMac, SYSTEM_KEYS.blindIndex]

@@ -1,14 +1,25 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { constants, createDecipheriv, createPrivateKey, createPublicKey, generateKeyPairSync, privateDecrypt, publicEncrypt } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Handle } from 'pkcs11js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { aesCmacKey } from '../clients/cmac.ts'
+import { encodeRow } from '../core/row.ts'
 import { canRun } from '../core/testing/tools.ts'
+import { SecretScan } from '../server/testing/secret-scan.ts'
+import { backupOf, encodeBackup, type TokenBackup } from './backup-file.ts'
+import { fingerprintOf } from './ceremony/backup-recipient.ts'
 import { makeTrusted } from './ceremony/officer.ts'
+import { forkCeremony } from './ceremony/run-ceremony.ts'
 import { syncFolder } from './ceremony/sync-folder.ts'
+import { keyBackupRow } from './key-backup.ts'
 import { CKK, CKM } from './mechanisms.ts'
 import { SYSTEM_KEYS } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
+import { softToken, type SoftToken } from './testing/soft-token.ts'
 import { type TestToken, testToken } from './testing/test-token.ts'
 import { Token, findSlot, openModule } from './token.ts'
 import { findSoftHsm, TokenFolder } from './token-folder.ts'
@@ -26,7 +37,7 @@ beforeAll(async () => {
   test = await testToken()
   files = new TokenFolder(test.folder)
   process.env['SOFTHSM2_CONF'] = files.configuration
-  const slot = findSlot(openModule(findSoftHsm()), { serial: test.identity.serial })
+  const slot = findSlot(openModule({ modulePath: findSoftHsm() }), { serial: test.identity.serial })
   if (slot === undefined) throw new Error('no token')
   token = Token.openWithoutLogin(slot)
   // The ceremony itself, with a generator that gives the known value.
@@ -126,4 +137,78 @@ it('without login there are public keys and nothing else', () => {
   } finally {
     token.login('user', files.pinFile)
   }
+})
+
+describe('a backup and its restore', () => {
+  /** A recipient in software, so that the test knows every value. */
+  const software = generateKeyPairSync('rsa', { modulusLength: 3072 })
+  const spki = software.publicKey.export({ format: 'der', type: 'spki' })
+  const KWP = 'id-aes256-wrap-pad'
+  let folder: string
+  let [a, b]: SoftToken[] = []
+  let backup: TokenBackup
+  let kek: Buffer
+  const scan = new SecretScan()
+
+  const unwrap = (wrapped: Uint8Array): Buffer => {
+    const decipher = createDecipheriv(KWP, kek, Buffer.from('a65959a6', 'hex'))
+    return Buffer.concat([decipher.update(wrapped), decipher.final()])
+  }
+  /** The value of a symmetric key, the scalar of a private one. */
+  const valueOf = ({ backup: key }: TokenBackup['keys'][number]): Buffer =>
+    key.algorithm === 'aes-256'
+      ? unwrap(key.wrapped)
+      : Buffer.from(createPrivateKey({ key: unwrap(key.wrapped), format: 'der', type: 'pkcs8' }).export({ format: 'jwk' }).d ?? '', 'base64url')
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'gridseal-secrecy-'))
+    ;[a, b] = await Promise.all(['a', 'b'].map((label) => softToken(folder, label)))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** Reads every file of a folder again and again, until `work` is done. Answers how often, and what it found. */
+  async function watched(work: () => Promise<unknown>): Promise<{ readonly looks: number; readonly found: ReturnType<SecretScan['folder']> }> {
+    const done = new AbortController()
+    const working = work().finally(() => done.abort())
+    const found: ReturnType<SecretScan['folder']> = []
+    let looks = 0
+    for (; !done.signal.aborted; looks += 1) {
+      found.push(...scan.folder(folder))
+      await wait(2)
+    }
+    await working
+    return { looks, found: [...found, ...scan.folder(folder)] }
+  }
+
+  it('leaves no key in clear on the disk of the token that it was made in', async () => {
+    const first = a as SoftToken
+    const { backups } = await forkCeremony(first.environment, 'makeRootKeys', first.settings, { recipient: spki })
+    backup = backupOf(backups)
+    kek = privateDecrypt({ key: software.privateKey, oaepHash: 'sha1', padding: constants.RSA_PKCS1_OAEP_PADDING }, backup.kek.backup.wrapped)
+    scan.add('backup KEK', kek)
+    for (const key of backup.keys) scan.add(key.backup.keyId, valueOf(key))
+    expect(backup.keys.every((key) => valueOf(key).length === 32)).toBe(true)
+    expect(scan.folder(folder)).toEqual([])
+    expect(scan.text(encodeBackup(backup, new Date().toISOString()), 'the file')).toEqual([])
+    // The control: what is in clear is found.
+    writeFileSync(join(folder, 'control'), kek)
+    expect(scan.folder(folder)).toMatchObject([{ secret: 'backup KEK', place: 'control' }])
+    rmSync(join(folder, 'control'))
+  })
+
+  it('leaves none on the disk of the token that is restored, at any moment of it', async () => {
+    const second = b as SoftToken
+    const { publicKey } = await forkCeremony(second.environment, 'makeBackupRecipient', second.settings)
+    // The same KEK for the second token, sealed as the first would have sealed it.
+    const wrapped = publicEncrypt({ key: createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' }), oaepHash: 'sha1' }, kek)
+    const forB = { ...backup.kek.backup, recipient: fingerprintOf(publicKey), wrapped }
+    const rowMac = await aesCmacKey(valueOf(backup.keys.find((key) => key.backup.keyId === SYSTEM_KEYS.rowMac) as TokenBackup['keys'][number]))
+    const given = { keys: backup.keys, kek: { backup: forB, mac: await rowMac.sign(encodeRow(keyBackupRow(forB))) } }
+    const { looks, found } = await watched(async () => {
+      await forkCeremony(second.environment, 'restoreKeys', second.settings, { ...given, nextRecipient: spki })
+      await forkCeremony(second.environment, 'finishRootKeys', second.settings)
+    })
+    expect(found).toEqual([])
+    expect(looks).toBeGreaterThan(20)
+  })
 })

@@ -23,6 +23,9 @@ export const CKA = {
   PUBLIC_EXPONENT: 0x122,
   VALUE_LEN: 0x161,
   EXTRACTABLE: 0x162,
+  LOCAL: 0x163,
+  NEVER_EXTRACTABLE: 0x164,
+  ALWAYS_SENSITIVE: 0x165,
   MODIFIABLE: 0x170,
   COPYABLE: 0x171,
   EC_PARAMS: 0x180,
@@ -31,7 +34,8 @@ export const CKA = {
   ALLOWED_MECHANISMS: 0x40000600,
 } as const
 
-const USES = {
+/** The uses of a key, and the flag of each. */
+export const USES = {
   encrypt: CKA.ENCRYPT,
   decrypt: CKA.DECRYPT,
   wrap: CKA.WRAP,
@@ -62,7 +66,7 @@ export interface KeySpec {
   readonly wrapWithTrusted?: boolean
   /** `insecure`: its value can be read by whoever has the session. Default false. */
   readonly insecureReadable?: boolean
-  /** Officer's session objects alone: lies open until its copy is private. Default false. */
+  /** Session objects of a ceremony alone: lies open in its process, and outlives a logout. Default false. */
   readonly insecurePublic?: boolean
   /** The original of a ceremony, which is copied with its final flags and destroyed. Default false. */
   readonly original?: boolean

@@ -24,11 +24,11 @@ export function findSoftHsm(): string {
 }
 
 /**
- * `initialising`: the token is being made, nothing of it was ever told to anyone, and it may be thrown away.
+ * `initialising`: the token is being made, nothing of it was ever told to anyone, and it may be thrown away. `backedUp`: its keys are made with a backup.
  * `ready`: its root keys were made, synced and checked; from here on they may be recorded, and this token is the only right one.
  */
 const STATE = z.discriminatedUnion('state', [
-  z.strictObject({ state: z.literal('initialising') }),
+  z.strictObject({ state: z.literal('initialising'), backedUp: z.literal(true).optional() }),
   z.strictObject({ state: z.literal('ready'), serial: z.string().min(1) }),
 ])
 export type TokenState = z.infer<typeof STATE>
@@ -73,8 +73,8 @@ export class TokenFolder {
   }
 
   /** An empty folder for a new token; what an unfinished initialisation left is removed. INVARIANT: only while no state says `ready`. */
-  startOver(): void {
-    this.writeState({ state: 'initialising' })
+  startOver({ backedUp = false }: { readonly backedUp?: boolean } = {}): void {
+    this.writeState({ state: 'initialising', ...(backedUp ? { backedUp } : {}) })
     rmSync(this.#folder, { recursive: true, force: true })
     rmSync(this.#pins, { recursive: true, force: true })
     mkdirSync(this.tokensFolder, { recursive: true, mode: 0o700 })

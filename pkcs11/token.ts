@@ -1,16 +1,28 @@
 import graphene from 'graphene-pk11'
-import pkcs11js, { type Attribute, type Handle, type PKCS11 } from 'pkcs11js'
+import pkcs11js, { type Attribute, type Handle, type PKCS11, type TokenInfo } from 'pkcs11js'
+import { Problem } from '../core/problem.ts'
 import { cryptokiError } from './errors.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
-import { CKK, CKM, KWP_CANDIDATES } from './mechanisms.ts'
+import { CKK, CKM, describeMechanism, KWP_CANDIDATES } from './mechanisms.ts'
 import { Pin } from './pin.ts'
 import { CKA, CKO, KeyForm, type KeySpec } from './templates.ts'
 
 /** Which token of which module. With neither label nor serial: the first that is initialised. */
 export interface TokenPlace {
   readonly modulePath: string
+  /** What C_Initialize hands to the module: NSS softokn wants its folder so. Default none. */
+  readonly libraryParameters?: string
   readonly token?: string
   readonly serial?: string
+}
+
+/** What module and token say of themselves. */
+export interface TokenFacts {
+  readonly module: { readonly manufacturer: string; readonly description: string; readonly version: string; readonly cryptoki: string }
+  readonly label: string
+  readonly serial: string
+  readonly manufacturer: string
+  readonly model: string
 }
 
 /** The token that was asked for is not there. */
@@ -19,35 +31,61 @@ export class TokenAway extends Error {
 }
 
 const CKF_OS_LOCKING_OK = 2
+const GENERAL_ERROR = 0x5
 const ATTRIBUTE_TYPE_INVALID = 0x12
+/** By these a token says that it cannot do what was asked. */
+const FUNCTION_NOT_SUPPORTED = 0x54
+const MECHANISM_INVALID = 0x70
 const ZEROS = Buffer.alloc(16)
 /** Nothing, at an address: SoftHSM refuses the null pointer that an empty Buffer is. */
 const EMPTY = Buffer.alloc(8).subarray(0, 0)
 
+/** What the token itself answered, behind the problem that {@link Token.ask} makes of it. */
+export const tokenError = (error: unknown): unknown => (error instanceof Problem && cryptokiError(error.cause) !== undefined ? error.cause : error)
+
 /** Loads and initialises a module; once in a process, and never finalized: SoftHSM reuses handle numbers. */
-export function openModule(modulePath: string): graphene.Module {
+export function openModule({ modulePath, libraryParameters }: Pick<TokenPlace, 'modulePath' | 'libraryParameters'>): graphene.Module {
   const module = graphene.Module.load(modulePath)
-  module.initialize({ flags: CKF_OS_LOCKING_OK })
+  // pkcs11js 2.1.7 drops the last byte.
+  module.initialize({ flags: CKF_OS_LOCKING_OK, ...(libraryParameters === undefined ? {} : { libraryParameters: `${libraryParameters} ` }) })
   return module
 }
 
-/** The slot of an initialised token. `undefined`: it is not there. */
-export function findSlot(module: graphene.Module, place: Omit<TokenPlace, 'modulePath'>): graphene.Slot | undefined {
-  const slots = module.getSlots(true)
-  for (let at = 0; at < slots.length; at++) {
-    const slot = slots.items(at)
-    const token = slot.getToken()
-    if ((token.flags & graphene.TokenFlag.TOKEN_INITIALIZED) === 0) continue
-    if (place.token !== undefined && token.label.trimEnd() !== place.token) continue
-    if (place.serial !== undefined && token.serialNumber.trimEnd() !== place.serial) continue
-    return slot
+const INFO_TRIES = 10
+const INFO_PAUSE_MS = 5
+
+/** What a token says of itself. SoftHSM answers CKR_GENERAL_ERROR while the login of another process writes its file, so it is asked again for a moment. */
+function tokenInfo({ lib, handle }: graphene.Slot): TokenInfo {
+  for (let left = INFO_TRIES; ; left--) {
+    try {
+      return lib.C_GetTokenInfo(handle)
+    } catch (error) {
+      if (left === 1 || cryptokiError(error)?.code !== GENERAL_ERROR) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, INFO_PAUSE_MS)
+    }
   }
-  return undefined
 }
+
+/** The slots of the initialised tokens that a place names. */
+export function findSlots(module: graphene.Module, place: Omit<TokenPlace, 'modulePath'>): graphene.Slot[] {
+  const slots = module.getSlots(true)
+  return Array.from({ length: slots.length }, (_, at) => slots.items(at)).filter((slot) => {
+    const token = tokenInfo(slot)
+    return (
+      (token.flags & graphene.TokenFlag.TOKEN_INITIALIZED) !== 0 &&
+      (place.token === undefined || token.label.trimEnd() === place.token) &&
+      (place.serial === undefined || token.serialNumber.trimEnd() === place.serial)
+    )
+  })
+}
+
+/** The slot of an initialised token. `undefined`: it is not there. */
+export const findSlot = (module: graphene.Module, place: Omit<TokenPlace, 'modulePath'>): graphene.Slot | undefined => findSlots(module, place)[0]
 
 /**
  * One login on one token, with one session, in this process: what lanes and ceremonies do their calls through. Synchronous.
- * Every method throws pkcs11js's Pkcs11Error, which errors.ts names.
+ * Every method throws pkcs11js's Pkcs11Error, which errors.ts names; those that use a mechanism the problem `mechanism-unsupported` where the token has none
+ * of it, with the token's error as its cause.
  */
 export class Token {
   readonly lib: PKCS11
@@ -59,12 +97,13 @@ export class Token {
   #kwp: number | undefined
   #takesCopyable: boolean | undefined
   handle: Handle
+  /** Objects that were made here so far. */
+  made = 0
 
-  private constructor(slot: graphene.Slot, writable: boolean) {
+  private constructor(slot: graphene.Slot, writable: boolean, info: Pick<TokenInfo, 'serialNumber' | 'label'> = tokenInfo(slot)) {
     this.#slot = slot
     this.#writable = writable
     this.lib = slot.lib
-    const info = slot.getToken()
     this.serial = info.serialNumber.trimEnd()
     this.label = info.label.trimEnd()
     this.#session = this.#openSession()
@@ -72,9 +111,9 @@ export class Token {
   }
 
   /** Opens a session and logs the user in. Throws {@link TokenAway} for whatever fails before the login (no PIN was tried then), or the login's error. */
-  static open(place: TokenPlace, pinFile: string, options: { readonly writable: boolean }): Token {
-    const token = Token.#find(openModule(place.modulePath), place, options.writable)
-    token.login('user', pinFile)
+  static open(place: TokenPlace, pinSource: string, options: { readonly writable: boolean }): Token {
+    const token = Token.#find(openModule(place), place, options.writable)
+    token.login('user', pinSource)
     return token
   }
 
@@ -88,9 +127,9 @@ export class Token {
     throw new TokenAway('the token is not there')
   }
 
-  /** A token whose login changes, for ceremonies. */
-  static openWithoutLogin(slot: graphene.Slot): Token {
-    return new Token(slot, true)
+  /** A token whose login comes later, or changes. `writable`: default true. */
+  static openWithoutLogin(slot: graphene.Slot, { writable = true }: { readonly writable?: boolean } = {}): Token {
+    return new Token(slot, writable)
   }
 
   /** The number that this token knows AES-KWP (RFC 5649) by. */
@@ -110,8 +149,9 @@ export class Token {
     return this.#slot.open(this.#writable ? SERIAL_SESSION | RW_SESSION : SERIAL_SESSION)
   }
 
-  login(who: 'user' | 'officer', pinFile: string): void {
-    this.#session.login(new Pin(pinFile).read(), who === 'user' ? graphene.UserType.USER : graphene.UserType.SO)
+  /** `pinSource`: as {@link Pin} takes it. */
+  login(who: 'user' | 'officer', pinSource: string): void {
+    this.#session.login(new Pin(pinSource).read(), who === 'user' ? graphene.UserType.USER : graphene.UserType.SO)
   }
 
   logout(): void {
@@ -120,13 +160,55 @@ export class Token {
 
   /** Another session, where the login still stands. What the old one had made is gone. */
   reopenSession(): void {
-    this.#session = this.#openSession()
+    const old = this.#session
+    this.#session = this.#openSession() // before the other is closed: the login ends with the last session
     this.handle = this.#session.handle
+    try {
+      old.close()
+    } catch {
+      // It was gone already.
+    }
+  }
+
+  /** Work in another session of the same login, which is closed afterwards: what was made in it is gone then. */
+  apart<Result>(work: (token: Token) => Result): Result {
+    const other = new Token(this.#slot, this.#writable, { serialNumber: this.serial, label: this.label })
+    other.#takesCopyable = this.takesCopyable
+    other.#kwp = this.#kwp
+    try {
+      return work(other)
+    } finally {
+      this.#kwp ??= other.#kwp
+      other.#session.close()
+    }
   }
 
   /** Throws {@link TokenAway} unless the slot still holds this token. */
   assertPresent(): void {
-    if (this.lib.C_GetTokenInfo(this.#slot.handle).serialNumber.trimEnd() !== this.serial) throw new TokenAway('the slot holds another token')
+    if (tokenInfo(this.#slot).serialNumber.trimEnd() !== this.serial) throw new TokenAway('the slot holds another token')
+  }
+
+  get facts(): TokenFacts {
+    const { manufacturerID, libraryDescription, libraryVersion, cryptokiVersion } = this.lib.C_GetInfo()
+    const { manufacturerID: manufacturer, model } = tokenInfo(this.#slot)
+    const version = ({ major, minor }: { readonly major: number; readonly minor: number }): string => `${major}.${minor}`
+    return {
+      module: {
+        manufacturer: manufacturerID.trimEnd(),
+        description: libraryDescription.trimEnd(),
+        version: version(libraryVersion),
+        cryptoki: version(cryptokiVersion),
+      },
+      label: this.label,
+      serial: this.serial,
+      manufacturer: manufacturer.trimEnd(),
+      model: model.trimEnd(),
+    }
+  }
+
+  /** The mechanisms that the token says it has. What it does is another matter: see capabilities.ts. */
+  listMechanisms(): number[] {
+    return this.lib.C_GetMechanismList(this.#slot.handle)
   }
 
   form(spec: KeySpec): KeyForm {
@@ -147,17 +229,41 @@ export class Token {
     }
   }
 
+  /** The labels of all token objects of a class, each once. */
+  listLabels(objectClass: number): string[] {
+    const found: Handle[] = []
+    this.lib.C_FindObjectsInit(this.handle, [
+      { type: CKA.CLASS, value: objectClass },
+      { type: CKA.TOKEN, value: true },
+    ])
+    try {
+      for (let page = this.lib.C_FindObjects(this.handle, 100); page.length > 0; page = this.lib.C_FindObjects(this.handle, 100)) found.push(...page)
+    } finally {
+      this.lib.C_FindObjectsFinal(this.handle)
+    }
+    return [...new Set(found.map((handle) => this.read(handle, CKA.LABEL).toString('utf8')))]
+  }
+
   /** AES or generic secret key by the token's generator. */
   generate(form: KeyForm, lengthBytes: number): Handle {
     const mechanism = form.spec.keyType === CKK.AES ? CKM.AES_KEY_GEN : CKM.GENERIC_SECRET_KEY_GEN
-    return this.#checked(form, this.lib.C_GenerateKey(this.handle, { mechanism }, form.template({ type: CKA.VALUE_LEN, value: lengthBytes })))
+    const template = form.template({ type: CKA.VALUE_LEN, value: lengthBytes })
+    return this.#checked(
+      form,
+      this.ask(mechanism, () => this.lib.C_GenerateKey(this.handle, { mechanism }, template)),
+    )
   }
 
   generatePair(mechanism: number, params: Buffer, publicForm: KeyForm, privateForm: KeyForm): { publicKey: Handle; privateKey: Handle } {
     const publicTemplate = publicForm.template({ type: CKA.EC_PARAMS, value: params })
-    const pair = this.lib.C_GenerateKeyPair(this.handle, { mechanism }, publicTemplate, privateForm.template())
-    this.#checked(publicForm, pair.publicKey)
-    this.#checked(privateForm, pair.privateKey)
+    const pair = this.ask(mechanism, () => this.lib.C_GenerateKeyPair(this.handle, { mechanism }, publicTemplate, privateForm.template()))
+    try {
+      publicForm.assert(this.lib, this.handle, pair.publicKey)
+      privateForm.assert(this.lib, this.handle, pair.privateKey)
+    } catch (error) {
+      this.destroy(pair.publicKey, pair.privateKey)
+      throw error
+    }
     return pair
   }
 
@@ -168,28 +274,34 @@ export class Token {
 
   /** E(base, data xor iv) as a new key, for one block of data. */
   deriveCbc(base: Handle, iv: Buffer, data: Buffer, form: KeyForm): Handle {
-    const parameter = { type: pkcs11js.CK_PARAMS_AES_CBC, iv, data }
+    const mechanism = { mechanism: CKM.AES_CBC_ENCRYPT_DATA, parameter: { type: pkcs11js.CK_PARAMS_AES_CBC, iv, data } }
     const template = form.template({ type: CKA.VALUE_LEN, value: 16 })
-    return this.#checked(form, this.lib.C_DeriveKey(this.handle, { mechanism: CKM.AES_CBC_ENCRYPT_DATA, parameter }, base, template))
+    return this.#checked(
+      form,
+      this.ask(mechanism.mechanism, () => this.lib.C_DeriveKey(this.handle, mechanism, base, template)),
+    )
   }
 
   /** AES-KWP into `out`; answers the part that was filled. */
   wrap(wrapping: Handle, key: Handle, out: Buffer = Buffer.alloc(512)): Buffer {
-    return this.lib.C_WrapKey(this.handle, { mechanism: this.kwp }, wrapping, key, out)
+    return this.ask(this.kwp, () => this.lib.C_WrapKey(this.handle, { mechanism: this.kwp }, wrapping, key, out))
   }
 
   unwrap(unwrapping: Handle, wrapped: Uint8Array, form: KeyForm): Handle {
-    return this.#checked(form, this.lib.C_UnwrapKey(this.handle, { mechanism: this.kwp }, unwrapping, Buffer.from(wrapped), form.template()))
+    return this.#checked(
+      form,
+      this.ask(this.kwp, () => this.lib.C_UnwrapKey(this.handle, { mechanism: this.kwp }, unwrapping, Buffer.from(wrapped), form.template())),
+    )
   }
 
   /** AES of one block into `out`. */
   encryptBlock(key: Handle, block: Buffer, out: Buffer = Buffer.alloc(16)): Buffer {
-    this.lib.C_EncryptInit(this.handle, { mechanism: CKM.AES_ECB }, key)
+    this.ask(CKM.AES_ECB, () => this.lib.C_EncryptInit(this.handle, { mechanism: CKM.AES_ECB }, key))
     return this.lib.C_Encrypt(this.handle, block, out)
   }
 
   sign(mechanism: number, key: Handle, message: Uint8Array, out: Buffer): Buffer {
-    this.lib.C_SignInit(this.handle, { mechanism }, key)
+    this.ask(mechanism, () => this.lib.C_SignInit(this.handle, { mechanism }, key))
     return this.lib.C_Sign(this.handle, (message.length === 0 ? EMPTY : message) as Buffer, out)
   }
 
@@ -207,7 +319,23 @@ export class Token {
     for (const key of keys) this.lib.C_DestroyObject(this.handle, key)
   }
 
+  /** Does what needs a mechanism. Throws the problem `mechanism-unsupported`, which names it and the token, where the token says that it has none of it. */
+  ask<Result>(mechanism: number, work: () => Result): Result {
+    try {
+      return work()
+    } catch (error) {
+      const code = cryptokiError(error)?.code
+      throw code === MECHANISM_INVALID || code === FUNCTION_NOT_SUPPORTED ? this.#unsupported(describeMechanism(mechanism), error) : error
+    }
+  }
+
+  #unsupported(mechanism: string, cause: unknown): Problem {
+    const detail = `The token ${this.label} (serial ${this.serial}) does not do ${mechanism}. Nothing was done; what it can do is told by: gridseal token check.`
+    return new Problem('mechanism-unsupported', detail, { cause })
+  }
+
   #checked(form: KeyForm, key: Handle): Handle {
+    this.made += 1
     try {
       form.assert(this.lib, this.handle, key)
     } catch (error) {
@@ -237,6 +365,7 @@ export class Token {
     const [example] = KNOWN_ANSWERS.kwp
     const kek = this.#knownKey(CKK.AES, Buffer.from(example.kek, 'hex'), ['wrap'])
     const key = this.#knownKey(CKK.AES, Buffer.from(example.key, 'hex'), [])
+    let last: unknown
     try {
       for (const mechanism of KWP_CANDIDATES) {
         try {
@@ -244,11 +373,12 @@ export class Token {
           if (wrapped.toString('hex') === example.wrapped) return mechanism
         } catch (error) {
           if (cryptokiError(error) === undefined) throw error
+          last = error
         }
       }
     } finally {
       this.destroy(kek, key)
     }
-    throw new Error('the token has no AES-KWP (RFC 5649)')
+    throw this.#unsupported(`AES-KWP (RFC 5649) by ${KWP_CANDIDATES.map(describeMechanism).join(' or ')}`, last)
   }
 }

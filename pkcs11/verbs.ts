@@ -1,19 +1,23 @@
 import { timingSafeEqual } from 'node:crypto'
-import type { Handle } from 'pkcs11js'
+import type { Handle, Mechanism } from 'pkcs11js'
 import type { KeyId } from '../core/ids.ts'
-import { unframe } from '../core/bytes.ts'
+import { frame, unframe } from '../core/bytes.ts'
 import { freshSpec, kcvOf, P256_PUBLIC, SECRET_ALGORITHMS } from './algorithms.ts'
 import { cryptokiError } from './errors.ts'
 import { fillCards } from './fill-cards.ts'
+import { decryptGcm, encryptGcm, GCM_IV_BYTES, GCM_TAG_BYTES } from './gcm.ts'
 import type { GeneratedKey, KeyAlgorithm } from './contract.ts'
+import { readKeyAttributes } from './key-attributes.ts'
 import { cardKeySpec, kdf3Block, type LaneKeys, type SealedBytes } from './lane-keys.ts'
 import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
 import { checkMilenageResponse, milenageChallenge, resynchronise } from './milenage.ts'
+import { NO_BYTES } from './no-bytes.ts'
 import { selfTest } from './probe.ts'
 import type { ProbeName } from './probe-names.ts'
 import { identify } from './root-handles.ts'
 import { SYSTEM_KEYS } from './root-keys.ts'
 import { CKA } from './templates.ts'
+import type { Token } from './token.ts'
 
 const DIGEST = 32
 const SIGNATURE = 64
@@ -29,7 +33,9 @@ const SIGNATURE_LEN_RANGE = 0xc1
 export const VERBS = {
   identify: (keys: LaneKeys) => identify(keys.token, keys.roots),
 
-  selfTest: (keys: LaneKeys, { ignore }: { readonly ignore: readonly ProbeName[] }) => selfTest(keys, ignore),
+  readAttributes: readKeyAttributes,
+
+  selfTest: (keys: LaneKeys, { ignore }: { readonly ignore: readonly ProbeName[] }) => selfTest(keys.token, ignore),
 
   generate: (keys: LaneKeys, { algorithm }: { readonly algorithm: KeyAlgorithm }): GeneratedKey =>
     algorithm === 'ec-p256' ? generatePair(keys) : generateSecret(keys, algorithm),
@@ -55,6 +61,14 @@ export const VERBS = {
     }
     return answers
   },
+
+  /** `items`: framed plaintext and AAD by turns. Framed IV || ciphertext || tag of each; the IVs are of the token's generator. */
+  encrypt: (keys: LaneKeys, { key, items }: { readonly key: SealedBytes; readonly items: Uint8Array }): Uint8Array =>
+    encryptEach(keys, gcmKey(keys, key), unframe(items)),
+
+  /** `items`: framed IV || ciphertext || tag and AAD by turns. Framed by turns one byte, 1 where the tag is right, and the plaintext. */
+  decrypt: (keys: LaneKeys, { key, items }: { readonly key: SealedBytes; readonly items: Uint8Array }): Uint8Array =>
+    decryptEach(keys, gcmKey(keys, key), unframe(items)),
 
   mac: (keys: LaneKeys, { key, messages }: { readonly key: SealedBytes; readonly messages: Uint8Array }): Buffer => {
     const loaded = keys.load(key)
@@ -124,20 +138,59 @@ function generateSecret({ token, roots }: LaneKeys, algorithm: Exclude<KeyAlgori
 }
 
 /** CKM_ECDSA over ready digests: raw r||s, 64 bytes each. */
-function signDigests({ token }: LaneKeys, key: Handle, digests: Uint8Array): Buffer {
+function signDigests(keys: LaneKeys, key: Handle, digests: Uint8Array): Buffer {
   if (digests.length % DIGEST !== 0) throw new RangeError('digests have 32 bytes')
-  const count = digests.length / DIGEST
-  const out = Buffer.alloc(count * SIGNATURE)
-  for (let at = 0; at < count; at++) {
-    token.sign(CKM.ECDSA, key, digests.subarray(at * DIGEST, (at + 1) * DIGEST), out.subarray(at * SIGNATURE, (at + 1) * SIGNATURE))
+  const each = Array.from({ length: digests.length / DIGEST }, (_, at) => digests.subarray(at * DIGEST, (at + 1) * DIGEST))
+  return signEach(keys, CKM.ECDSA, key, each, SIGNATURE)
+}
+
+/** Signatures or MACs of one length, one after the other. The calls are bare: what `Token.sign` puts around each is felt beside a MAC of 9 microseconds. */
+function signEach({ token }: LaneKeys, mechanism: number, key: Handle, messages: readonly Uint8Array[], lengthBytes: number): Buffer {
+  const { lib, handle } = token
+  const by = { mechanism }
+  const out = Buffer.alloc(messages.length * lengthBytes)
+  token.ask(mechanism, () => {
+    messages.forEach((message, at) => {
+      lib.C_SignInit(handle, by, key)
+      lib.C_Sign(handle, (message.length === 0 ? NO_BYTES : message) as Buffer, out.subarray(at * lengthBytes, (at + 1) * lengthBytes))
+    })
+  })
+  return out
+}
+
+function gcmKey(keys: LaneKeys, key: SealedBytes): Handle {
+  const { algorithm, handle } = keys.load(key)
+  if (algorithm !== 'aes-gcm-256') throw new Error(`a key of algorithm ${algorithm} does not encrypt by GCM`)
+  return handle
+}
+
+function encryptEach({ token }: LaneKeys, key: Handle, fields: readonly Uint8Array[]): Uint8Array {
+  const ivs = token.lib.C_GenerateRandom(token.handle, Buffer.alloc((GCM_IV_BYTES * fields.length) / 2))
+  const lengthOf = (data: Uint8Array): number => GCM_IV_BYTES + data.length + GCM_TAG_BYTES
+  // Framed in place: a Buffer for each, and their copies, cost a tenth of an encryption.
+  const out = Buffer.alloc(fields.reduce((total, field, at) => total + (at % 2 === 0 ? 4 + lengthOf(field) : 0), 0))
+  let to = 0
+  for (let at = 0; at < fields.length; at += 2) {
+    const [data, aad] = [fields[at], fields[at + 1]] as [Buffer, Buffer]
+    const iv = ivs.subarray((at / 2) * GCM_IV_BYTES, (at / 2 + 1) * GCM_IV_BYTES)
+    to = out.writeUInt32BE(lengthOf(data), to)
+    iv.copy(out, to)
+    encryptGcm(token, key, { iv, data, aad }, out.subarray(to + GCM_IV_BYTES, to + lengthOf(data)))
+    to += lengthOf(data)
   }
   return out
 }
 
-function signEach({ token }: LaneKeys, mechanism: number, key: Handle, messages: readonly Uint8Array[], lengthBytes: number): Buffer {
-  const out = Buffer.alloc(messages.length * lengthBytes)
-  messages.forEach((message, at) => void token.sign(mechanism, key, message, out.subarray(at * lengthBytes, (at + 1) * lengthBytes)))
-  return out
+const [WRONG, RIGHT] = [Buffer.from([0]), Buffer.from([1])]
+
+function decryptEach({ token }: LaneKeys, key: Handle, fields: readonly Uint8Array[]): Uint8Array {
+  const out: Buffer[] = []
+  for (let at = 0; at < fields.length; at += 2) {
+    const [whole, aad] = [fields[at], fields[at + 1]] as [Buffer, Buffer]
+    const plaintext = decryptGcm(token, key, { iv: whole.subarray(0, GCM_IV_BYTES), data: whole.subarray(GCM_IV_BYTES), aad })
+    out.push(plaintext === undefined ? WRONG : RIGHT, plaintext ?? Buffer.alloc(0))
+  }
+  return frame(out)
 }
 
 const macEach = (keys: LaneKeys, id: KeyId, messages: readonly Uint8Array[]): Buffer => signEach(keys, CKM.AES_CMAC, keys.macKey(id), messages, MAC)
@@ -172,12 +225,19 @@ function checkCardMacs(keys: LaneKeys, { master, type, fields }: { master: Seale
   return answers
 }
 
-/** Whether the token says that a signature is right. One of a wrong form is wrong. */
-function verifyDigest({ token }: LaneKeys, key: Handle, digest: Uint8Array, signature: Uint8Array): boolean {
-  if (digest.length !== DIGEST || signature.length !== SIGNATURE) return false
-  token.lib.C_VerifyInit(token.handle, { mechanism: CKM.ECDSA }, key)
+const verifyDigest = ({ token }: LaneKeys, key: Handle, digest: Uint8Array, signature: Uint8Array): boolean =>
+  digest.length === DIGEST && signature.length === SIGNATURE && isSignature(token, { mechanism: CKM.ECDSA }, key, { data: digest, signature })
+
+/** Whether the token says that a signature is right. */
+export function isSignature(
+  token: Token,
+  mechanism: Mechanism,
+  key: Handle,
+  { data, signature }: { readonly data: Uint8Array; readonly signature: Uint8Array },
+): boolean {
+  token.ask(mechanism.mechanism, () => token.lib.C_VerifyInit(token.handle, mechanism, key))
   try {
-    return token.lib.C_Verify(token.handle, digest as Buffer, signature as Buffer)
+    return token.lib.C_Verify(token.handle, data as Buffer, signature as Buffer)
   } catch (error) {
     const code = cryptokiError(error)?.code
     if (code === SIGNATURE_INVALID || code === SIGNATURE_LEN_RANGE) return false

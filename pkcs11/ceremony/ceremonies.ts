@@ -1,9 +1,16 @@
+import { makeBackupRecipient } from './backup-recipient.ts'
+import { macRows, showToken } from './identify-token.ts'
 import { initialiseToken } from './initialise-token.ts'
 import { makeCardMaster } from './make-card-master.ts'
-import { listRootKeys, makeRootKeys } from './make-root-keys.ts'
+import { finishRootKeys, listRootKeys, makeRootKeys } from './make-root-keys.ts'
 import { makeTransportKey } from './make-transport-key.ts'
+import { destroyOldCheckpointKeys, makeNextCheckpointKey } from './replace-checkpoint-key.ts'
+import { restoreKeys } from './restore-keys.ts'
 
 /** Everything that a ceremony can be. */
-export const CEREMONIES = { initialiseToken, listRootKeys, makeRootKeys, makeCardMaster, makeTransportKey } as const
+export const CEREMONIES = {
+  ...{ initialiseToken, listRootKeys, makeRootKeys, finishRootKeys, makeCardMaster, makeTransportKey },
+  ...{ makeBackupRecipient, restoreKeys, makeNextCheckpointKey, destroyOldCheckpointKeys, showToken, macRows },
+} as const
 
 export type CeremonyName = keyof typeof CEREMONIES

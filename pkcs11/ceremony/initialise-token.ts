@@ -24,7 +24,7 @@ export function initialiseToken({ modulePath, label, tokensFolder, pinFile, offi
   mkdirSync(dirname(pinFile), { recursive: true, mode: 0o700 })
   for (const file of [pinFile, officerPinFile]) createDurably(file, `${randomBytes(24).toString('base64url')}\n`)
 
-  const module = openModule(modulePath)
+  const module = openModule({ modulePath })
   if (findSlot(module, {}) !== undefined) throw new Error('the module shows a token that is not in the folder: it does not read our configuration')
   const slot = module.getSlots(0, true)
   slot.lib.C_InitToken(slot.handle, new Pin(officerPinFile).read(), label.padEnd(32)) // shorter labels are over-read

@@ -1,10 +1,11 @@
 import type { Handle } from 'pkcs11js'
 import { CKM, CKK } from '../mechanisms.ts'
-import { CKA, CKO, type KeySpec } from '../templates.ts'
+import { CKO, type KeySpec } from '../templates.ts'
 import { Token } from '../token.ts'
 import type { TokenSettings } from '../lane-message.ts'
 import { findSlot, openModule } from '../token.ts'
 import { TokenAway } from '../token.ts'
+import { settle } from './settled-key.ts'
 
 /** A token that a ceremony works on: both PINs by file, and the folder to sync where the token lives in files. */
 export interface CeremonyToken extends TokenSettings {
@@ -16,9 +17,29 @@ export interface CeremonyToken extends TokenSettings {
 
 /** Opens a writable session without a login. Throws {@link TokenAway}. */
 export function openForCeremony(settings: CeremonyToken): Token {
-  const slot = findSlot(openModule(settings.modulePath), settings)
+  const slot = findSlot(openModule(settings), settings)
   if (slot === undefined) throw new TokenAway('the token is not there')
   return Token.openWithoutLogin(slot)
+}
+
+/** As the user, in a writable session. */
+export function openAsUser(settings: CeremonyToken): Token {
+  const token = openForCeremony(settings)
+  token.login('user', settings.pinFile)
+  return token
+}
+
+/** Does what only the security officer may, between two logins of the user. What is to outlive the logout is a session object that is not private. */
+export function asOfficer<Result>(token: Token, settings: CeremonyToken, work: () => Result): Result {
+  if (settings.officerPinFile === undefined) throw new Error('a trusted key needs the security officer')
+  token.logout()
+  token.login('officer', settings.officerPinFile)
+  try {
+    return work()
+  } finally {
+    token.logout()
+    token.login('user', settings.pinFile)
+  }
 }
 
 /** What may be done with a trusted key while it is the officer's, and when it is settled. */
@@ -27,37 +48,44 @@ export interface TrustedKey {
   readonly uses: KeySpec['uses']
 }
 
+/** How a trusted key leaves before it is settled. */
+export interface Leaving<Result, Wrapped> {
+  readonly extractable: boolean
+  /** It leaves under a trusted key alone. Default false. */
+  readonly wrapWithTrusted?: boolean
+  /** By the officer. */
+  readonly work: (original: Handle) => Result
+  /** By the user, who sees private keys: under the backup KEK. */
+  readonly backUp?: (original: Handle) => Wrapped
+}
+
 const TRUSTED = { class: CKO.SECRET, keyType: CKK.AES } as const
+
+/** The officer's original of a trusted key: a session object that is not private, so that it never is on disk and outlives the officer's logout. */
+export const trustedOriginal = (spec: KeySpec): KeySpec => ({ ...spec, trusted: true, original: true, insecurePublic: true })
 
 /**
  * A TRUSTED AES-256 key by the one way there is: only the security officer can set TRUSTED, and on SoftHSM the officer can make only public
  * objects, which lie in clear on disk. So the officer makes a *session* object (never on disk); `leave` may wrap it while it is extractable;
  * then the user, logged in on the same session, copies it as a private token object with its final flags, and the original is destroyed.
- * On return the user is logged in.
+ * Begins without a login; on return the user is logged in.
  */
-export function makeTrusted<Result>(
+export function makeTrusted<Result, Wrapped = undefined>(
   token: Token,
   settings: CeremonyToken,
   key: TrustedKey,
-  leave: { readonly extractable: boolean; readonly work: (original: Handle) => Result },
-): { readonly handle: Handle; readonly left: Result } {
+  leave: Leaving<Result, Wrapped>,
+): { readonly handle: Handle; readonly left: Result; readonly wrapped: Wrapped | undefined } {
   if (settings.officerPinFile === undefined) throw new Error('a trusted key needs the security officer')
-  const spec: KeySpec = { ...TRUSTED, uses: key.uses, mechanisms: [token.kwp], trusted: true }
+  const { extractable, wrapWithTrusted = false } = leave
+  const spec = trustedOriginal({ ...TRUSTED, uses: key.uses, mechanisms: [token.kwp], extractable, wrapWithTrusted })
   token.login('officer', settings.officerPinFile)
-  const original = token.generate(token.form({ ...spec, original: true, insecurePublic: true, extractable: leave.extractable }), 32)
+  const original = token.generate(token.form(spec), 32)
   const left = leave.work(original)
   token.logout()
   token.login('user', settings.pinFile)
-  const handle = token.lib.C_CopyObject(token.handle, original, [
-    { type: CKA.TOKEN, value: true },
-    { type: CKA.PRIVATE, value: true },
-    { type: CKA.LABEL, value: key.label },
-    ...(leave.extractable ? [{ type: CKA.EXTRACTABLE, value: false }] : []), // written once: SoftHSM refuses to write false over false
-    { type: CKA.MODIFIABLE, value: false },
-  ])
-  token.destroy(original)
-  token.form({ ...spec, label: key.label, copyable: true }).assert(token.lib, token.handle, handle)
-  return { handle, left }
+  const wrapped = leave.backUp?.(original)
+  return { handle: settle(token, original, { spec, label: key.label }), left, wrapped }
 }
 
 /** The KCV (aes-gp) of a key that may only wrap: through a second key of the same value, which never leaves the officer's session. */

@@ -1,6 +1,6 @@
 import { Problem } from '../../core/problem.ts'
 import { type ChildEnvironment, entryUrl, forkEntry } from '../child.ts'
-import { problemOf, unavailable } from '../errors.ts'
+import { unavailable } from '../errors.ts'
 import type { Answer } from '../lane-message.ts'
 import type { CEREMONIES, CeremonyName } from './ceremonies.ts'
 import type { CeremonyToken } from './officer.ts'
@@ -24,8 +24,7 @@ export function forkCeremony<Name extends CeremonyName>(environment: ChildEnviro
       clearTimeout(timer)
       if (answer === undefined) return reject(unavailable('the ceremony ended without an answer'))
       if (answer.ok) return resolve(answer.value as Made<Name>)
-      if (answer.problem === 'hsm-unavailable' || answer.problem === 'hsm-failed') return reject(problemOf({ problem: answer.problem, reason: answer.reason }))
-      return reject(new Problem(answer.problem, answer.detail))
+      return reject(new Problem(answer.problem, answer.detail, { cause: new Error(answer.reason) }))
     })
     child.send({ name, args }, () => undefined)
   })

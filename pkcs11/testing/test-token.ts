@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Hsm, openHsm, type OpenOptions, type TokenIdentity } from '../index.ts'
+import { type OpenHsm, openHsm, type OpenOptions, type TokenIdentity } from '../index.ts'
 import type { Integrity } from '../integrity.ts'
 
 export interface TestToken {
-  readonly hsm: Hsm
+  readonly hsm: OpenHsm['hsm']
   readonly integrity: Integrity
   readonly identity: TokenIdentity
   /** The data folder. */

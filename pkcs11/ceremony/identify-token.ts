@@ -1,0 +1,51 @@
+import { hex } from '../../core/bytes.ts'
+import { encodeRow, type Row } from '../../core/row.ts'
+import { checkpointLabels, findRootKeys, identify, missingRootKeys } from '../root-handles.ts'
+import { SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
+import { findRecipient, fingerprintOf } from './backup-recipient.ts'
+import { type CeremonyToken, openAsUser } from './officer.ts'
+import { findBackupKek } from './settled-key.ts'
+import { isUnfinished, labelsOf } from './unfinished.ts'
+
+export interface TokenShown {
+  readonly serial: string
+  readonly label: string
+  /** Where every root key is there. */
+  readonly identity?: TokenIdentity
+  readonly missing: readonly string[]
+  /** Of all our keys, in their order. */
+  readonly labels: readonly string[]
+  /** More than one while a checkpoint key is being replaced; the newest last. */
+  readonly checkpointLabels: readonly string[]
+  /** Check value of the backup KEK, hex. */
+  readonly backupKek?: string
+  /** SHA-256 of the recipient's public key, hex, where the token can restore another. */
+  readonly recipient?: string
+  readonly unfinished: boolean
+}
+
+/** What a token has of ours. Changes nothing. */
+export function showToken(settings: CeremonyToken): TokenShown {
+  const token = openAsUser(settings)
+  const missing = missingRootKeys(token)
+  const kek = findBackupKek(token)
+  const recipient = findRecipient(token)
+  return {
+    serial: token.serial,
+    label: token.label,
+    ...(missing.length > 0 ? {} : { identity: identify(token, findRootKeys(token)) }),
+    missing,
+    labels: labelsOf(token),
+    checkpointLabels: checkpointLabels(token),
+    ...(kek === undefined ? {} : { backupKek: hex(kek.check) }),
+    ...(recipient === undefined ? {} : { recipient: hex(fingerprintOf(recipient.publicKey)) }),
+    unfinished: isUnfinished(token),
+  }
+}
+
+/** MACs by the row-MAC key, for rows that a ceremony writes while the service is stopped. */
+export function macRows(settings: CeremonyToken, { rows }: { readonly rows: readonly Row[] }): Buffer[] {
+  const token = openAsUser(settings)
+  const { mac } = findRootKeys(token)
+  return rows.map((row) => token.cmac(mac.get(SYSTEM_KEYS.rowMac) as Buffer, encodeRow(row)))
+}
