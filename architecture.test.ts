@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'server': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation'],
   // Programs that start from the service's command line.
   'server/cli': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation', 'clients'],
-  'clients': ['core', 'policies', 'card-personalization', 'attestation'],
+  'clients': ['core', 'policies', 'kms', 'card-personalization', 'attestation'],
   // Benchmarks take the service apart: they may import anything, harnesses too.
   'bench': ['core', 'policies', 'pkcs11', 'kms', 'card-personalization', 'attestation', 'server', 'clients'],
 }
@@ -29,7 +29,8 @@ const DOORS: readonly RegExp[] = [
   /^policies\/firewall\/(decide|parse|compile)\.ts$/,
   /^policies\/audit\/(log|merkle)\.ts$/,
   /^pkcs11\/integrity\.ts$/,
-  /^pkcs11\/root-key-store(\.pg)?\.ts$/,
+  /^pkcs11\/(root-key-store|key-backup-store)(\.pg)?\.ts$/,
+  /^pkcs11\/ceremonies\.ts$/,
 ]
 
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
@@ -38,6 +39,7 @@ const CLIENT_DOORS: readonly RegExp[] = [
   /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|proof-file)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
+  /^kms\/keys\/statement\.ts$/,
 ]
 
 /** Package -> the files that may import it. */
@@ -71,8 +73,8 @@ const NAMES: Readonly<Record<string, RegExp>> = {
   privateDecrypt: /^pkcs11\/|^clients\//,
 }
 
-/** `pkcs11/child.ts` picks what a lane gets to see of it. */
-const READS_ENVIRONMENT = /^server\/config\.ts$|^server\/cli\/|^bench\/|^clients\/|^pkcs11\/child\.ts$|-process\.ts$/
+/** `pkcs11/child.ts` picks what a lane gets to see of it, and `pkcs11/pin.ts` reads a PIN from there. */
+const READS_ENVIRONMENT = /^server\/config\.ts$|^server\/cli\/|^bench\/|^clients\/|^pkcs11\/(child|pin)\.ts$|-process\.ts$/
 
 /** Tests and what only they use. They obey the table, but may read the environment, hold keys, open transactions, and borrow each other's harness. */
 const isTest = (path: string): boolean => /\.(test|test-d|contract)\.ts$|(^|\/)testing\/|^server\/postgres\/test-/.test(path)

@@ -4,12 +4,16 @@ import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
+import { benchSoak } from './soak.ts'
+import { benchToken } from './token.ts'
 
 /** What `npm run bench -- NAME` runs. Each measures its limit in the same run. */
 const BENCHES: Readonly<Record<string, { readonly about: string; readonly run: (say: (line: string) => void) => Promise<Report> }>> = {
   sign: { about: 'P-256 signatures: a bare token loop, batches over the API, single requests over mutual TLS', run: benchSign },
   fill: { about: 'cards filled: from approval to a sealed delivery, beside a bare loop of every C_ call', run: benchFill },
   attest: { about: 'cards that prove themselves: CMAC, Milenage, signature, evidence, each with its challenge and signed result', run: benchAttest },
+  token: { about: 'the verbs of lanes, one and two of them, beside bare loops of the same C_ calls; how busy they keep the service', run: benchToken },
+  'token-soak': { about: 'mixed operations on a token that fails in every way by turns, each answer verified; memory, handles, recovery', run: benchSoak },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
 }

@@ -1,3 +1,6 @@
+/** `ratio`: also above 1. `at-most`: a value that is not to be passed. */
+export type GoalIs = 'ratio' | 'at-most'
+
 /** One measured figure beside its limit: the bare loop or peer that was measured in the same run. */
 export interface Result {
   readonly metric: string
@@ -7,8 +10,9 @@ export interface Result {
   readonly limit?: number
   /** value / limit */
   readonly ratio?: number
-  /** What is aimed at: a ratio when below or equal to 1, else a value. */
+  /** What is aimed at, at least: a ratio when below or equal to 1, else a value. `goalIs` says otherwise. */
   readonly goal?: number
+  readonly goalIs?: GoalIs
   readonly met?: boolean
 }
 
@@ -19,9 +23,10 @@ export interface Report {
   readonly notes?: readonly string[]
 }
 
-export function result({ metric, value, unit, limit, goal }: { metric: string; value: number; unit: string; limit?: number; goal?: number }): Result {
+export function result({ metric, value, unit, limit, goal, goalIs }: Pick<Result, 'metric' | 'value' | 'unit' | 'limit' | 'goal' | 'goalIs'>): Result {
   const ratio = limit === undefined ? undefined : value / limit
-  const met = goal === undefined ? undefined : goal <= 1 ? ratio !== undefined && ratio >= goal : value >= goal
+  const met =
+    goal === undefined ? undefined : goalIs === 'at-most' ? value <= goal : isRatio(goal, goalIs) ? ratio !== undefined && ratio >= goal : value >= goal
   return {
     metric,
     value: round(value),
@@ -29,19 +34,21 @@ export function result({ metric, value, unit, limit, goal }: { metric: string; v
     ...(limit === undefined ? {} : { limit: round(limit) }),
     ...(ratio === undefined ? {} : { ratio: Math.round(ratio * 1000) / 1000 }),
     ...(goal === undefined ? {} : { goal }),
+    ...(goalIs === undefined ? {} : { goalIs }),
     ...(met === undefined ? {} : { met }),
   }
 }
 
+const isRatio = (goal: number, goalIs: GoalIs | undefined): boolean => goalIs === 'ratio' || goal <= 1
 const round = (value: number): number => (value >= 100 ? Math.round(value) : Math.round(value * 100) / 100)
 
 export function table({ bench, results, notes = [] }: Report): string {
-  const rows = results.map(({ metric, value, unit, limit, ratio, goal, met }) => [
+  const rows = results.map(({ metric, value, unit, limit, ratio, goal, goalIs, met }) => [
     metric,
     `${value.toLocaleString('en')} ${unit}`,
     limit === undefined ? '' : limit.toLocaleString('en'),
     ratio === undefined ? '' : `${(ratio * 100).toFixed(0)} %`,
-    goal === undefined ? '' : goal <= 1 ? `${String(goal * 100)} %` : goal.toLocaleString('en'),
+    goal === undefined ? '' : `${goalIs === 'at-most' ? 'at most ' : ''}${isRatio(goal, goalIs) ? `${String(goal * 100)} %` : goal.toLocaleString('en')}`,
     met === undefined ? '' : met ? 'met' : 'not met',
   ])
   const all = [['metric', 'value', 'limit', 'ratio', 'goal', ''], ...rows]

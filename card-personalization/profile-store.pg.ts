@@ -2,6 +2,7 @@ import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
+import { insertKeyBackup } from '../pkcs11/key-backup-store.pg.ts'
 import type { ProfileId } from './profile.ts'
 import { type EstablishedProfile, masterRow, type NewProfile, operatorKeyRow, type ProfileStore, profileRow } from './profile-store.ts'
 import { sealRow } from '../core/sealed-records.ts'
@@ -82,6 +83,6 @@ export class PgProfileStore implements ProfileStore {
       [profile.id, profile.masterId, profile.operatorKeyId, profile.establishedAt, await sealRow(this.#sealer, row)],
     )
     if (inserted.length === 0) throw new Problem('conflict', `The profile ${profile.id} was established at the same time.`)
-    return [digestRow(master), digestRow(operator), digestRow(row)]
+    return [digestRow(master), digestRow(operator), digestRow(row), ...(await insertKeyBackup(tx, this.#sealer, profile.backup))]
   }
 }

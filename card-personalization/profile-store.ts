@@ -1,7 +1,7 @@
 import type { KeyId } from '../core/ids.ts'
 import type { Row, RowDigest } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
-import type { CardMaster, StoredKey } from '../pkcs11/index.ts'
+import type { CardMaster, KeyBackup, StoredKey } from '../pkcs11/index.ts'
 import type { ProfileId } from './profile.ts'
 
 /** A profile whose keys stand: its cards can be filled. */
@@ -15,7 +15,7 @@ export interface EstablishedProfile {
 /** Profiles' keys. Trusted for nothing: the profile's row is checked here, master's and OP's by the lane that uses them. */
 export interface ProfileStore {
   find(id: ProfileId): Promise<EstablishedProfile | undefined>
-  /** All three rows. Throws `conflict` when the profile stands. Returns their digests. */
+  /** All three rows, and the master's backup. Throws `conflict` when the profile stands. Returns their digests. */
   insert(tx: Tx, profile: NewProfile): Promise<RowDigest[]>
 }
 
@@ -29,6 +29,8 @@ export interface NewProfile {
   readonly wrappedOperatorKey: Uint8Array
   /** RFC 3339. */
   readonly establishedAt: string
+  /** Of the master, where the token has a backup KEK. */
+  readonly backup?: KeyBackup
 }
 
 export const profileRow = (p: {

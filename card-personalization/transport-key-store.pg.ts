@@ -2,7 +2,8 @@ import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
-import type { KcvMethod, StoredKey } from '../pkcs11/index.ts'
+import type { KcvMethod, StoredKey, TransportKeyMade } from '../pkcs11/index.ts'
+import { insertKeyBackup } from '../pkcs11/key-backup-store.pg.ts'
 import { openRecords, sealRow } from '../core/sealed-records.ts'
 import { rowMacKeyRow, type TransportKey, transportKeyRow } from './transport-key.ts'
 import type { TransportKeyStore } from './transport-key-store.ts'
@@ -61,7 +62,7 @@ export class PgTransportKeyStore implements TransportKeyStore {
     return { id: row.id, sealed }
   }
 
-  async insert(tx: Tx, key: TransportKey, storedMacKey: Uint8Array): Promise<RowDigest[]> {
+  async insert(tx: Tx, key: TransportKey, { storedMacKey, backup }: Pick<TransportKeyMade, 'storedMacKey' | 'backup'>): Promise<RowDigest[]> {
     const row = transportKeyRow(key)
     const macRow = rowMacKeyRow({ id: key.macKeyId, transportKeyId: key.id, wrapped: storedMacKey, version: 1 })
     const [mac, macMac] = [await sealRow(this.#sealer, row), await sealRow(this.#sealer, macRow)]
@@ -77,7 +78,7 @@ export class PgTransportKeyStore implements TransportKeyStore {
     await sqlOf(tx).query('INSERT INTO row_mac_keys (id, transport_key_id, algorithm, wrapped, version, mac) VALUES ($1, $2, $3, $4, 1, $5)', [
       ...[key.macKeyId, key.id, 'aes-cmac-256', storedMacKey, macMac],
     ])
-    return [digestRow(row), digestRow(macRow)]
+    return [digestRow(row), digestRow(macRow), ...(await insertKeyBackup(tx, this.#sealer, backup))]
   }
 
   #open(rows: readonly TransportKeyColumns[]): Promise<TransportKey[]> {

@@ -1,6 +1,6 @@
 import type { RowDigest } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
-import type { StoredKey } from '../pkcs11/index.ts'
+import type { StoredKey, TransportKeyMade } from '../pkcs11/index.ts'
 import type { TransportKey } from './transport-key.ts'
 
 /** Vendors' transport keys. Trusted for nothing: each row is sealed, and one that was edited is refused with `integrity-failed`. */
@@ -11,6 +11,6 @@ export interface TransportKeyStore {
   nextNumber(vendorId: string): Promise<number>
   /** The row-MAC key that goes with it. Its MAC is checked by the lane that loads it. */
   macKeyOf(key: TransportKey): Promise<StoredKey | undefined>
-  /** Both rows. Throws `conflict` when the vendor has a key of that number. Returns their digests. */
-  insert(tx: Tx, key: TransportKey, storedMacKey: Uint8Array): Promise<RowDigest[]>
+  /** Both rows, and the transport key's backup where the token has a backup KEK. Throws `conflict` when the vendor has a key of that number. Returns their digests. */
+  insert(tx: Tx, key: TransportKey, made: Pick<TransportKeyMade, 'storedMacKey' | 'backup'>): Promise<RowDigest[]>
 }

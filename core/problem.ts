@@ -12,6 +12,7 @@ export const PROBLEMS = {
   'internal': { status: 500, title: 'The service failed' },
   'integrity-failed': { status: 500, title: 'A stored record is not what the service wrote' },
   'hsm-failed': { status: 500, title: 'The HSM refused an operation' },
+  'mechanism-unsupported': { status: 501, title: 'The HSM does not have what this needs' },
   'hsm-unavailable': { status: 503, title: 'The HSM cannot be reached' },
   'log-unavailable': { status: 503, title: 'The audit log cannot be written' },
   'database-unavailable': { status: 503, title: 'The database cannot be reached' },

@@ -1,7 +1,7 @@
 import type { KeyId } from '../core/ids.ts'
 
 /** What a key can be used for, in the words of the policy and of the log. `authenticate`: Milenage by a card's Ki, never CK or IK. */
-export type KeyAction = 'generate' | 'sign' | 'verify' | 'mac' | 'authenticate' | 'derive' | 'wrap' | 'unwrap' | 'ceremony'
+export type KeyAction = 'generate' | 'sign' | 'verify' | 'encrypt' | 'decrypt' | 'mac' | 'authenticate' | 'derive' | 'wrap' | 'unwrap' | 'ceremony'
 
 /** One use of one key: the unit of a permit. */
 export interface KeyUse {

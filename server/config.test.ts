@@ -30,6 +30,24 @@ describe('settings', () => {
     expect(readConfig({ GRIDSEAL_CRL_URL: 'http://pki.grid.example:8080/x' }).crlUrl).toBe('http://pki.grid.example:8080/x')
   })
 
+  it.each([
+    ['pkcs11:token=a', 'module-path'],
+    ['pkcs11:token=a?module-path=/m.so&pin-value=hunter2', 'pin-value is refused'],
+    ['token=a', 'begins with'],
+  ])('the token is a PKCS#11 URI, and not %s', (uri, fault) => {
+    expect(() => readConfig({ GRIDSEAL_TOKEN: uri })).toThrow(new RegExp(`GRIDSEAL_TOKEN: .*${fault}`))
+    expect(() => readConfig({ GRIDSEAL_TOKEN: uri })).not.toThrow('hunter2')
+  })
+
+  it('of a token: its URI, what its module is handed, and which variables it sees', () => {
+    const uri = 'pkcs11:token=a?module-path=/m.so&pin-source=env:PIN'
+    expect(
+      readConfig({ GRIDSEAL_TOKEN: uri, GRIDSEAL_TOKEN_LIBRARY_PARAMETERS: "configdir='sql:/x'", GRIDSEAL_TOKEN_ENVIRONMENT: 'HSM_CONFIG,HSM_LOG' }),
+    ).toMatchObject({ token: uri, tokenLibraryParameters: "configdir='sql:/x'", tokenEnvironment: ['HSM_CONFIG', 'HSM_LOG'] })
+    expect(readConfig({})).toMatchObject({ tokenEnvironment: [] })
+    expect(() => readConfig({ GRIDSEAL_TOKEN_ENVIRONMENT: 'A=1' })).toThrow('GRIDSEAL_TOKEN_ENVIRONMENT')
+  })
+
   it('are all described', () => {
     for (const setting of describeSettings()) expect(setting.about.length).toBeGreaterThan(20)
   })

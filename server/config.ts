@@ -3,8 +3,18 @@ import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { FAULT_POINTS } from '../core/fault-point.ts'
-import { PROBE_NAMES } from '../pkcs11/index.ts'
+import { parsePkcs11Uri, PROBE_NAMES } from '../pkcs11/index.ts'
 import { parseCrashAt } from './crash-at.ts'
+
+/** Why a text is no PKCS#11 URI. */
+function uriFault(uri: string): string | undefined {
+  try {
+    parsePkcs11Uri(uri)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : 'not valid'
+  }
+}
 
 /** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
 const SETTINGS = {
@@ -37,8 +47,27 @@ const SETTINGS = {
   },
   token: {
     env: 'GRIDSEAL_TOKEN',
-    schema: z.string().startsWith('pkcs11:').optional(),
-    about: 'PKCS#11 URI (RFC 7512) of the token. Absent: SoftHSM2 in the data folder.',
+    schema: z
+      .string()
+      .superRefine((uri, context) => {
+        const fault = uriFault(uri)
+        if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })
+      })
+      .optional(),
+    about: 'PKCS#11 URI (RFC 7512) of the token, with pin-source=file:/path or pin-source=env:NAME. Absent: SoftHSM2 in the data folder.',
+  },
+  tokenLibraryParameters: {
+    env: 'GRIDSEAL_TOKEN_LIBRARY_PARAMETERS',
+    schema: z.string().min(1).optional(),
+    about: 'For a token chosen by GRIDSEAL_TOKEN: what C_Initialize hands to its module. NSS softokn wants its folder so.',
+  },
+  tokenEnvironment: {
+    env: 'GRIDSEAL_TOKEN_ENVIRONMENT',
+    schema: z
+      .union([z.string().transform((text) => text.split(',')), z.array(z.string())])
+      .pipe(z.array(z.string().regex(/^[A-Za-z_]\w*$/, 'not names of variables, comma-separated')))
+      .default([]),
+    about: 'For a token chosen by GRIDSEAL_TOKEN: names of environment variables that its module needs, comma-separated. It sees no others.',
   },
   policy: {
     env: 'GRIDSEAL_POLICY',

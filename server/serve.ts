@@ -20,6 +20,9 @@ import { pemBlocks } from './pem.ts'
 import { type OpenService, openService } from './service.ts'
 import { loadTlsIdentity } from './tls-identity.ts'
 
+/** How often the service looks for ceremonies that were held beside it, such as the export of a backup. */
+const CEREMONIES_EVERY_MS = 60_000
+
 /** Runs the service until SIGTERM or SIGINT. Prints a line `ready` with both addresses when it answers. */
 export async function serve(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
@@ -64,6 +67,10 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     caller: systemCaller('start'),
     facts: { public: { node: process.version, lanes: config.lanes } },
   })
+  const logCeremonies = (): Promise<void> =>
+    service.logCeremonies().catch((error: unknown) => logger.warn({ cause: String(error) }, 'ceremonies are put into the log later'))
+  await logCeremonies()
+  const ceremonies = setInterval(() => void logCeremonies(), CEREMONIES_EVERY_MS).unref()
   service.cards.fillJob.start()
   service.kms.crlJob.start()
   service.attestation.purgeJob.start()
@@ -136,6 +143,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   logger.info({ tls: `https://${host}:${String(tlsPort)}`, plain: `http://${host}:${String(plainPort)}`, data: config.data, pid: process.pid }, 'ready')
   return async () => {
+    clearInterval(ceremonies)
     health.stop()
     await Promise.all([shut(tlsServer), shut(plainServer)])
   }

@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
@@ -22,8 +21,8 @@ import { type Database, openDatabase } from './database.ts'
 import { writeDurably } from '../core/durable-file.ts'
 import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
-import { pemBlocks } from './pem.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
+import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
 
 /** The service without its listeners and timers: what `serve` and `init` both stand on. */
 export interface OpenService {
@@ -37,6 +36,8 @@ export interface OpenService {
   readonly cards: CardPersonalizationFeature
   readonly attestation: AttestationFeature
   readonly findCaller: FindCaller
+  /** Puts into the log what ceremonies of the command line did, and it does not have yet. Once the log is started. */
+  logCeremonies(): Promise<void>
   /** An operation that the service itself performs, through the gate like everybody else's. */
   performSystem(caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>>
   close(): Promise<void>
@@ -44,7 +45,7 @@ export interface OpenService {
 
 /**
  * Opens everything in the order in which it depends on each other: database, token, log, gate, features; and at first start makes what is missing:
- * token and root keys, tables, authorities, the delivery certificate, the card profile. Each of these is done whole or found missing by the next start.
+ * token and root keys, tables, authorities, certificates of the service's own keys, the card profile. Each of these is done whole or found missing by the next start.
  * Throws an error that says what to do; nothing stays running then.
  */
 export async function openService(config: Config, logger: Logger, faults: Faults = noFaults): Promise<OpenService> {
@@ -92,10 +93,15 @@ async function open({
     insecureTokenIgnores: config.insecureTokenIgnores,
     onTokenState: ({ state, since, reason }) => logger[state === 'ready' ? 'info' : 'warn']({ part: 'token', state, since, cause: reason }, 'a part changed'),
     ...(config.token === undefined ? {} : { uri: config.token }),
+    passEnvironment: config.tokenEnvironment,
+    ...(config.tokenLibraryParameters === undefined ? {} : { libraryParameters: config.tokenLibraryParameters }),
     ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
   })
   closers.push(() => hsm.close())
-  await new PgRootKeyStore(database.sql).assertSameToken(hsm.identity)
+  const rootKeys = new PgRootKeyStore(database.sql)
+  await rootKeys.assertSameToken(hsm.identity)
+  const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
+  await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
 
   const audit = auditFeature({
     sql: database.sql,
@@ -103,6 +109,7 @@ async function open({
     integrity: hsm.integrity,
     origin: config.origin,
     checkpointFile: join(config.data, 'checkpoint'),
+    replaced: replacedKeys(adoptions),
     writers: config.writers,
     now,
     onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
@@ -118,7 +125,7 @@ async function open({
   const shared = { hsm: hsm.hsm, sealer: hsm.integrity, sql: database.sql, now }
   const callers = callerFeature(shared)
   const kms = kmsFeature({
-    ...{ ...shared, gate, crlUrl: config.crlUrl, callers: callers.callers },
+    ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
     onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
   })
   const cards = cardPersonalizationFeature({
@@ -127,7 +134,7 @@ async function open({
     faults,
     lanes: config.lanes,
     certifier: kms.cardCertificates,
-    deliveryChain: async () => derOf([(await kms.certificates.findService('delivery'))?.certificate, await kms.certificates.chainPem('root')]),
+    deliveryChain: () => kms.certificates.serviceChain('delivery'),
     onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: causeOf(problem) }, 'filling is tried again'),
   })
   const attestation = attestationFeature({
@@ -162,7 +169,9 @@ async function open({
   }
   const start = systemCaller('start')
   if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
-  if ((await kms.certificates.findService('delivery')) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose: 'delivery' })
+  for (const purpose of ['delivery', 'statement'] as const) {
+    if ((await kms.certificates.findService(purpose)) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose })
+  }
   await cards.establishProfiles()
   await attestation.establish()
   await first.end()
@@ -173,12 +182,15 @@ async function open({
     const registration = await callers.callers.find(certificate.callerId)
     return registration?.state === 'active' ? { kind: registration.kind, name: registration.name, id: registration.id } : undefined
   }
-  return { gate, operations, database, hsm, audit, callers, kms, cards, attestation, findCaller, performSystem, close }
+  return {
+    ...{ gate, operations, database, hsm, audit, callers, kms, cards, attestation, findCaller, performSystem, close },
+    logCeremonies: () => logCeremonies({ audit, database, adoptions }),
+  }
 }
 
 /** The database that the settings name, or the embedded one, started. */
-async function databaseUrls(
-  { data, databaseUrl, databaseOwnerUrl }: Config,
+export async function databaseUrls(
+  { data, databaseUrl, databaseOwnerUrl }: Pick<Config, 'data' | 'databaseUrl' | 'databaseOwnerUrl'>,
   closers: (() => Promise<unknown>)[],
 ): Promise<{ serviceUrl: string; ownerUrl: string }> {
   if (databaseUrl !== undefined) return { serviceUrl: databaseUrl, ownerUrl: databaseOwnerUrl ?? databaseUrl }
@@ -186,10 +198,6 @@ async function databaseUrls(
   closers.push(() => embedded.stop())
   return { serviceUrl: embedded.url('service'), ownerUrl: embedded.url('owner') }
 }
-
-/** Every certificate of these PEM texts, DER. */
-const derOf = (pems: readonly (string | undefined)[]): Uint8Array[] =>
-  pems.flatMap((pem) => pemBlocks(pem ?? '')).map((block) => new X509Certificate(block).raw)
 
 /** Throws a {@link ConfigError} that names the file, and the place of each fault in it. */
 function loadPolicy(file: string, operations: readonly AnyOperation[]): (asked: Asked) => Decision {

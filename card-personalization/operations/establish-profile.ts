@@ -40,8 +40,11 @@ export const establishProfile = ({ hsm, profiles, now }: Pick<Deps, 'hsm' | 'pro
     },
     execute: async (permit, { profile, masterId, operatorKeyId }) => {
       const { wrapped } = await hsm.generate(permit, operatorKeyId, 'aes-128')
-      const { k1, katKcv } = await hsm.makeCardMaster(permit, masterId)
-      return { id: found(profile), masterId, k1, katKcv, operatorKeyId, wrappedOperatorKey: wrapped, establishedAt: now().toISOString() }
+      const { k1, katKcv, backup } = await hsm.makeCardMaster(permit, masterId)
+      return {
+        ...{ id: found(profile), masterId, k1, katKcv, operatorKeyId, wrappedOperatorKey: wrapped, establishedAt: now().toISOString() },
+        ...(backup === undefined ? {} : { backup }),
+      }
     },
     record: async (tx, _target, profile) => ({ facts: { rows: await profiles.insert(tx, profile) } }),
     respond: (_target, profile) => ({ profile: profile.id }),

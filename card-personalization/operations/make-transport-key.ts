@@ -75,7 +75,7 @@ export const makeTransportKey = (deps: Pick<Deps, 'hsm' | 'vendors' | 'transport
       return { key, made }
     },
     record: async (tx, _target, { key, made }) => ({
-      facts: { public: { kcv: hex(key.kcv.value), macKcv: hex(key.macKcv.value) }, rows: await deps.transportKeys.insert(tx, key, made.storedMacKey) },
+      facts: { public: { kcv: hex(key.kcv.value), macKcv: hex(key.macKcv.value) }, rows: await deps.transportKeys.insert(tx, key, made) },
     }),
     respond: (_target, { key }) => viewTransportKey(key),
   })

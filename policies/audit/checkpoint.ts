@@ -107,6 +107,34 @@ export function openCheckpoint(note: string, key: LogKey): Checkpoint {
   return checkpoint
 }
 
+/** A key of the log whose place another took. */
+export interface ReplacedKey {
+  readonly key: LogKey
+  /** Entries under its last checkpoint. It signs none over more. */
+  readonly lastSize: number
+}
+
+/** A checkpoint by the log's key, or by one that it replaced, over what that had to sign. Throws a {@link NoteError}. */
+export function openSuccession(note: string, key: LogKey, replaced: readonly ReplacedKey[]): Checkpoint {
+  const old = replaced.find((one) => isSignedBy(note, one.key))
+  const checkpoint = openCheckpoint(note, old?.key ?? key)
+  if (old !== undefined && checkpoint.size > old.lastSize) {
+    throw new NoteError(`the checkpoint over ${checkpoint.size} entries is by a key that was replaced when it had signed ${old.lastSize}`)
+  }
+  return checkpoint
+}
+
+/** Whether the key signed the checkpoint. */
+export function isSignedBy(note: string, key: LogKey): boolean {
+  try {
+    openCheckpoint(note, key)
+    return true
+  } catch (error) {
+    if (error instanceof NoteError) return false
+    throw error
+  }
+}
+
 /** The text of a checkpoint, its signatures not looked at. Extension lines are refused: nobody could audit them. */
 export function parseCheckpoint(text: string): Checkpoint {
   const [, origin, digits, encoded] = /^([^\n]+)\n(0|[1-9][0-9]{0,15})\n([A-Za-z0-9+/]{43}=)\n$/u.exec(text) ?? []

@@ -15,6 +15,8 @@ import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
+export { type CheckpointAlgorithm, logKey, openSuccession } from './checkpoint.ts'
+
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {
   macGroup(message: Uint8Array): Promise<Uint8Array>
@@ -32,6 +34,8 @@ export interface AuditSettings {
   readonly integrity: AuditKeys
   /** The log's name. It never changes. */
   readonly origin: string
+  /** Checkpoint keys that signed before the token's, with the size of their last checkpoints. Default none. */
+  readonly replaced?: readonly { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array; readonly lastSize: number }[]
   /** Path of the file that keeps the last signed checkpoint outside the database. */
   readonly checkpointFile: string
   /** Writer slots, at least 2: one for the group commits of single entries, from 8 on two. Default 6. */
@@ -68,6 +72,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     integrity,
     origin,
     checkpointFile,
+    replaced: replacedKeys = [],
     writers = 6,
     now = () => new Date(),
     resolvers = new Map(),
@@ -76,6 +81,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     onReconciled,
   } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
+  const replaced = replacedKeys.map(({ algorithm, publicKey, lastSize }) => ({ key: logKey(origin, algorithm, publicKey), lastSize }))
   const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
     connect,
@@ -89,6 +95,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     store: new PgSequencerStore({ connect, sql }),
     file: fileAt(checkpointFile),
     key,
+    replaced,
     checkGroups: (groups) => integrity.checkGroups(groups),
     signCheckpoint: (text) => integrity.signCheckpoint(text),
     ...(onFault === undefined ? {} : { onFault }),
@@ -107,7 +114,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   return {
     log,
     key,
-    operations: auditOperations({ reader: new PgLogReader(sql, (groups) => integrity.checkGroups(groups)), key }),
+    operations: auditOperations({ reader: new PgLogReader(sql, (groups) => integrity.checkGroups(groups)), key, replaced }),
     earlyFailures,
     flush: () => sequencer.flush(),
     status: () => sequencer.status,

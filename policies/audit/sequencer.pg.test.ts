@@ -345,3 +345,46 @@ describe('an entry changed after it was signed', () => {
     await expect(new PgLogReader(db.sql, keys.checkGroups).search({ from: 0, limit: 10 })).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 })
+
+describe('after the checkpoint key was replaced', () => {
+  /** Three entries under a checkpoint of the first key; then keys of which only that is another. */
+  async function replaced(): Promise<Partial<SequencerSettings> & { readonly key: LogKey }> {
+    const first = sequencerOf()
+    await write(3)
+    await first.flush()
+    await first.stop()
+    const next = softKeys()
+    return { key: logKey('grid.example/audit', 'ed25519', next.checkpointKey.publicKey), signCheckpoint: next.signCheckpoint }
+  }
+
+  it('the last checkpoint of the one before is taken, and the new one signs from then on', async () => {
+    const settings = { ...(await replaced()), replaced: [{ key, lastSize: 3 }] }
+    const sequencer = sequencerOf(settings)
+    await sequencer.start()
+    expect(sequencer.status).toMatchObject({ size: 3, signedSize: 3 })
+    await write(2)
+    await sequencer.flush()
+    expect(openCheckpoint(readFileSync(join(folder, 'checkpoint'), 'utf8'), settings.key).size).toBe(5)
+    await sequencer.stop()
+    await sequencerOf(settings).start()
+  })
+
+  it('entries that the old key had not signed are signed by the new one', async () => {
+    const settings = await replaced()
+    await write(2)
+    const unsigned = sequencerOf({ signCheckpoint: () => Promise.reject(new Error('the token died')) })
+    await expect(unsigned.flush()).rejects.toThrow('the token died')
+    await unsigned.stop()
+    const sequencer = sequencerOf({ ...settings, replaced: [{ key, lastSize: 3 }] })
+    await sequencer.start()
+    expect(sequencer.status).toMatchObject({ size: 5, signedSize: 5 })
+  })
+
+  it.each([
+    ['of a key that nobody names', []],
+    ['beyond what its key had signed', [2]],
+  ])('a checkpoint %s stops the log', async (_what, sizes) => {
+    const settings = { ...(await replaced()), replaced: sizes.map((lastSize) => ({ key, lastSize })) }
+    await expect(sequencerOf(settings).start()).rejects.toEqual(fault('checkpoint-invalid'))
+  })
+})

@@ -1,6 +1,6 @@
 import { utf8 } from '../../core/bytes.ts'
 import type { CheckpointFile } from './checkpoint-file.ts'
-import { checkpointText, type LogKey, NoteError, openCheckpoint, signedNote } from './checkpoint.ts'
+import { checkpointText, type LogKey, NoteError, openCheckpoint, type ReplacedKey, signedNote } from './checkpoint.ts'
 import { groupMessage } from './group.ts'
 import { LogFault } from './log-fault.ts'
 import { append, leafHash, rootOf } from './merkle.ts'
@@ -13,6 +13,8 @@ export interface SequencerSettings {
   readonly store: SequencerStore
   readonly file: CheckpointFile
   readonly key: LogKey
+  /** Keys that signed before it. Default none. */
+  readonly replaced?: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
   readonly signCheckpoint: (text: Uint8Array) => Promise<Uint8Array>
   /** Told once, when the log stops. The same is in {@link Sequencer.status}. */
@@ -130,9 +132,9 @@ export class Sequencer {
   /** The head to build on, or undefined when another process leads. */
   async #lead(): Promise<Head | undefined> {
     if (this.#head !== undefined) return this.#head
-    const { store, file, key, checkGroups } = this.#settings
+    const { store, file, key, replaced = [], checkGroups } = this.#settings
     if (!(await store.lead())) return undefined
-    const { head, signed } = await checkTree({ store, file, key, checkGroups })
+    const { head, signed } = await checkTree({ store, file, key, replaced, checkGroups })
     this.#head = head
     this.#signedSize = signed?.size ?? 0
     // A crash between commit and signature left a tree that is checked but not signed.

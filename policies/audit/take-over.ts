@@ -1,6 +1,6 @@
 import { equalBytes } from '../../core/bytes.ts'
 import type { CheckpointFile } from './checkpoint-file.ts'
-import { type Checkpoint, type LogKey, openCheckpoint } from './checkpoint.ts'
+import { type Checkpoint, type LogKey, NoteError, openSuccession, type ReplacedKey } from './checkpoint.ts'
 import { decodeBundle, groupMessage } from './group.ts'
 import { LogFault } from './log-fault.ts'
 import { append, type Edge, EMPTY_EDGE, edgeAt, leafHash, type NodeAt, rootOf } from './merkle.ts'
@@ -21,13 +21,15 @@ export async function checkTree(deps: {
   readonly store: SequencerStore
   readonly file: CheckpointFile
   readonly key: LogKey
+  /** Keys whose last checkpoint may still be the last one. Default none. */
+  readonly replaced?: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
 }): Promise<{ readonly head: Head; readonly signed: Checkpoint | undefined }> {
-  const { store, file, key } = deps
+  const { store, file, key, replaced = [] } = deps
   const head = await store.head()
   const { size } = head.edge
-  const published = openStored(await store.lastCheckpoint(), key, 'the table audit_checkpoints')
-  const kept = openStored(await file.read(), key, 'the checkpoint file')
+  const published = openStored(await store.lastCheckpoint(), { key, replaced }, 'the table audit_checkpoints')
+  const kept = openStored(await file.read(), { key, replaced }, 'the checkpoint file')
   for (const [checkpoint, where] of [
     [kept, 'checkpoint file'],
     [published, 'table audit_checkpoints'],
@@ -60,14 +62,19 @@ export async function checkTree(deps: {
   return { head, signed }
 }
 
-function openStored(note: string | undefined, key: LogKey, where: string): Checkpoint | undefined {
+function openStored(
+  note: string | undefined,
+  { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] },
+  where: string,
+): Checkpoint | undefined {
   if (note === undefined) return undefined
   try {
-    return openCheckpoint(note, key)
+    return openSuccession(note, key, replaced)
   } catch (error) {
+    const reason = error instanceof NoteError ? ` (${error.message})` : ''
     throw new LogFault(
       'checkpoint-invalid',
-      `the checkpoint in ${where} is not signed by this log's key ${key.vkey}. It was changed, or the token is another one.`,
+      `the checkpoint in ${where} is not signed by this log's key ${key.vkey}, nor by one before it that might have${reason}. It was changed, or the token is another one.`,
       { cause: error },
     )
   }

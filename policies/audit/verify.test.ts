@@ -154,3 +154,63 @@ describe('the offline verifier', () => {
     expect([report.findings.length, report.findingCount]).toEqual([100, 251])
   })
 })
+
+describe('a log whose key was replaced', () => {
+  const successor = generateKeyPairSync('ed25519')
+  const newKey = logKey('grid.example/audit', 'ed25519', successor.publicKey.export({ format: 'der', type: 'spki' }))
+  const newNoteOver = (entries: readonly Uint8Array[]): string => {
+    const text = checkpointText({ origin: newKey.name, size: entries.length, root: rootOf(append(EMPTY_EDGE, entries.map(leafHash))) })
+    return signedNote(text, newKey, sign(null, utf8(text), successor.privateKey))
+  }
+  const event = (logSize: number): Uint8Array =>
+    encodeEntry(
+      {
+        kind: 'event',
+        id: newOperationId(),
+        operation: 'system.token-restored',
+        caller: systemCaller('ceremony'),
+        facts: { public: { oldKey: key.vkey, newKey: newKey.vkey, logSize } },
+      },
+      { time: new Date(1_790_000_000_000), writer: { slot: 9, epoch: 1, seq: 0 }, effect: 'transient', salt: () => new Uint8Array(16) },
+    ).bytes
+
+  /** `signers`: who signs after which entry. */
+  function linesBy(entries: readonly Uint8Array[], signers: Readonly<Record<number, 'old' | 'new'>>, header = newKey): string[] {
+    const lines = [encodeExportLine({ kind: 'header', origin: header.name, vkey: header.vkey })]
+    entries.forEach((bytes, index) => {
+      lines.push(encodeExportLine({ kind: 'entry', index, bytes }))
+      const signer = signers[index + 1]
+      const covered = entries.slice(0, index + 1)
+      if (signer !== undefined) lines.push(encodeExportLine({ kind: 'checkpoint', note: signer === 'new' ? newNoteOver(covered) : noteOver(covered) }))
+    })
+    return lines.map((line) => line.trimEnd())
+  }
+  function verifyBoth(lines: readonly string[]): LogReport {
+    const verifier = new LogVerifier(newKey, { replaced: [key] })
+    for (const line of lines) verifier.add(line)
+    return verifier.finish()
+  }
+  const whole = [...honest, event(3)]
+
+  it('verifies with its keys in their order', () => {
+    expect(verifyBoth(linesBy(whole, { 2: 'old', 3: 'old', 6: 'new' }))).toMatchObject({ ok: true, checkpoints: 3 })
+    expect(verifyBoth(linesBy(whole, { 3: 'old', 5: 'new', 6: 'new' }))).toMatchObject({ ok: true })
+  })
+
+  it.each<[string, readonly Uint8Array[], Readonly<Record<number, 'old' | 'new'>>]>([
+    ['a checkpoint by the old key after one by the new', whole, { 3: 'old', 4: 'new', 5: 'old', 6: 'new' }],
+    ['a checkpoint by the old key beyond the size that the log names', whole, { 3: 'old', 5: 'old', 6: 'new' }],
+    ['a checkpoint by the old key over the event that names the new', whole, { 3: 'old', 6: 'old' }],
+    ['no checkpoint by the newest key', honest, { 5: 'old' }],
+  ])('finds %s', (_what, entries, signers) => {
+    expect(codesOf(verifyBoth(linesBy(entries, signers)))).toContain('key-replaced')
+  })
+
+  it('is not verified by one of its keys alone', () => {
+    const lines = linesBy(whole, { 3: 'old', 6: 'new' })
+    expect(codesOf(verify(lines))).toEqual(expect.arrayContaining(['wrong-log', 'key-replaced', 'checkpoint-invalid']))
+    const verifier = new LogVerifier(newKey)
+    for (const line of lines) verifier.add(line)
+    expect(codesOf(verifier.finish())).toContain('checkpoint-invalid')
+  })
+})

@@ -1,5 +1,5 @@
 import { base64, equalBytes } from '../../core/bytes.ts'
-import { type Checkpoint, type LogKey, NoteError, openCheckpoint } from './checkpoint.ts'
+import { type Checkpoint, isSignedBy, type LogKey, NoteError, openCheckpoint } from './checkpoint.ts'
 import { type Entry, EntryError, parseEntry } from './entry.ts'
 import { parseExportLine } from './export.ts'
 import type { EntryKind } from './log.ts'
@@ -14,6 +14,7 @@ export type FindingCode =
   | 'index-gap'
   | 'entry-malformed'
   | 'checkpoint-invalid' // its signature, origin or form
+  | 'key-replaced' // a checkpoint by a key after its successor had begun, or none by the newest
   | 'root-mismatch' // the entries are not those that the log signed
   | 'checkpoint-misplaced'
   | 'uncovered' // entries after the last checkpoint, or no checkpoint at all
@@ -57,9 +58,17 @@ export interface LogReport {
 
 const MAX_FINDINGS = 100
 
+/** Events that name a successor of the checkpoint key: facts `newKey` (C2SP note form) and `logSize` (entries under the last checkpoint of the one before). */
+const SUCCESSIONS: ReadonlySet<string> = new Set(['system.token-restored', 'system.checkpoint-key-replaced'])
+
 /** Takes an export line by line; memory grows with open intents and writer epochs only. */
 export class LogVerifier {
   readonly #key: LogKey
+  /** In their order, the newest last. */
+  readonly #keys: readonly LogKey[]
+  /** The newest key that has signed or was named so far, and the one of the last checkpoint; by their place. */
+  #newestKey = 0
+  #lastSigner = 0
   readonly #known: Checkpoint[]
   #edge = EMPTY_EDGE
   /** Leaf hashes not yet in the edge. */
@@ -81,9 +90,12 @@ export class LogVerifier {
   readonly #findings: Finding[] = []
   #findingCount = 0
 
-  /** `known`: checkpoints that the auditor holds from before. The log must still contain them. */
-  constructor(key: LogKey, { known = [] }: { readonly known?: readonly Checkpoint[] } = {}) {
+  /**
+   * `known`: checkpoints that the auditor holds from before. The log must still contain them. `replaced`: the keys that signed before this one, the oldest first.
+   */
+  constructor(key: LogKey, { known = [], replaced = [] }: { readonly known?: readonly Checkpoint[]; readonly replaced?: readonly LogKey[] } = {}) {
     this.#key = key
+    this.#keys = [...replaced, key]
     this.#known = known.filter(({ size }) => size > 0).sort((a, b) => a.size - b.size)
   }
 
@@ -100,6 +112,8 @@ export class LogVerifier {
   finish(): LogReport {
     for (const { size } of this.#known) this.#find('known-checkpoint-missing', `the log ends before ${size} entries, which it had signed`)
     if (this.#covered < this.#size || this.#checkpoints === 0) this.#find('uncovered', `no checkpoint covers entries ${this.#covered} to ${this.#size}`)
+    if (this.#checkpoints > 0 && this.#lastSigner < this.#keys.length - 1)
+      this.#find('key-replaced', 'the last checkpoint is not by the newest key: the export is from before that, or the log was set back')
     for (const [id, index] of this.#early) this.#find('outcome-without-intent', `operation ${id} ended without having begun`, index)
     return {
       ok: this.#findingCount === 0,
@@ -119,13 +133,16 @@ export class LogVerifier {
   #header(origin: string, vkey: string): void {
     this.#headers += 1
     if (this.#headers > 1) this.#find('line-malformed', 'a second header')
-    else if (origin !== this.#key.name || vkey !== this.#key.vkey)
+    else if (origin !== this.#key.name || !this.#keys.some((key) => key.vkey === vkey))
       this.#find('wrong-log', `the export says that it is of ${origin || 'no log'} with the key ${vkey || '(none)'}`)
   }
 
   #checkpoint(note: string): void {
     try {
-      const { size, root } = openCheckpoint(note, this.#key)
+      const signer = this.#keys.findIndex((key) => isSignedBy(note, key))
+      const { size, root } = openCheckpoint(note, this.#keys[signer] ?? this.#key)
+      if (signer < this.#newestKey) return this.#find('key-replaced', `a checkpoint over ${size} entries is by a key that was replaced before`, size)
+      this.#newestKey = this.#lastSigner = signer
       if (size !== this.#size) return this.#find('checkpoint-misplaced', `a checkpoint over ${size} entries stands after ${this.#size}`)
       if (!equalBytes(root, this.#rootNow())) return this.#find('root-mismatch', `the first ${size} entries are not those that the log signed`, size)
       this.#checkpoints += 1
@@ -180,6 +197,7 @@ export class LogVerifier {
     if (writer.epoch < newest) this.#find('epoch-order', `writer ${writer.slot}: epoch ${writer.epoch} wrote after epoch ${newest} had begun`, index)
     else this.#newest.set(writer.slot, writer.epoch)
 
+    if (kind === 'event' && SUCCESSIONS.has(operation)) this.#succeed(entry, index)
     if (kind === 'intent') {
       if (this.#early.delete(id)) return
       if (this.#open.has(id)) this.#find('intent-doubled', `operation ${id} began twice`, index)
@@ -188,6 +206,15 @@ export class LogVerifier {
       if (this.#early.has(id)) this.#find('outcome-without-intent', `operation ${id} ended twice`, index)
       this.#early.set(id, index)
     }
+  }
+
+  #succeed({ facts }: Entry, index: number): void {
+    const { newKey, logSize } = facts ?? {}
+    const successor = this.#keys.findIndex(({ vkey }) => vkey === newKey)
+    if (successor < 0) return this.#find('key-replaced', `the key ${String(newKey)} took the place of the one before it, and is not among those given`, index)
+    if (this.#lastSigner < successor && this.#covered > Number(logSize))
+      this.#find('key-replaced', `a checkpoint over ${this.#covered} entries is by a key that was replaced when it had signed ${String(logSize)}`, index)
+    this.#newestKey = Math.max(this.#newestKey, successor)
   }
 
   #find(code: FindingCode, detail: string, index?: number): void {

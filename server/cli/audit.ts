@@ -2,9 +2,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { describeProof, verifyEntryProof } from '../../clients/audit-proof.ts'
 import { describeReport, verifyExportedLog } from '../../clients/audit-verify.ts'
 
-/** Prints the report; the exit code is 1 when anything is wrong. `key`: a vkey, or a file that holds one. */
-export async function verifyExport({ file, key }: { readonly file: string; readonly key: string }): Promise<void> {
-  const report = await verifyExportedLog({ path: file, vkey: readKey(key) })
+/** Prints the report; the exit code is 1 when anything is wrong. `keys`: vkeys, or files that hold one, in the order in which they signed. */
+export async function verifyExport({ file, keys }: { readonly file: string; readonly keys: readonly string[] }): Promise<void> {
+  const [vkey = '', ...replaced] = keys.map(readKey).toReversed()
+  const report = await verifyExportedLog({ path: file, vkey, replaced: replaced.toReversed() })
   console.log(describeReport(report))
   if (!report.ok) process.exitCode = 1
 }

@@ -15,8 +15,11 @@ Examples:
   gridseal caller request --name alice --out people          a key and a certificate request; the key stays there
   gridseal init --officer alice=people/alice.csr.pem --officer bob=people/bob.csr.pem --out people
   gridseal vendor open --help                                checks and opens a delivery on the vendor's side
+  gridseal token check --help                                checks whether a token can serve
+  gridseal token restore --help                              puts the keys of a lost token into another one
   gridseal audit verify --help                               checks a whole exported log offline
   gridseal audit verify-proof --help                         checks one entry of the log offline
+  gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal attest verify --help                              checks an attestation result offline`,
   )
 
@@ -45,7 +48,7 @@ program
   .description('Lists every setting: name in gridseal.yaml, environment variable, default, meaning.')
   .action(() => {
     for (const { name, variable, fallback, about } of describeSettings()) {
-      console.log(`${name.padEnd(22)}${variable.padEnd(34)}${fallback === '' ? '' : `[${fallback}]`}\n    ${about}`)
+      console.log(`${name.padEnd(24)}${variable.padEnd(36)}${fallback === '' ? '' : `[${fallback}]`}\n    ${about}`)
     }
   })
 
@@ -100,17 +103,115 @@ vendor
     await openDeliveryFile(options)
   })
 
+const token = program.command('token').description('For who chooses a token, and keeps it.')
+
+token
+  .command('check')
+  .description('Tells what a token can do of what Gridseal needs, and what it enforces: tried with throw-away keys, compared with published values.')
+  .option('--token <uri>', 'PKCS#11 URI of the token (RFC 7512); without it and --module that of the settings')
+  .option('--module <path>', 'a PKCS#11 module whose only token is meant')
+  .option('--library-parameters <text>', 'what C_Initialize hands to the module, as NSS softokn wants it')
+  .option('--json', 'the report as JSON')
+  .addHelpText(
+    'after',
+    `
+The PIN is the user’s. Its source is named in the URI, pin-source=file:/path or pin-source=env:NAME; else a terminal asks for it.
+Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was not checked: wrong usage, or the token could not be opened.`,
+  )
+  .exitOverride((error) => {
+    throw error.exitCode === 0 ? error : new CommanderError(2, error.code, error.message)
+  })
+  .action(async (options: { token?: string; module?: string; libraryParameters?: string; json?: boolean }) => {
+    const { checkTokenCommand } = await import('./token.ts')
+    await checkTokenCommand(options)
+  })
+
+token
+  .command('init')
+  .description(
+    'Makes token and root keys before the first start. With a backup recipient every key is backed up from the first moment; afterwards is too late.',
+  )
+  .option('--backup-recipient <B.pem>', 'the public key of the token that is to restore this one, from: gridseal token backup-recipient')
+  .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings, or SoftHSM2 in the data folder')
+  .action(async (options: { backupRecipient?: string; token?: string }) => {
+    const { initialiseTokenCommand } = await import('./token-ceremonies.ts')
+    await initialiseTokenCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('backup-recipient')
+  .description('Makes a second token one that can restore the first: an RSA-3072 pair that stays in it. Prints the fingerprint that two people compare.')
+  .requiredOption('--token <uri>', 'PKCS#11 URI of the second token, which is initialised and has both PINs')
+  .requiredOption('--out <B.pem>', 'where its public key goes')
+  .action(async (options: { token: string; out: string }) => {
+    const { backupRecipientCommand } = await import('./token-ceremonies.ts')
+    await backupRecipientCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('backup')
+  .description('Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. The token itself is not needed.')
+  .requiredOption('--out <file.json>', 'where they go')
+  .action(async (options: { out: string }) => {
+    const { exportBackupCommand } = await import('./token-ceremonies.ts')
+    await exportBackupCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('restore')
+  .description('Restores a backup into the token that it was made for. Two people: the user’s PIN, and the officer’s (GRIDSEAL_OFFICER_PIN_FILE).')
+  .requiredOption('--backup <file.json>', 'the backup')
+  .requiredOption('--token <uri>', 'PKCS#11 URI of the recipient’s token')
+  .option('--next-recipient <C.pem>', 'the public key of the token that is to restore this one, should it die')
+  .addHelpText('after', '\nWhen it was cut off, the same command starts over. Then: gridseal token adopt')
+  .action(async (options: { backup: string; token: string; nextRecipient?: string }) => {
+    const { restoreTokenCommand } = await import('./token-ceremonies.ts')
+    await restoreTokenCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('adopt')
+  .description('Lets the database take a restored token in place of the one it knows, while the service is stopped.')
+  .option('--token <uri>', 'PKCS#11 URI of the restored token; without it that of the settings')
+  .action(async (options: { token?: string }) => {
+    const { adoptTokenCommand } = await import('./token-ceremonies.ts')
+    await adoptTokenCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('replace-checkpoint-key')
+  .description('Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped.')
+  .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+  .addHelpText('after', '\nWhen it was cut off, the same command goes on.')
+  .action(async (options: { token?: string }) => {
+    const { replaceCheckpointKeyCommand } = await import('./token-ceremonies.ts')
+    await replaceCheckpointKeyCommand({ config: readConfig(), ...options })
+  })
+
+token
+  .command('show')
+  .description('Shows what a token has: root keys with check values and fingerprints, backup state, and whether the database knows it.')
+  .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+  .action(async (options: { token?: string }) => {
+    const { showTokenCommand } = await import('./token-ceremonies.ts')
+    await showTokenCommand({ config: readConfig(), ...options })
+  })
+
 const audit = program.command('audit').description('For auditors.')
 
 audit
   .command('verify')
   .description('Verifies an exported log offline: every entry in the tree, every checkpoint, no gap, no open operation. Exit 1 when anything is wrong.')
   .argument('<export>', 'the file of GET /v1/policies/audit/export')
-  .requiredOption('--key <vkey>', 'the log’s verifier key (C2SP note form), or a file that holds it')
+  .requiredOption(
+    '--key <vkey>',
+    'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order',
+    (value: string, all: readonly string[] | undefined) => [...(all ?? []), value],
+  )
   .addHelpText('after', '\nThe key is told once, by a way of its own: GET /audit/key of the plain listener shows it.')
-  .action(async (file: string, { key }: { key: string }) => {
+  .action(async (file: string, { key }: { key: readonly string[] }) => {
     const { verifyExport } = await import('./audit.ts')
-    await verifyExport({ file, key })
+    await verifyExport({ file, keys: key })
   })
 
 audit
@@ -123,6 +224,19 @@ audit
   .action(async (entry: string, proof: string, { key }: { key: string }) => {
     const { verifyProof } = await import('./audit.ts')
     verifyProof({ entry, proof, key })
+  })
+
+const key = program.command('key').description('For who relies on a key of the service.')
+
+key
+  .command('verify-statement')
+  .description('Verifies offline a statement of what a key is, and prints it. Exit 1 when it is not to be believed.')
+  .argument('<statement>', 'a file of the answer of GET /v1/kms/keys/ID/statement, or of its field `signed`')
+  .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+  .addHelpText('after', '\nID is the id of a key, or the name of one in the token: root:ca-cards, master:..., transport:...')
+  .action(async (statement: string, { trust }: { trust: string }) => {
+    const { verifyStatementFile } = await import('./key.ts')
+    verifyStatementFile({ statement, trust })
   })
 
 const attest = program.command('attest').description('For who relies on attestation results.')
@@ -151,6 +265,6 @@ try {
     const told = error instanceof CliError || error instanceof ConfigError || error instanceof Problem
     console.error(`gridseal: ${error instanceof Problem ? error.detail : error instanceof Error ? error.message : String(error)}`)
     if (!told && error instanceof Error) console.error(error.stack)
-    process.exitCode = 1
+    process.exitCode = error instanceof CliError ? error.exitCode : 1
   }
 }

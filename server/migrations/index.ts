@@ -7,6 +7,7 @@ import * as cardPersonalization from './0005-card-personalization.ts'
 import * as cardCertificates from './0006-card-certificates.ts'
 import * as crls from './0007-crls.ts'
 import * as attestation from './0008-attestation.ts'
+import * as tokenBackups from './0009-token-backups.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -25,4 +26,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0006-card-certificates', up: cardCertificates.up },
   { name: '0007-crls', up: crls.up },
   { name: '0008-attestation', up: attestation.up },
+  { name: '0009-token-backups', up: tokenBackups.up },
 ]

@@ -48,6 +48,8 @@ export class CrashSite {
   trust = ''
   /** C2SP verifier key of the log, as it was told at first. */
   vkey = ''
+  /** Those that signed before it, the oldest first. */
+  replaced: string[] = []
   readonly #env: Readonly<Record<string, string>>
   #service: Service | undefined
   #officers: readonly Participant[] = []
@@ -245,7 +247,7 @@ export class CrashSite {
       if (!entries.some(({ id }) => id === mark.operationId)) return undefined
       const path = join(this.folder, 'log.ndjson')
       writeFileSync(path, file)
-      const report = await verifyExportedLog({ path, vkey: this.vkey, known: this.#known })
+      const report = await verifyExportedLog({ path, vkey: this.vkey, replaced: this.replaced, known: this.#known })
       const last = lines.findLast((line) => line?.kind === 'checkpoint')
       if (last?.kind === 'checkpoint') this.#known = [last.note]
       return { report, entries }

@@ -30,6 +30,7 @@ const NOWHERE = '01890000-0000-7000-8000-000000000000'
 export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, Seed>>> {
   const { alice, module, vendor, auditor } = site
   const { keyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'fuzzed', algorithm: 'ec-p256' })
+  const { keyId: cipherKeyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'fuzzed-cipher', algorithm: 'aes-gcm-256' })
   const start = { iccid: '89860012345678901238', imsi: '460001234567890' }
   const order = { profile: 'grid-usim-1', transportKeyId: vendor.transportKeyId, start, quantity: 3 }
   const { orderId } = await vendor.client.post<{ orderId: string }>('/v1/card-personalization/orders', order)
@@ -41,6 +42,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'kms.key.list': { who: module, fields: { after: keyId, limit: '10' } },
     'kms.key.sign': { who: module, fields: { keyId, items: items.map(({ message }) => ({ message })) } },
     'kms.key.verify': { who: module, fields: { keyId, items } },
+    'kms.key.encrypt': { who: module, fields: { keyId: cipherKeyId, items: [{ plaintext: 'bWV0ZXI=', aad: 'YQ==' }] } },
+    'kms.key.decrypt': { who: module, fields: { keyId: cipherKeyId, items: [{ ciphertext: Buffer.alloc(40, 1).toString('base64'), aad: 'YQ==' }] } },
     'kms.certificate.issue': {
       who: alice,
       fields: { callerId: module.callerId, csr: '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n', validityDays: 1 },

@@ -3,9 +3,16 @@ import { utf8 } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { Download } from '../../operation.ts'
 import { operation } from '../../operation.ts'
-import { type Checkpoint, type LogKey, openCheckpoint } from '../checkpoint.ts'
+import { type Checkpoint, type LogKey, openSuccession, type ReplacedKey } from '../checkpoint.ts'
 import { encodeExportLine } from '../export.ts'
 import type { LogReader } from '../reader.ts'
+
+export interface SignedLog {
+  readonly reader: LogReader
+  readonly key: LogKey
+  /** Keys that signed before it. */
+  readonly replaced: readonly ReplacedKey[]
+}
 
 export interface Signed {
   readonly note: string
@@ -13,9 +20,9 @@ export interface Signed {
 }
 
 /** The last signed checkpoint. Throws a NoteError (to the caller `internal`) when the database holds one that is not the log's. */
-export async function lastSigned(reader: LogReader, key: LogKey): Promise<Signed | undefined> {
+export async function lastSigned({ reader, key, replaced }: SignedLog): Promise<Signed | undefined> {
   const note = await reader.lastCheckpoint()
-  return note === undefined ? undefined : { note, checkpoint: openCheckpoint(note, key) }
+  return note === undefined ? undefined : { note, checkpoint: openSuccession(note, key, replaced) }
 }
 
 const nothingSigned = (signed: Signed | undefined): Problem | undefined =>
@@ -23,7 +30,7 @@ const nothingSigned = (signed: Signed | undefined): Problem | undefined =>
 
 const sizeFact = (signed: Signed | undefined) => (signed === undefined ? {} : { public: { size: signed.checkpoint.size } })
 
-export const getCheckpoint = ({ reader, key }: { readonly reader: LogReader; readonly key: LogKey }) =>
+export const getCheckpoint = (log: SignedLog) =>
   operation({
     name: 'policies.audit.checkpoint',
     summary: 'The last signed checkpoint of the audit log (C2SP tlog-checkpoint). Keep it: a later export must still contain it.',
@@ -35,18 +42,18 @@ export const getCheckpoint = ({ reader, key }: { readonly reader: LogReader; rea
       key: z.string().meta({ description: 'The public key in C2SP note form. Compare it with the one from the key ceremony.' }),
       size: z.number().int().min(0),
     }),
-    locate: () => lastSigned(reader, key).then((signed) => ({ signed })),
+    locate: () => lastSigned(log).then((signed) => ({ signed })),
     uses: () => [],
     facts: ({ signed }) => sizeFact(signed),
     admit: ({ signed }) => nothingSigned(signed),
     execute: (_permit, { signed }) => Promise.resolve(signed),
-    respond: (_target, signed) => ({ note: signed?.note ?? '', key: key.vkey, size: signed?.checkpoint.size ?? 0 }),
+    respond: (_target, signed) => ({ note: signed?.note ?? '', key: log.key.vkey, size: signed?.checkpoint.size ?? 0 }),
   })
 
 /** Entries read at once. */
 const PAGE = 1000
 
-export const exportLog = ({ reader, key }: { readonly reader: LogReader; readonly key: LogKey }) =>
+export const exportLog = (log: SignedLog) =>
   operation({
     name: 'policies.audit.export',
     summary: 'The whole audit log up to its last signed checkpoint, for offline verification (docs/audit-log.md, Export).',
@@ -54,7 +61,7 @@ export const exportLog = ({ reader, key }: { readonly reader: LogReader; readonl
     route: { method: 'GET', path: '/v1/policies/audit/export', produces: 'application/x-ndjson' },
     input: z.strictObject({}),
     output: z.custom<never>(() => false),
-    locate: () => lastSigned(reader, key).then((signed) => ({ signed })),
+    locate: () => lastSigned(log).then((signed) => ({ signed })),
     uses: () => [],
     facts: ({ signed }) => sizeFact(signed),
     admit: ({ signed }) => nothingSigned(signed),
@@ -62,7 +69,7 @@ export const exportLog = ({ reader, key }: { readonly reader: LogReader; readonl
     respond: (_target, size): Download => ({
       contentType: 'application/x-ndjson',
       fileName: `audit-log-${size}.ndjson`,
-      chunks: exportChunks({ reader, key, size }),
+      chunks: exportChunks({ reader: log.reader, key: log.key, size }),
     }),
   })
 

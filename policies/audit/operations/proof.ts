@@ -3,16 +3,16 @@ import { base64 } from '../../../core/bytes.ts'
 import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import { operation } from '../../operation.ts'
-import { type LogKey, NoteError } from '../checkpoint.ts'
+import { NoteError } from '../checkpoint.ts'
 import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
 import { encodeProof } from '../proof-file.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
 import { nodesOf, placeOf } from '../tiles.ts'
-import { lastSigned, type Signed } from './export.ts'
+import { lastSigned, type Signed, type SignedLog } from './export.ts'
 
 const MAX_PROOFS = 100
 
-export const proveOperation = ({ reader, key }: { readonly reader: LogReader; readonly key: LogKey }) =>
+export const proveOperation = (log: SignedLog) =>
   operation({
     name: 'policies.audit.proof',
     summary: 'Proofs that the entries of one operation are in the log, for offline verification (docs/audit-log.md, Proof of one entry).',
@@ -45,8 +45,8 @@ export const proveOperation = ({ reader, key }: { readonly reader: LogReader; re
     }),
     // The checkpoint first: what is found after it may lie beyond it, and nothing that lies under it is missed.
     locate: async ({ operationId, from, limit }) => {
-      const signed = await lastSignedByTheLog(reader, key)
-      const found = await reader.search({ from, limit: limit + 1, operationId })
+      const signed = await lastSignedByTheLog(log)
+      const found = await log.reader.search({ from, limit: limit + 1, operationId })
       const size = signed?.checkpoint.size ?? 0
       const page = found.filter(({ index }) => index < size).slice(0, limit)
       return { operationId, from, limit, signed, found, page }
@@ -58,7 +58,7 @@ export const proveOperation = ({ reader, key }: { readonly reader: LogReader; re
         return new Problem('not-found', 'The log has no entry of this operation from there on. One that has just ended is there within a second or so.')
       return page.length > 0 ? undefined : new Problem('conflict', 'These entries are not yet under a signed checkpoint. Ask again in a second.')
     },
-    execute: async (_permit, { signed, page }) => (signed === undefined ? [] : prove(reader, signed, page)),
+    execute: async (_permit, { signed, page }) => (signed === undefined ? [] : prove(log.reader, signed, page)),
     outcomeFacts: ({ signed }, proven) => ({ public: { proven: proven.length, size: signed?.checkpoint.size ?? 0 } }),
     respond: ({ signed, found, page }, proven) => {
       const next = found[page.length]?.index
@@ -123,9 +123,9 @@ function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Arra
   }
 }
 
-async function lastSignedByTheLog(reader: LogReader, key: LogKey): Promise<Signed | undefined> {
+async function lastSignedByTheLog(log: SignedLog): Promise<Signed | undefined> {
   try {
-    return await lastSigned(reader, key)
+    return await lastSigned(log)
   } catch (error) {
     if (!(error instanceof NoteError)) throw error
     throw new Problem('integrity-failed', 'The stored checkpoint is not one that the log signed. Keep the database as it is.', { cause: error })

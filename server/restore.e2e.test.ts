@@ -1,0 +1,233 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { verifyExportedLog } from '../clients/audit-verify.ts'
+import { SimulatedCard } from '../clients/simulated-card.ts'
+import { programArguments } from '../clients/site.ts'
+import type { OpenedCard } from '../clients/vendor-open.ts'
+import { waitForOrder } from '../clients/vendor.ts'
+import { forkCeremony } from '../pkcs11/ceremony/run-ceremony.ts'
+import { softToken, type SoftToken } from '../pkcs11/testing/soft-token.ts'
+import { fastFolder } from './postgres/test-server.ts'
+import { CrashSite } from './testing/crash-site.ts'
+
+/** The drill: a token dies with its folder, and the service goes on with another one, restored from the backup. */
+
+const run = promisify(execFile)
+const MESSAGE = { message: Buffer.from('meter 17').toString('base64') }
+
+const site = new CrashSite()
+let folder: string
+let b: SoftToken
+let other: SoftToken
+let env: SoftToken['env']
+/** Of before. */
+const signatures = new Map<string, string>()
+let orderId: string
+let cards: readonly OpenedCard[]
+let oldKey: string
+let exported: string
+
+/** `gridseal ...` with the settings of the site; what it said. Throws with what it said when its exit code is not 0. */
+async function gridseal(args: readonly string[], extra: Readonly<Record<string, string>> = {}): Promise<string> {
+  const settings = { ...process.env, GRIDSEAL_DATA: site.data, ...extra }
+  return (await run(process.execPath, [...programArguments(), ...args], { env: settings })).stdout
+}
+const refused = async (args: readonly string[], extra: Readonly<Record<string, string>> = {}): Promise<string> => {
+  const failed = await gridseal(args, extra).then(
+    (stdout) => ({ stdout, stderr: 'it was not refused', code: 0 }),
+    (error: unknown) => error as { readonly stdout: string; readonly stderr: string; readonly code: number },
+  )
+  expect(failed.code, failed.stderr).toBe(1)
+  return failed.stderr
+}
+
+async function order(quantity: number): Promise<{ readonly id: string; readonly cards: readonly OpenedCard[] }> {
+  const id = await site.submit(site.newOrder(quantity))
+  await site.approve(id)
+  await waitForOrder(site.vendor, id, { timeoutMs: 30_000 })
+  const opened = await site.open(id)
+  expect(opened.report).toMatchObject({ ok: true, cards: quantity, problems: [] })
+  return { id, cards: opened.cards }
+}
+
+async function authenticateByCmac(card: OpenedCard | undefined): Promise<string> {
+  if (card === undefined) throw new Error('there is no card')
+  const path = `/v1/attestation/cards/${card.iccid}`
+  const { challengeId, nonce, verifier } = await site.module.client.post<Record<'challengeId' | 'nonce' | 'verifier', string>>(`${path}/challenge`, {
+    method: 'cmac',
+  })
+  const mac = await new SimulatedCard(card).mac({ nonce: Buffer.from(nonce, 'base64url'), verifier })
+  return (await site.module.client.post<{ verdict: string }>(`${path}/answer`, { challengeId, mac: Buffer.from(mac).toString('base64url') })).verdict
+}
+
+async function sign(keyId: string): Promise<string> {
+  const { signatures: made } = await site.module.client.post<{ signatures: { signature: string }[] }>(`/v1/kms/keys/${keyId}/sign`, { items: [MESSAGE] })
+  return made[0]?.signature ?? ''
+}
+async function verifies(keyId: string, signature: string): Promise<boolean | undefined> {
+  const items = [{ ...MESSAGE, signature }]
+  const { results } = await site.module.client.post<{ results: { valid: boolean }[] }>(`/v1/kms/keys/${keyId}/verify`, { items })
+  return results[0]?.valid
+}
+
+const toldKey = async (): Promise<string> => (await (await fetch(`${site.service.plainUrl}/audit/key`)).text()).trim()
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(fastFolder(), 'gridseal-restore-'))
+  ;[b, other] = await Promise.all([softToken(folder, 'token-b'), softToken(folder, 'token-c')])
+  env = b.env
+})
+afterAll(async () => {
+  await site.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+describe('the drill', () => {
+  it('a second token becomes the recipient, and the first gets its keys with a backup', async () => {
+    const pem = join(folder, 'B.pem')
+    const said = await gridseal(['token', 'backup-recipient', '--token', b.uri, '--out', pem], env)
+    expect(said).toMatch(/^[0-9a-f]{64}$/m)
+    expect(await gridseal(['token', 'backup-recipient', '--token', b.uri, '--out', pem], env)).toBe(said)
+    expect(await gridseal(['token', 'init', '--backup-recipient', pem])).toContain(/^[0-9a-f]{64}$/m.exec(said)?.[0])
+    expect(await refused(['token', 'init', '--backup-recipient', pem])).toContain('has its root keys already')
+  })
+
+  it('the service runs on it: keys, cards, a delivery', async () => {
+    await site.start()
+    await site.enrolEverybody()
+    expect(existsSync(join(site.data, 'token-backup.json'))).toBe(false)
+    for (const algorithm of ['ec-p256', 'hmac-sha256']) {
+      const { keyId } = await site.module.client.post<{ keyId: string }>('/v1/kms/keys', { label: algorithm, algorithm })
+      signatures.set(keyId, await sign(keyId))
+    }
+    ;({ id: orderId, cards } = await order(20))
+    expect(await authenticateByCmac(cards[0])).toBe('authenticated')
+    oldKey = site.vkey
+  })
+
+  it('its backup is exported while it runs, and shows nothing of a key', async () => {
+    exported = join(folder, 'backup.json')
+    expect(await gridseal(['token', 'backup', '--out', exported])).not.toContain('NOT IN IT')
+    const backup = JSON.parse(readFileSync(exported, 'utf8')) as { keys: { id: string }[] }
+    expect(backup.keys.map(({ id }) => id.replace(/:[0-9a-f-]{36}$/, ''))).toEqual(
+      expect.arrayContaining(['root:storage-kek', 'root:row-mac', 'root:ca-root', 'master', 'transport']),
+    )
+    expect(await gridseal(['token', 'show'])).toMatch(/has a backup of \d+ keys for the recipient [0-9a-f]{64}; all keys are in it/)
+  })
+
+  it('the token dies, and without it the service does not start', async () => {
+    await site.service.stop()
+    for (const path of ['token', 'pins', 'token.json']) rmSync(join(site.data, path), { recursive: true })
+    await expect(site.start()).rejects.toThrow(/another one than was recorded|is not token|not token/)
+    for (const path of ['token', 'pins', 'token.json']) rmSync(join(site.data, path), { recursive: true })
+  })
+
+  it('a changed backup and a backup of another recipient are refused', async () => {
+    const changed = join(folder, 'changed.json')
+    writeFileSync(changed, readFileSync(exported, 'utf8').replace('"root:blind-index"', '"root:group-mac"'))
+    expect(await refused(['token', 'restore', '--backup', changed, '--token', b.uri], env)).toContain('damaged')
+    expect(await refused(['token', 'restore', '--backup', exported, '--token', other.uri], other.env)).toContain('made for another token')
+  })
+
+  it('the backup is restored into the second token, once', async () => {
+    const pem = join(folder, 'C.pem')
+    await gridseal(['token', 'backup-recipient', '--token', other.uri, '--out', pem], other.env)
+    const command = ['token', 'restore', '--backup', exported, '--token', b.uri, '--next-recipient', pem]
+    expect(await gridseal(command, env)).toContain(`The token ${b.serial} has the`)
+    expect(await refused(command, env)).toContain('has keys already')
+  })
+
+  it('the database takes it, and the service goes on', async () => {
+    await expect(site.start(env)).rejects.toThrow('gridseal token adopt')
+    expect(await gridseal(['token', 'adopt'], env)).toContain(`The token ${b.serial} took the place of`)
+    expect(await gridseal(['token', 'adopt'], env)).toContain('nothing was to do')
+    await site.start(env)
+    site.replaced = [oldKey]
+    site.vkey = await toldKey()
+    expect(site.vkey).not.toBe(oldKey)
+    expect(await refused(['token', 'adopt'], env)).toContain('The service is running')
+  })
+
+  it('every key of before works, and a new order is filled', async () => {
+    for (const [keyId, signature] of signatures) {
+      expect(await verifies(keyId, signature)).toBe(true)
+      expect(await verifies(keyId, await sign(keyId))).toBe(true)
+    }
+    const { report } = await site.open(orderId)
+    expect(report).toMatchObject({ ok: true, cards: 20 })
+    expect(await authenticateByCmac(cards[1])).toBe('authenticated')
+    expect(await authenticateByCmac((await order(20)).cards[0])).toBe('authenticated')
+  })
+
+  it('the log goes on and verifies as a whole, with both keys in their order and not otherwise', async () => {
+    const { report, entries } = await site.log()
+    expect(report.findings).toEqual([])
+    const restored = entries.filter(({ operation }) => operation === 'system.token-restored')
+    expect(restored).toMatchObject([{ kind: 'event', facts: { newToken: b.serial, oldKey, newKey: site.vkey } }])
+    // For the first recipient and for the next.
+    expect(entries.filter(({ operation }) => operation === 'system.token-backed-up')).toHaveLength(2)
+    expect(entries.filter(({ operation }) => operation === 'system.token-backup-exported')).toHaveLength(1)
+    const path = join(site.folder, 'log.ndjson')
+    expect((await verifyExportedLog({ path, vkey: oldKey })).ok).toBe(false)
+    expect((await verifyExportedLog({ path, vkey: site.vkey })).ok).toBe(false)
+    expect((await verifyExportedLog({ path, vkey: oldKey, replaced: [site.vkey] })).findings.map(({ code }) => code)).toContain('key-replaced')
+    expect(await gridseal(['audit', 'verify', path, '--key', oldKey, '--key', site.vkey])).toContain('VERIFIED')
+  })
+
+  it('the checkpoint key is replaced without a dead token', async () => {
+    expect(await refused(['token', 'replace-checkpoint-key'], env)).toContain('The service is running')
+    await site.service.stop()
+    expect(await gridseal(['token', 'replace-checkpoint-key'], env)).toContain('the old one is destroyed')
+    const shown = await gridseal(['token', 'show'], env)
+    expect(shown).toContain('knows this token')
+    expect(shown.match(/^history/gm)).toHaveLength(2)
+    await site.start(env)
+    site.replaced.push(site.vkey)
+    site.vkey = await toldKey()
+    const { report, entries } = await site.log()
+    expect(report.findings).toEqual([])
+    expect(entries.filter(({ operation }) => operation === 'system.checkpoint-key-replaced')).toMatchObject([{ facts: { newKey: site.vkey } }])
+    for (const [keyId, signature] of signatures) expect(await verifies(keyId, signature)).toBe(true)
+  })
+
+  it('its replacement goes on where a crash cut it off', async () => {
+    await site.service.stop()
+    // The new key made, and not recorded.
+    await forkCeremony(b.environment, 'makeNextCheckpointKey', b.settings)
+    await expect(site.start(env)).rejects.toThrow('root:checkpoint is another one')
+    expect(await gridseal(['token', 'show'], env)).toContain('is being replaced: root:checkpoint-2, root:checkpoint-3')
+    // Recorded, and the old one not destroyed.
+    expect(await gridseal(['token', 'adopt'], env)).toContain('with a new key')
+    expect(await gridseal(['token', 'replace-checkpoint-key'], env)).toContain('come to its end (destroyed: root:checkpoint-2)')
+    await site.start(env)
+    site.replaced.push(site.vkey)
+    site.vkey = await toldKey()
+    const { report, entries } = await site.log()
+    expect(report.findings).toEqual([])
+    expect(entries.filter(({ operation }) => operation === 'system.checkpoint-key-replaced')).toHaveLength(2)
+  })
+
+  it('who edits the adoption in the database makes the service refuse', async () => {
+    const edit = (change: string) => async (owner: pg.Client) => {
+      await owner.query('ALTER TABLE token_adoptions DISABLE TRIGGER USER')
+      expect((await owner.query(`UPDATE token_adoptions SET ${change} WHERE number = 1`)).rowCount).toBe(1)
+      await owner.query('ALTER TABLE token_adoptions ENABLE TRIGGER USER')
+    }
+    await site.betweenRuns(edit('log_size = log_size + 1'))
+    await expect(site.start(env)).rejects.toThrow('token_adoptions is not what the service wrote')
+    await site.betweenRuns(edit('log_size = log_size - 1'))
+    await site.start(env)
+  })
+
+  it('the restored token has a backup again, for a third one', async () => {
+    const again = join(folder, 'again.json')
+    expect(await gridseal(['token', 'backup', '--out', again])).not.toContain('NOT IN IT')
+    expect(await gridseal(['token', 'restore', '--backup', again, '--token', other.uri], other.env)).toContain(`The token ${other.serial} has the`)
+    const shown = await gridseal(['token', 'show', '--token', other.uri], other.env)
+    expect(shown).toContain(`This is token ${other.serial}, and not token ${b.serial}.`)
+  })
+})
