@@ -22,10 +22,9 @@ import { checkpointKeyOf } from './token-adoption.ts'
 import { tokenKeySpec } from './token-key-spec.ts'
 
 const MASTER = keyId('master:0198f2c1')
+const TRANSPORT = keyId('transport:0198f2c1')
 /** A dozen ceremonies, each a process, on a busy machine. */
 const KILLS_MS = 90_000
-
-const TRANSPORT = keyId('transport:0198f2c1')
 
 let folder: string
 let a: SoftToken

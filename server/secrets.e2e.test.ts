@@ -30,6 +30,9 @@ const ADMITTED_FILES: Readonly<Record<string, string>> = {
 
 const markers = { header: randomBytes(24).toString('hex'), label: randomBytes(24).toString('hex'), path: randomBytes(24).toString('hex') }
 const scan = new SecretScan()
+/** What is secret of a PKCS#8 of a P-256 key: all else of it is the same in each. */
+const scalarIn = (pkcs8: Uint8Array): Buffer =>
+  Buffer.from(createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' }).export({ format: 'jwk' }).d ?? '', 'base64url')
 let site: CrashSite
 /** Holds a request open, so that its headers are in the service's memory for certain. */
 let openRequest: ReturnType<typeof request> | undefined
@@ -46,7 +49,7 @@ beforeAll(async () => {
   if (!report.ok) throw new Error(JSON.stringify(report.problems))
   await site.module.client.get(`/v1/nothing/${markers.path}`).catch(() => undefined)
 
-  for (const { iccid, keys } of cards) for (const { purpose, value } of keys) scan.add(`${purpose} of ${iccid}`, value)
+  for (const { iccid, keys } of cards) for (const { purpose, value } of keys) scan.add(`${purpose} of ${iccid}`, purpose === 'sign' ? scalarIn(value) : value)
   const { transport, mac } = openTransportKey(
     await site.vendor.client.get<TransportKeyPackage>(`/v1/card-personalization/transport-keys/${site.vendor.transportKeyId}`),
   )
