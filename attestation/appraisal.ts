@@ -24,12 +24,12 @@ export type BindingReason = 'binding-missing' | 'binding-conflict' | 'binding-co
 const CLOCK_MS = 60_000
 
 /** Why the evidence is not the card's; empty where it is. What is said beside `evidence-signature` would be of unproved claims, so nothing is. */
-export function appraise(
+export async function appraise(
   { hsm, now }: { readonly hsm: Hsm; readonly now: () => Date },
   { evidence, challenge, card }: { readonly evidence: Evidence; readonly challenge: Challenge; readonly card: CardHandle },
-): readonly EvidenceReason[] {
+): Promise<readonly EvidenceReason[]> {
   const { claims, toBeSigned: message, signature } = evidence
-  const why = signatureReason({ hsm, at: now(), card, message, signature })
+  const why = await signatureReason({ hsm, at: now(), card, message, signature })
   if (why === 'wrong') return ['evidence-signature']
   if (why === 'certificate-missing' || card.certificate === undefined) return ['certificate-missing']
   const [madeAt, from, until] = [claims.issuedAt * 1000, challenge.issuedAt.getTime() - CLOCK_MS, challenge.expiresAt.getTime() + CLOCK_MS]

@@ -44,7 +44,7 @@ export async function prove(
     return right === true && card.isKnown ? { verdict: 'authenticated' } : refused('mac-wrong')
   }
   if (answer.method === 'signature') {
-    const reason = signatureReason({ hsm, at: now(), card, message, signature: answer.signature })
+    const reason = await signatureReason({ hsm, at: now(), card, message, signature: answer.signature })
     return reason === undefined ? { verdict: 'authenticated' } : refused(reason === 'wrong' ? 'signature-wrong' : reason)
   }
   const { ki, operatorKey } = card
@@ -59,7 +59,7 @@ const refused = (reason: ProofReason): Proof => ({ verdict: 'refused', reason })
  * Why a signature of the card's key does not count; undefined where it does. That a certificate is revoked or over is said only to who has its key.
  * Without a certificate the key that signs results stands in for it: the same work, and it never signs what a card does.
  */
-export function signatureReason({
+export async function signatureReason({
   hsm,
   at,
   card,
@@ -72,9 +72,9 @@ export function signatureReason({
   readonly message: Uint8Array
   /** Raw r||s, 64 bytes. */
   readonly signature: Uint8Array
-}): 'wrong' | CertificateReason | undefined {
+}): Promise<'wrong' | CertificateReason | undefined> {
   const { certificate } = card
-  const isRight = isSignedBy(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result), message, signature)
+  const isRight = await isSignedBy(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result), message, signature)
   if (certificate === undefined) return 'certificate-missing'
   return isRight ? certificateReason(certificate, at) : 'wrong'
 }
@@ -84,7 +84,10 @@ function certificateReason({ state, notBefore, notAfter }: CardCertificate, at: 
   return at < notBefore || at > notAfter ? 'certificate-expired' : undefined
 }
 
-/** ECDSA P-256 over SHA-256. */
-function isSignedBy(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  return verify('sha256', message, { key: cardKey(spki), dsaEncoding: 'ieee-p1363' }, signature)
+/** ECDSA P-256 over SHA-256, on a thread beside the event loop. */
+function isSignedBy(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  const key = cardKey(spki)
+  return new Promise((resolve, reject) => {
+    verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature, (error, isRight) => (error === null ? resolve(isRight) : reject(error)))
+  })
 }

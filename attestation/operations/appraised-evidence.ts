@@ -1,8 +1,7 @@
-import { setImmediate } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Permit } from '../../policies/permit.ts'
 import { appraise, type BindingState, type Evidence, type EvidenceReason, judge, pairOf, stateOf } from '../appraisal.ts'
-import { compare, deviceOf, type Pair } from '../binding.ts'
+import { compare, deviceOf, type Pair, type Standing } from '../binding.ts'
 import type { Challenge } from '../challenge.ts'
 import type { CardHandle } from '../known-card.ts'
 import { type Finding, signResults } from '../signed-result.ts'
@@ -16,6 +15,12 @@ export interface SpendingEvidence {
   readonly challenge: Challenge
   readonly evidence: Evidence
   readonly card: CardHandle
+}
+
+interface Evaluated extends SpendingEvidence {
+  /** Why it is not the card's; empty where it is. */
+  readonly reasons: readonly EvidenceReason[]
+  readonly pair: Pair
 }
 
 export interface AppraisedEvidence {
@@ -43,44 +48,51 @@ export const APPRAISAL = z
 
 const VERDICT = { 2: 'affirming', 32: 'warning', 96: 'contraindicated' } as const
 
-/** Evidence that is verified in one turn of the event loop: some 2.5 ms. */
+/** Verifications under way at once: the event loop gets its turn behind some 2 ms of key making. */
 const AT_ONCE = 16
 
 /** sign ROOT_KEYS.result. Evaluates each, compares those that are their cards' with what is bound, and signs what is found, by one statement and one call. In their order. */
 export async function appraiseAll(deps: Deps, permit: Permit, items: readonly SpendingEvidence[]): Promise<AppraisedEvidence[]> {
-  const judged = await evaluate(deps, items)
-  const proved = judged.filter((one) => one.reasons.length === 0)
+  const evaluated = await evaluate(deps, items)
+  const proved = evaluated.filter((one) => one.reasons.length === 0)
   const touching = await deps.bindings.touchingEach(proved.map(({ pair }) => pair))
   const standings = new Map(proved.map((one, at) => [one.pair, compare(one.pair, touching[at] ?? [])]))
-  const findings = judged.map(({ pair, challenge, card, reasons: why }): Omit<AppraisedEvidence, 'token'> & { readonly finding: Finding } => {
-    const standing = standings.get(pair)
-    if (standing === undefined) {
-      const told = toldReasons(why)
-      const finding = { challenge, card, vector: { 'instance-identity': 96 }, reasons: told } as const
-      return { pair, verdict: 'contraindicated', reasons: why, told, binding: 'unknown', finding }
-    }
-    const [state, { configuration, reasons: told }] = [stateOf(standing), judge(standing)]
-    const finding = { challenge, card, vector: { 'instance-identity': 2, configuration }, reasons: told, binding: { state, ...deviceOf(pair) } } as const
-    return { pair, verdict: VERDICT[configuration], reasons: told, told, binding: state, finding }
-  })
+  const conclusions = evaluated.map((one) => conclude(one, standings.get(one.pair)))
   const tokens = await signResults(
     deps,
     permit,
-    findings.map(({ finding }) => finding),
+    conclusions.map(({ finding }) => finding),
   )
-  return findings.map(({ finding: _, ...one }, at) => ({ ...one, token: found(tokens[at]) }))
+  return conclusions.map(({ appraised }, at) => ({ ...appraised, token: found(tokens[at]) }))
 }
 
-async function evaluate(
-  deps: Deps,
-  items: readonly SpendingEvidence[],
-): Promise<(SpendingEvidence & { readonly reasons: readonly EvidenceReason[]; readonly pair: Pair })[]> {
-  const judged = []
-  for (const [at, item] of items.entries()) {
-    if (at > 0 && at % AT_ONCE === 0) await setImmediate()
-    judged.push({ ...item, reasons: appraise(deps, item), pair: pairOf(item.challenge, item.evidence) })
+/** `standing`: of evidence that is the card's. */
+function conclude(
+  { challenge, card, pair, reasons }: Evaluated,
+  standing: Standing | undefined,
+): { readonly appraised: Omit<AppraisedEvidence, 'token'>; readonly finding: Finding } {
+  if (standing === undefined) {
+    const told = toldReasons(reasons)
+    return {
+      appraised: { pair, verdict: 'contraindicated', reasons, told, binding: 'unknown' },
+      finding: { challenge, card, vector: { 'instance-identity': 96 }, reasons: told },
+    }
   }
-  return judged
+  const [state, { configuration, reasons: told }] = [stateOf(standing), judge(standing)]
+  return {
+    appraised: { pair, verdict: VERDICT[configuration], reasons: told, told, binding: state },
+    finding: { challenge, card, vector: { 'instance-identity': 2, configuration }, reasons: told, binding: { state, ...deviceOf(pair) } },
+  }
+}
+
+async function evaluate(deps: Deps, items: readonly SpendingEvidence[]): Promise<Evaluated[]> {
+  const evaluated: Evaluated[] = []
+  for (let at = 0; at < items.length; at += AT_ONCE) {
+    const part = items.slice(at, at + AT_ONCE)
+    const reasons = await Promise.all(part.map((item) => appraise(deps, item)))
+    evaluated.push(...part.map((item, index) => ({ ...item, reasons: found(reasons[index]), pair: pairOf(item.challenge, item.evidence) })))
+  }
+  return evaluated
 }
 
 /** What the log says of it. */

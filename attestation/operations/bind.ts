@@ -59,7 +59,7 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
     reserve: async (tx, { sealed }) => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
     execute: async (permit, target) => {
       const [challenge, evidence, card] = [found(target.challenge), found(target.evidence), found(target.card)]
-      const reasons = appraise(deps, { evidence, challenge, card })
+      const reasons = await appraise(deps, { evidence, challenge, card })
       const at = await deps.databaseNow()
       if (reasons.length > 0) {
         const told = toldReasons(reasons)

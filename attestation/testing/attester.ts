@@ -12,6 +12,9 @@ export const person = (kind: CallerKind, name: string): Caller => ({ kind, name,
 export const [terminal, other] = [person('module', 'terminal'), person('module', 'other')]
 export const [alice, bob] = [person('officer', 'alice'), person('officer', 'bob')]
 
+/** Of `database-clock.pg.ts`. */
+const CLOCK = 'SELECT clock_timestamp() AS now'
+
 /** The feature over a real database and a soft HSM. */
 export class Attester {
   readonly feature: AttestationFeature
@@ -19,7 +22,7 @@ export class Attester {
   readonly db: TestDatabase
   readonly soft: ReturnType<typeof softHsm>
   readonly entries: EntryDraft[] = []
-  /** Texts of the statements of the service, in order. */
+  /** Texts of the statements of the service, in order; without that of the clock, which is read once a second whoever asks. */
   readonly statements: string[] = []
   /** When set, the next transaction runs its work, is rolled back, and after this runs it again: as one that was shared and failed. */
   betweenRuns: (() => Promise<unknown>) | undefined
@@ -32,7 +35,7 @@ export class Attester {
     this.cards = new TestCards(this.soft)
     const recorded = (sql: Sql): Sql => ({
       query: (text, values) => {
-        this.statements.push(text)
+        if (text !== CLOCK) this.statements.push(text)
         return sql.query(text, values)
       },
     })
