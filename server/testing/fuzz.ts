@@ -26,6 +26,9 @@ interface Seed {
 
 const NOWHERE = '01890000-0000-7000-8000-000000000000'
 
+/** COSE_Sign1 with ES256 over a map of one claim: of the form of evidence, and no card's. */
+const EVIDENCE = Buffer.from(`d28443a10126a044a1070100${'5840'}${'01'.repeat(64)}`, 'hex').toString('base64')
+
 /** By operation. Every operation is to have one; what would end those who call is of ids that are nowhere. */
 export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, Seed>>> {
   const { alice, module, vendor, auditor } = site
@@ -78,6 +81,17 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'card-personalization.order.cancel': { who: vendor, fields: { orderId: NOWHERE } },
     'card-personalization.order.resume': { who: alice, fields: { orderId } },
     'card-personalization.delivery.fetch': { who: vendor, fields: { orderId } },
+    'kms.key.attest': { who: alice, fields: { keyId: 'root:ca-cards' } },
+    'attestation.card.challenge': { who: module, fields: { iccid: start.iccid, method: 'milenage' } },
+    'attestation.card.answer': { who: module, fields: { iccid: start.iccid, challengeId: 'A'.repeat(43), mac: 'A'.repeat(22) } },
+    'attestation.cards.challenge': { who: module, fields: { iccids: [start.iccid] } },
+    'attestation.evidence.appraise': { who: module, fields: { evidence: EVIDENCE } },
+    'attestation.evidence.appraise-batch': { who: module, fields: { evidence: [EVIDENCE, EVIDENCE] } },
+    'attestation.binding.bind': { who: module, fields: { evidence: EVIDENCE } },
+    'attestation.binding.get': { who: module, fields: { iccid: start.iccid, at: '2026-01-01T00:00:00Z' } },
+    'attestation.binding.history': { who: alice, fields: { imei: '490154203237518' } },
+    'attestation.binding.unbind': { who: module, fields: { iccid: start.iccid, reason: 'meter replaced' } },
+    'attestation.binding.approve-unbind': { who: alice, fields: { requestId: NOWHERE } },
   }
 }
 
