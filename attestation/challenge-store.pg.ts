@@ -77,7 +77,7 @@ export class PgChallengeStore implements ChallengeStore {
 
   async spend(tx: Tx, sealed: readonly SealedChallenge[]): Promise<ReadonlyMap<string, Problem>> {
     if (sealed.length === 0) return new Map()
-    // In one order everywhere: who waits for a row holds none that the other waits for.
+    // In one order, so that two batches with the same challenges seldom wait for each other; PostgreSQL may still take the rows in another.
     const ordered = [...sealed].sort((a, b) => Buffer.compare(a.challenge.nonce, b.challenge.nonce))
     const nonces = ordered.map(({ challenge }) => challenge.nonce)
     const written = await losing(sqlOf(tx).query<{ nonce: Uint8Array }>(SPEND, [nonces, ordered.map(({ mac }) => mac)]))

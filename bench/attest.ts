@@ -10,7 +10,7 @@ import { type BenchSite, withSite } from './site.ts'
 const CALLERS = 32
 /** Cards of one caller, and of one batch. */
 const CARDS_EACH = 64
-const SECONDS = 3
+const SECONDS = 5
 const PATH = '/v1/attestation'
 
 interface Challenge {

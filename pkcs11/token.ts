@@ -54,15 +54,19 @@ export function openModule({ modulePath, libraryParameters }: Pick<TokenPlace, '
 const INFO_TRIES = 10
 const INFO_PAUSE_MS = 5
 
-/** What a token says of itself. SoftHSM answers CKR_GENERAL_ERROR while the login of another process writes its file, so it is asked again for a moment. */
-function tokenInfo({ lib, handle }: graphene.Slot): TokenInfo {
+/**
+ * What a token says of itself. While the login of another process writes its file, SoftHSM answers CKR_GENERAL_ERROR, or what it has read of half a file,
+ * so it is asked again for a moment, until it is `expected`.
+ */
+function tokenInfo({ lib, handle }: graphene.Slot, expected: (info: TokenInfo) => boolean = () => true): TokenInfo {
   for (let left = INFO_TRIES; ; left--) {
     try {
-      return lib.C_GetTokenInfo(handle)
+      const info = lib.C_GetTokenInfo(handle)
+      if (left === 1 || expected(info)) return info
     } catch (error) {
       if (left === 1 || cryptokiError(error)?.code !== GENERAL_ERROR) throw error
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, INFO_PAUSE_MS)
     }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, INFO_PAUSE_MS)
   }
 }
 
@@ -185,7 +189,8 @@ export class Token {
 
   /** Throws {@link TokenAway} unless the slot still holds this token. */
   assertPresent(): void {
-    if (tokenInfo(this.#slot).serialNumber.trimEnd() !== this.serial) throw new TokenAway('the slot holds another token')
+    const isThis = ({ serialNumber }: TokenInfo): boolean => serialNumber.trimEnd() === this.serial
+    if (!isThis(tokenInfo(this.#slot, isThis))) throw new TokenAway('the slot holds another token')
   }
 
   get facts(): TokenFacts {
