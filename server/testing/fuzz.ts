@@ -27,7 +27,7 @@ interface Seed {
 const NOWHERE = '01890000-0000-7000-8000-000000000000'
 
 /** COSE_Sign1 with ES256 over a map of one claim: of the form of evidence, and no card's. */
-const EVIDENCE = Buffer.from(`d28443a10126a044a1070100${'5840'}${'01'.repeat(64)}`, 'hex').toString('base64')
+const EVIDENCE = Buffer.from(`d28443a10126a043a107015840${'01'.repeat(64)}`, 'hex').toString('base64')
 
 /** By operation. Every operation is to have one; what would end those who call is of ids that are nowhere. */
 export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, Seed>>> {
