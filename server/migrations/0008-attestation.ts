@@ -59,6 +59,10 @@ export async function up(knex: Knex): Promise<void> {
       CONSTRAINT one_card_for_an_imei EXCLUDE USING gist (imei WITH =, valid WITH &&),
       CONSTRAINT one_card_for_a_udid EXCLUDE USING gist (udid WITH =, valid WITH &&) WHERE (udid IS NOT NULL)
     );
+    -- What counts now is asked for at each appraisal.
+    CREATE INDEX live_bindings_by_iccid ON bindings (iccid) WHERE upper_inf(valid);
+    CREATE INDEX live_bindings_by_imei ON bindings (imei) WHERE upper_inf(valid);
+    CREATE INDEX live_bindings_by_udid ON bindings (udid) WHERE upper_inf(valid) AND udid IS NOT NULL;
 
     -- Two claims to one card or device, with what each was proved by.
     CREATE TABLE binding_conflicts (
