@@ -17,7 +17,7 @@ describe.runIf(canRun('certutil'))('NSS softokn, a token of another make', () =>
   beforeAll(async () => {
     nss = nssToken()
     data = mkdtempSync(join(tmpdir(), 'gridseal-nss-data-'))
-    report = await checkToken({ subject: { uri: nss.uri }, libraryParameters: nss.libraryParameters })
+    report = await checkToken({ subject: { uri: nss.uri }, libraryParameters: nss.parameters })
   })
   afterAll(() => {
     nss.close()
@@ -45,7 +45,7 @@ describe.runIf(canRun('certutil'))('NSS softokn, a token of another make', () =>
   it('has no key of the check left', () => expect(nss.listKeys()).toContain('no keys found'))
 
   const open = async (options: { readonly insecureTokenIgnores?: readonly ProbeName[]; readonly officerPinFile?: string } = {}): Promise<void> => {
-    const opened = await openHsm({ dataFolder: data, uri: nss.uri, libraryParameters: nss.libraryParameters, lanes: 1, ...options })
+    const opened = await openHsm({ dataFolder: data, uri: nss.uri, libraryParameters: nss.parameters, lanes: 1, ...options })
     await opened.close()
   }
 

@@ -16,7 +16,8 @@ const modulePath = PATHS.find((path) => existsSync(path))
 export interface NssToken {
   /** PKCS#11 URI, with the PIN's file. */
   readonly uri: string
-  readonly libraryParameters: string
+  /** What C_Initialize takes. */
+  readonly parameters: string
   readonly pinFile: string
   /** What `certutil` says of the keys in it. */
   listKeys(): string
@@ -38,7 +39,7 @@ export function nssToken(): NssToken {
   certutil('-N')
   return {
     uri: `pkcs11:token=NSS%20Certificate%20DB?module-path=${modulePath}&pin-source=file:${pinFile}`,
-    libraryParameters: `configdir='sql:${database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags=`,
+    parameters: `configdir='sql:${database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags=`,
     pinFile,
     listKeys: () => certutil('-K'),
     close: () => rmSync(folder, { recursive: true, force: true }),

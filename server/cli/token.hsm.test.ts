@@ -79,8 +79,8 @@ describe('gridseal token check', () => {
 
     it('1: it cannot serve, and what that means; by the options, and by the settings', async () => {
       const ends = await Promise.all([
-        check(['--token', nss.uri, '--library-parameters', nss.libraryParameters]),
-        check([], { GRIDSEAL_TOKEN: nss.uri, GRIDSEAL_TOKEN_LIBRARY_PARAMETERS: nss.libraryParameters }),
+        check(['--token', nss.uri, '--library-parameters', nss.parameters]),
+        check([], { GRIDSEAL_TOKEN: nss.uri, GRIDSEAL_TOKEN_LIBRARY_PARAMETERS: nss.parameters }),
       ])
       for (const { code, out } of ends) {
         expect(code).toBe(1)
@@ -91,7 +91,7 @@ describe('gridseal token check', () => {
 
     it('2: of a module with two tokens, one is to be named', async () => {
       const path = /module-path=([^&]+)/.exec(nss.uri)?.[1] ?? ''
-      const ended = await check(['--module', path, '--library-parameters', nss.libraryParameters])
+      const ended = await check(['--module', path, '--library-parameters', nss.parameters])
       expect(ended).toMatchObject({ code: 2, err: expect.stringContaining('pkcs11:token=NSS%20Certificate%20DB') as string })
     })
   })
