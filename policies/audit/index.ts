@@ -15,7 +15,7 @@ import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
-export { type CheckpointAlgorithm, logKey, openSuccession } from './checkpoint.ts'
+export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {

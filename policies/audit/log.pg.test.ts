@@ -157,6 +157,31 @@ describe('a transaction on the log', () => {
     }
   })
 
+  it('whose MAC the token does not give is refused to all that share it, and is not tried for each', async () => {
+    const asked: number[] = []
+    const log = openLog({ writers: 1, macGroup: () => (asked.push(1), Promise.reject(new Problem('hsm-unavailable', 'away'))) })
+    const settled = await Promise.allSettled(Array.from({ length: 8 }, () => log.transact(({ append }) => Promise.resolve(append(draftOf('event'))))))
+    expect(settled).toEqual(settled.map(() => ({ status: 'rejected', reason: problem('hsm-unavailable') })))
+    // The first by itself, the others together.
+    expect(asked).toHaveLength(2)
+  })
+
+  it('whose entry the client cannot even send leaves no rows', async () => {
+    const unsendable = {
+      toPostgres: () => {
+        throw new TypeError('no such value')
+      },
+    } as unknown as Uint8Array
+    const log = openLog({ writers: 1, macGroup: () => Promise.resolve(unsendable) })
+    const id = newOperationId()
+    const failing = log.transact(async ({ tx, append }) => {
+      await sqlOf(tx).query('INSERT INTO things VALUES ($1)', [id])
+      append(draftOf('event', id))
+    })
+    await expect(failing).rejects.toEqual(problem('log-unavailable'))
+    expect([await thing(id), await countOf(id)]).toEqual([false, 0])
+  })
+
   it('of many that take the same thing is given to one', async () => {
     const log = openLog({ writers: 2 })
     const [thingId, ids] = [newOperationId(), Array.from({ length: 20 }, () => newOperationId())]

@@ -82,6 +82,11 @@ export class PgAuditLog implements AuditLog {
     const deadline = performance.now() + 10_000
     while ((this.#inFlight > 0 || this.#works.length > 0 || this.#queue.length > 0) && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 5))
+    for (const { reject, timer } of this.#works.splice(0)) {
+      clearTimeout(timer)
+      reject(closed())
+    }
+    for (const { reject } of this.#queue.splice(0)) reject(closed())
     await Promise.all(this.#writers.map((writer) => writer.close()))
   }
 

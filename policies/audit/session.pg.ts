@@ -39,7 +39,7 @@ export class Session {
     return this.#lost
   }
 
-  /** Runs a statement, prepared by its text. Statements of one session run one after another in the order of the calls, and are sent at once. */
+  /** Runs a statement, prepared by its text. Statements of one session run one after another in the order of the calls, and each is sent without waiting for the one before. */
   async query<Row extends object = Record<string, unknown>>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
     let name = this.#names.get(text)
     if (name === undefined && this.#names.size < 1000) this.#names.set(text, (name = `s${this.#names.size}`))

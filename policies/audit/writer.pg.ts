@@ -54,11 +54,14 @@ interface Queued {
 
 const MAX_SLOT = 1023
 
-/** Of a commit that may or may not stand. So nothing of it is tried again. */
-class CommitUnknown extends Problem {
+/** A failure that is no single work's: all that share the transaction get its cause, and none is run again. */
+class OfAll extends Error {
   constructor(cause: unknown) {
-    super('log-unavailable', 'The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', { cause })
+    super('the transaction failed', { cause })
   }
+}
+const ofAll = (error: unknown): never => {
+  throw new OfAll(error)
 }
 
 const unavailable = (detail: string, cause?: unknown): Problem => new Problem('log-unavailable', detail, { cause })
@@ -86,14 +89,13 @@ export class Writer {
       const answers = await this.#transact(works.map(({ work }) => work))
       works.forEach(({ resolve }, at) => resolve(answers[at]))
     } catch (error) {
-      const isFinal = works.length === 1 || error instanceof CommitUnknown || (error instanceof Problem && error.code === 'database-unavailable')
-      if (isFinal) for (const { reject } of works) reject(error)
+      if (error instanceof OfAll || works.length === 1) for (const { reject } of works) reject(error instanceof OfAll ? error.cause : error)
       else for (const one of works) await this.transactAll([one])
     }
   }
 
   async #transact(works: readonly Work[]): Promise<unknown[]> {
-    const held = await this.#hold()
+    const held = await this.#hold().catch(ofAll)
     const drafts: EntryDraft[] = []
     let begun: Promise<string> | undefined
     let group: Group
@@ -102,19 +104,17 @@ export class Writer {
     try {
       for (const work of works) results.push(await this.#work(held.session, drafts, () => (begun ??= held.session.command('BEGIN')), work))
       group = this.#encode(held, drafts, 'durable')
-      insertion = await this.#insertion(held, group, 'durable')
+      insertion = await this.#insertion(held, group, 'durable').catch(ofAll)
+      // Before COMMIT is sent: one that follows an insertion which pg itself refused would commit rows without their entries.
+      if (begun !== undefined) await this.#insert(held, insertion)
     } catch (error) {
       if (begun !== undefined) await this.#rollBack(held)
-      throw held.session.lost && !(error instanceof Problem)
-        ? new Problem('database-unavailable', 'The database was lost before anything was committed. Try again in a few seconds.', { cause: error })
-        : error
+      if (!held.session.lost || error instanceof Problem || error instanceof OfAll) throw error
+      throw new OfAll(new Problem('database-unavailable', 'The database was lost before anything was committed. Try again in a few seconds.', { cause: error }))
     }
     await this.#commit(held, group, async () => {
-      // Both are on their way at once: a COMMIT behind a statement that failed rolls back, and says so.
-      const [written, committed] = await Promise.allSettled([this.#insert(held, insertion), begun === undefined ? 'COMMIT' : held.session.command('COMMIT')])
-      if (written.status === 'rejected') throw written.reason
-      if (committed.status === 'rejected') throw committed.reason
-      if (committed.value !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
+      if (begun === undefined) return this.#insert(held, insertion)
+      if ((await held.session.command('COMMIT')) !== 'COMMIT') throw new Error('a statement of the transaction had failed, so nothing was committed')
     })
     return results
   }
@@ -137,7 +137,8 @@ export class Writer {
       await this.#commit(held, group, () => this.#insert(held, insertion))
       for (const { resolve } of taken) resolve()
     } catch (error) {
-      const problem = error instanceof Problem ? error : unavailable('The audit log could not be written. Nothing was answered; try again.', error)
+      const cause = error instanceof OfAll ? error.cause : error
+      const problem = cause instanceof Problem ? cause : unavailable('The audit log could not be written. Nothing was answered; try again.', cause)
       for (const { reject } of waiting) reject(problem)
     }
   }
@@ -233,7 +234,7 @@ export class Writer {
     }
   }
 
-  /** Runs what commits the group, and advances once it is known. Throws {@link CommitUnknown} when it stays unknown. */
+  /** Runs what commits the group, and advances once it is known. When it stays unknown nothing is tried again: an {@link OfAll}. */
   async #commit(held: Held, group: Group, run: () => Promise<void>): Promise<void> {
     try {
       await run()
@@ -243,7 +244,8 @@ export class Writer {
         await held.session.end()
         throw error
       }
-      if (!(await this.#wasCommitted(held, group))) throw new CommitUnknown(error)
+      if (!(await this.#wasCommitted(held, group)))
+        throw new OfAll(unavailable('The audit log was lost while it was written. Whether that was in time is being looked up; ask by the id.', error))
       return
     }
     held.seq += group.entries.length
