@@ -175,15 +175,7 @@ export class Lane {
     const child = this.#child
     this.#end('closed', 'the lane is closed')
     clearTimeout(this.#respawn)
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    await new Promise<void>((resolve) => {
-      const kill = setTimeout(() => child.kill('SIGKILL'), 1_000)
-      child.once('exit', () => {
-        clearTimeout(kill)
-        resolve()
-      })
-      if (child.connected) child.disconnect()
-    })
+    if (child !== undefined) await dismissed(child)
   }
 
   #planFlush(): void {
@@ -228,10 +220,10 @@ export class Lane {
     this.#child = child
     return new Promise((resolve, reject) => {
       const ended = (reason: string): void => {
-        if (child !== this.#child) return
         clearTimeout(slow)
-        this.#end('down', reason)
         reject(unavailable(reason))
+        if (child !== this.#child) return
+        this.#end('down', reason)
         // A PIN that the token refused is not tried again: a few of these lock it. A person mends the PIN file and starts the service again.
         if (!reason.includes('CKR_PIN_')) this.#respawnLater()
       }
@@ -251,6 +243,7 @@ export class Lane {
         else if (message.kind === 'ready') {
           clearTimeout(slow)
           this.#pauseMs = FIRST_PAUSE_MS
+          clearInterval(this.#watch)
           this.#watch = setInterval(() => this.#look(kill), WATCH_MS)
           this.#become('ready', '')
           this.#planFlush()
@@ -278,6 +271,10 @@ export class Lane {
       this.#become(state, state === 'stalled' ? 'a call to the token takes long' : '')
       if (state === 'stalled') this.#strand(this.#queue.takeAll(), (back) => this.#queue.add(back))
     }
+    this.#refuseLate()
+  }
+
+  #refuseLate(): void {
     for (const { reject } of this.#queue.takeOlder(performance.now() - this.#deadlineMs)) reject(unavailable('the call waited too long for its lane'))
   }
 
@@ -291,8 +288,9 @@ export class Lane {
   #exchange(): void {
     if (this.#sent.size > 0) return
     clearInterval(this.#watch)
+    this.#watch = setInterval(() => this.#refuseLate(), WATCH_MS)
     this.#made = 0
-    if (this.#child?.connected === true) this.#child.disconnect()
+    if (this.#child !== undefined) void dismissed(this.#child)
     void this.#spawn().catch(() => undefined)
   }
 
@@ -339,4 +337,17 @@ export class Lane {
     this.#status = { state, since: state === this.#status.state ? this.#status.since : new Date(), reason }
     this.#listener.onStatus()
   }
+}
+
+/** Resolves when the process has ended: by itself, as it is no longer spoken to, or else by force. */
+async function dismissed(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  await new Promise<void>((resolve) => {
+    const kill = setTimeout(() => child.kill('SIGKILL'), 1_000)
+    child.once('exit', () => {
+      clearTimeout(kill)
+      resolve()
+    })
+    if (child.connected) child.disconnect()
+  })
 }

@@ -25,9 +25,10 @@ export interface TokenState {
 export class Lanes {
   readonly all: readonly Lane[]
   readonly #onState: (state: TokenState) => void
+  #isClosing = false
   #state: TokenState = { state: 'away', since: new Date(), reason: 'the lanes have not started' }
 
-  /** `onState`: told of every change. */
+  /** `onState`: told of every change, but of the end by {@link close}. */
   constructor(count: number, options: LaneOptions, onState: (state: TokenState) => void = () => undefined) {
     if (!Number.isInteger(count) || count < 1) throw new RangeError('there is at least one lane')
     this.#onState = onState
@@ -90,6 +91,7 @@ export class Lanes {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true
     await Promise.all(this.all.map((lane) => lane.close()))
   }
 
@@ -118,7 +120,7 @@ export class Lanes {
     if (state === this.#state.state && reason === this.#state.reason) return
     const changed = state !== this.#state.state
     this.#state = { state, since: changed ? new Date() : this.#state.since, reason }
-    if (changed) this.#onState(this.#state)
+    if (changed && !this.#isClosing) this.#onState(this.#state)
   }
 }
 
