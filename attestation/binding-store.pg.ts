@@ -2,7 +2,7 @@ import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Binding, type BindingConflict, bindingRow, conflictRow, type Level, type Pair } from './binding.ts'
 import type { BindingName, BindingStore } from './binding-store.ts'
-import { askAgain, assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
+import { assertWritten, losing, openRecords, sealRow } from '../core/sealed-records.ts'
 
 interface BindingColumns {
   id: string
@@ -30,8 +30,7 @@ const named = (key: keyof typeof BY, names: string): string =>
 /** By joins, so that with no plan each row is compared with a whole list. */
 const TOUCHING_EACH = `SELECT DISTINCT ON (id) * FROM (${named('iccid', '$1')} UNION ALL ${named('imei', '$2')} UNION ALL ${named('udid', '$3')}) AS b ORDER BY id`
 
-/** Deadlock, and an exclusion that two writers at once run into: the one that is told loses. */
-const LOST_RACES = new Set(['40P01', '23P01'])
+const THING = 'binding of this card or device'
 
 export class PgBindingStore implements BindingStore {
   readonly #sql: Sql
@@ -73,18 +72,20 @@ export class PgBindingStore implements BindingStore {
   async insert(tx: Tx, b: Binding): Promise<void> {
     const mac = await sealRow(this.#sealer, bindingRow(b))
     const inserted = await losing(
+      THING,
       sqlOf(tx).query(
         `INSERT INTO bindings (id, iccid, imei, udid, level, state, valid, last_proved_at, evidence, bound_by, version, mac)
          VALUES ($1, $2, $3, $4, $5, $6, tstzrange($7, NULL, '[)'), $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING 1`,
         [b.id, b.iccid, b.imei, b.udid ?? null, b.level, b.state, b.from, b.lastProvedAt, b.evidence, b.boundBy, b.version, mac],
       ),
     )
-    assertWritten(inserted, 'binding of this card or device')
+    assertWritten(inserted, THING)
   }
 
   async update(tx: Tx, b: Binding): Promise<void> {
     const mac = await sealRow(this.#sealer, bindingRow(b))
     const written = await losing(
+      THING,
       sqlOf(tx).query(
         `UPDATE bindings SET state = $2, valid = tstzrange(lower(valid), $3, '[)'), last_proved_at = $4, evidence = $5, ended_by = $6, version = $7, mac = $8
          WHERE id = $1 AND version = $7 - 1 RETURNING 1`,
@@ -113,15 +114,6 @@ export class PgBindingStore implements BindingStore {
 const keyOf = (name: BindingName): readonly [key: 'iccid' | 'imei' | 'udid', value: string] => {
   if ('iccid' in name) return ['iccid', name.iccid]
   return 'imei' in name ? ['imei', name.imei] : ['udid', name.udid]
-}
-
-async function losing<Result>(statement: Promise<Result>): Promise<Result> {
-  try {
-    return await statement
-  } catch (error) {
-    if (error instanceof Error && LOST_RACES.has((error as NodeJS.ErrnoException).code ?? '')) throw askAgain('binding of this card or device', error)
-    throw error
-  }
 }
 
 const toBinding = (row: BindingColumns): Binding => ({

@@ -131,18 +131,17 @@ describe('CBOR', () => {
   })
 
   it.each([
-    ['arrays', '81'],
-    ['arrays of two', '82'],
-    ['maps', 'a100'],
-    ['maps as keys', 'a1'],
-    ['tags', 'd2'],
-    ['indefinite arrays', '9f'],
-    ['indefinite maps', 'bf00'],
-    ['indefinite strings', '5f'],
-  ])('refuses 100,000 %s in each other, and as many as fit, at once', (_, opener) => {
-    const started = performance.now()
-    for (const times of [100_000, 4000 / (opener.length / 2)]) expect(() => decodeCbor(fromHex(`${opener.repeat(times)}00`))).toThrow(CborError)
-    expect(performance.now() - started).toBeLessThan(500)
+    ['arrays', '81', 'deeper than 16'],
+    ['arrays of two', '82', 'deeper than 16'],
+    ['maps', 'a100', 'deeper than 16'],
+    ['maps as keys', 'a1', 'neither integer nor text'],
+    ['tags', 'd2', 'deeper than 16'],
+    ['indefinite arrays', '9f', 'indefinite'],
+    ['indefinite maps', 'bf00', 'indefinite'],
+    ['indefinite strings', '5f', 'indefinite'],
+  ])('refuses 100,000 %s in each other, and as many as fit, before it decodes any', (_, opener, reason) => {
+    expect(() => decodeCbor(fromHex(`${opener.repeat(100_000)}00`))).toThrow('more than 4096 bytes')
+    expect(() => decodeCbor(fromHex(`${opener.repeat(4000 / (opener.length / 2))}00`))).toThrow(reason)
   })
 
   it.each([

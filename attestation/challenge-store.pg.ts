@@ -5,7 +5,7 @@ import type { RowSealer } from '../core/row.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Challenge, challengeId, challengeRow, type Method } from './challenge.ts'
 import { type ChallengeStore, hasEnded, MOST_PURGED, type SealedChallenge, spentAlready } from './challenge-store.ts'
-import { askAgain, openRecords } from '../core/sealed-records.ts'
+import { losing, openRecords } from '../core/sealed-records.ts'
 
 interface NonceColumns {
   nonce: Uint8Array
@@ -80,7 +80,7 @@ export class PgChallengeStore implements ChallengeStore {
     // In one order, so that two batches with the same challenges seldom wait for each other; PostgreSQL may still take the rows in another.
     const ordered = [...sealed].sort((a, b) => Buffer.compare(a.challenge.nonce, b.challenge.nonce))
     const nonces = ordered.map(({ challenge }) => challenge.nonce)
-    const written = await losing(sqlOf(tx).query<{ nonce: Uint8Array }>(SPEND, [nonces, ordered.map(({ mac }) => mac)]))
+    const written = await losing('challenge', sqlOf(tx).query<{ nonce: Uint8Array }>(SPEND, [nonces, ordered.map(({ mac }) => mac)]))
     if (written.length === sealed.length) return new Map()
     const done = new Set(written.map(({ nonce }) => hex(nonce)))
     const left = nonces.filter((nonce) => !done.has(hex(nonce)))
@@ -97,16 +97,6 @@ export class PgChallengeStore implements ChallengeStore {
       [MOST_PURGED],
     )
     return deleted.length
-  }
-}
-
-/** A deadlock: the one that is told loses. */
-async function losing<Result>(statement: Promise<Result>): Promise<Result> {
-  try {
-    return await statement
-  } catch (error) {
-    if (error instanceof Error && (error as NodeJS.ErrnoException).code === '40P01') throw askAgain('challenge', error)
-    throw error
   }
 }
 

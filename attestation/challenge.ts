@@ -6,7 +6,7 @@ export const METHODS = ['cmac', 'milenage', 'signature', 'evidence'] as const
 export type Method = (typeof METHODS)[number]
 
 /** How long a challenge may be answered, by the database's clock. */
-export const CHALLENGE_MS = 150_000
+const CHALLENGE_MS = 150_000
 
 /** A challenge. INVARIANT: it is spent by the first answer, right or wrong, before anything is evaluated. */
 export interface Challenge {
@@ -22,6 +22,20 @@ export interface Challenge {
   readonly expiresAt: Date
   /** 1: open. 2: spent. */
   readonly version: 1 | 2
+}
+
+const NONCE_BYTES = 32
+/** How much randomness a challenge takes: nonce and salt. */
+export const CHALLENGE_RANDOM_BYTES = NONCE_BYTES + 16
+
+/** An open challenge. `random`: {@link CHALLENGE_RANDOM_BYTES} unpredictable bytes. */
+export function newChallenge({
+  random,
+  issuedAt,
+  ...whose
+}: Pick<Challenge, 'iccid' | 'method' | 'caller' | 'issuedAt'> & { readonly random: Uint8Array }): Challenge {
+  const expiresAt = new Date(issuedAt.getTime() + CHALLENGE_MS)
+  return { ...whose, nonce: random.subarray(0, NONCE_BYTES), salt: random.subarray(NONCE_BYTES), issuedAt, expiresAt, version: 1 }
 }
 
 export const challengeId = (challenge: Pick<Challenge, 'nonce'>): string => base64url(challenge.nonce)

@@ -1,6 +1,6 @@
 import { encodeEfIccid } from '../core/iccid.ts'
 import type { KeyId } from '../core/ids.ts'
-import { sha256, utf8 } from '../core/bytes.ts'
+import { hex, sha256, utf8 } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import type { CardMaster, StoredKey } from '../pkcs11/index.ts'
 import type { DecoyStore } from './decoy-store.ts'
@@ -63,7 +63,4 @@ export async function findCard({ cards, decoys }: { readonly cards: CardSource; 
 }
 
 /** Unknown cards share 4096 sequence numbers: enough not to be in each other's way, which would tell them from known ones, and no more rows than that. */
-const decoySequenceId = (decoy: KeyId, iccid: string): string =>
-  `${decoy}:${Buffer.from(sha256(utf8(`${decoy}:${iccid}`)))
-    .toString('hex')
-    .slice(0, 3)}`
+const decoySequenceId = (decoy: KeyId, iccid: string): string => `${decoy}:${hex(sha256(utf8(`${decoy}:${iccid}`))).slice(0, 3)}`

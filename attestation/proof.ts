@@ -1,4 +1,4 @@
-import { verify } from 'node:crypto'
+import { isEcdsaSignature } from '../core/ecdsa.ts'
 import { ROOT_KEYS, type Hsm } from '../pkcs11/index.ts'
 import type { KeyUse, Permit } from '../policies/permit.ts'
 import { authenticationMessage } from './authentication.ts'
@@ -74,7 +74,7 @@ export async function signatureReason({
   readonly signature: Uint8Array
 }): Promise<'wrong' | CertificateReason | undefined> {
   const { certificate } = card
-  const isRight = await isSignedBy(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result), message, signature)
+  const isRight = await isEcdsaSignature(cardKey(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result)), message, signature)
   if (certificate === undefined) return 'certificate-missing'
   return isRight ? certificateReason(certificate, at) : 'wrong'
 }
@@ -82,12 +82,4 @@ export async function signatureReason({
 function certificateReason({ state, notBefore, notAfter }: CardCertificate, at: Date): CertificateReason | undefined {
   if (state === 'revoked') return 'certificate-revoked'
   return at < notBefore || at > notAfter ? 'certificate-expired' : undefined
-}
-
-/** ECDSA P-256 over SHA-256, on a thread beside the event loop. */
-function isSignedBy(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
-  const key = cardKey(spki)
-  return new Promise((resolve, reject) => {
-    verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature, (error, isRight) => (error === null ? resolve(isRight) : reject(error)))
-  })
 }

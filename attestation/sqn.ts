@@ -7,7 +7,7 @@ import type { Row } from '../core/row.ts'
 export const OUR_IND = 29
 /** SEQ has 43 bits. */
 export const MAX_SEQ = 2 ** 43 - 1
-const INDS = 32n
+const INDS = 32
 
 /** The last SEQ that left for a card. INVARIANT: it never goes back, so that no AUTN is ever made twice. */
 export interface SequenceNumber {
@@ -21,13 +21,13 @@ export interface SequenceNumber {
 
 /** SQN of this service for a SEQ: 6 bytes, big-endian. */
 export function sqnOf(seq: number): Uint8Array {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64BE(BigInt(seq) * INDS + BigInt(OUR_IND))
-  return bytes.subarray(2)
+  const bytes = Buffer.alloc(6)
+  bytes.writeUIntBE(seq * INDS + OUR_IND, 0, 6)
+  return bytes
 }
 
 /** SEQ of an SQN of 6 bytes, of any IND. */
-export const seqOf = (sqn: Uint8Array): number => Number(BigInt(`0x${Buffer.from(sqn).toString('hex')}`) / INDS)
+export const seqOf = (sqn: Uint8Array): number => Math.floor(Buffer.from(sqn).readUIntBE(0, 6) / INDS)
 
 export const sequenceRow = ({ cardId, seq, version }: SequenceNumber): Row => ({
   table: 'attestation_sqn',

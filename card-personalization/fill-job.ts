@@ -1,4 +1,5 @@
 import type { Faults } from '../core/fault-point.ts'
+import { PollLoop } from '../core/poll-loop.ts'
 import { asProblem, type Problem } from '../core/problem.ts'
 import type { OrderStore } from './order-store.ts'
 
@@ -35,10 +36,7 @@ const ATTEMPTS = 3
  */
 export class FillJob {
   readonly #settings: Required<FillJobSettings>
-  #running: Promise<void> | undefined
-  #stopping = false
-  #woken = false
-  #endWait: () => void = () => undefined
+  readonly #loop = new PollLoop(() => this.#step())
   #failures = 0
   #stuck: { readonly at: string; readonly attempts: number } | undefined
 
@@ -47,36 +45,23 @@ export class FillJob {
   }
 
   start(): void {
-    this.#stopping = false
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   /** There may be something to do. */
   wake(): void {
-    this.#woken = true
-    this.#endWait()
+    this.#loop.wake()
   }
 
   /** Ends after the chunks that are being filled. */
-  async stop(): Promise<void> {
-    this.#stopping = true
-    this.#endWait()
-    await this.#running
-    this.#running = undefined
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stopping) {
-      const waitMs = await this.#step()
-      if (waitMs > 0) await this.#wait(waitMs)
-    }
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** Does what is to do, and answers how long to wait then. */
   async #step(): Promise<number> {
     const { orders, pollMs, retryMs, maxRetryMs, onFailure } = this.#settings
     let orderId: string | undefined
-    this.#woken = false
     try {
       orderId = await orders.nextToFill()
       if (orderId === undefined) return pollMs
@@ -102,7 +87,7 @@ export class FillJob {
       const open = await orders.openChunks(orderId, parallel * 16)
       if (open.length === 0) break
       await this.#fillChunks(orderId, open)
-      if (this.#stopping) return
+      if (this.#loop.isStopping) return
     }
     faults('order.all-filled')
     await steps.seal(orderId)
@@ -114,7 +99,7 @@ export class FillJob {
     const { steps, faults, parallel } = this.#settings
     const queue = [...chunks]
     const work = async (): Promise<void> => {
-      for (let chunk = queue.shift(); chunk !== undefined && !this.#stopping; chunk = queue.shift()) {
+      for (let chunk = queue.shift(); chunk !== undefined && !this.#loop.isStopping; chunk = queue.shift()) {
         try {
           await steps.fill(orderId, chunk)
           faults('order.chunk-filled')
@@ -145,16 +130,5 @@ export class FillJob {
       onFailure(asProblem(error), orderId)
       return 'stuck'
     }
-  }
-
-  #wait(ms: number): Promise<void> {
-    if (this.#stopping || this.#woken) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.#endWait = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

@@ -119,7 +119,9 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
   // What a profile's keys are never changes: its rows are read once, and the lane checks them at each use.
   const known = new Map<ProfileId, ProfileKeys>()
   const profileKeys = async (id: ProfileId): Promise<ProfileKeys | undefined> => {
-    const established = known.get(id) ?? (await profiles.find(id))
+    const kept = known.get(id)
+    if (kept !== undefined) return kept
+    const established = await profiles.find(id)
     if (established === undefined) return undefined
     const keys = { master: established.master, operatorKey: established.operatorKey, authType: DERIVATION_TYPES.auth }
     known.set(id, keys)

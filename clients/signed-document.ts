@@ -2,7 +2,7 @@ import { verify, X509Certificate } from 'node:crypto'
 import { base64url, fromBase64url } from '../core/bytes.ts'
 import { chainInHeader } from '../core/signed-document.ts'
 
-/** Why something that the service signed is not believed. */
+/** Why something that the service signed is not believed. Its message holds no key. */
 export class Refusal extends Error {}
 
 export interface Trust {

@@ -66,8 +66,6 @@ export interface DeliveryReport {
 export const MAX_PROBLEMS = 100
 const MAX_LINE_BYTES = 256 * 1024
 
-/** A failure that ends the opening. Its message holds no key. */
-
 /** Checks and opens a delivery file, one line at a time: signature and chain, transport key, then each row's MAC and keys, at last counts and the SHA-256. */
 export async function openDelivery(asked: DeliveryToOpen): Promise<DeliveryReport> {
   const problems: DeliveryProblem[] = []

@@ -21,10 +21,23 @@ export async function sealRow(sealer: RowSealer, row: Row): Promise<Uint8Array> 
 }
 
 /** What who lost a race is told. */
-export const askAgain = (thing: string, cause?: unknown): Problem =>
+const askAgain = (thing: string, cause?: unknown): Problem =>
   new Problem('conflict', `The ${thing} was changed by someone else at the same time. Ask again.`, { cause })
 
 /** Throws `conflict` when a compare-and-swap changed nothing. */
 export function assertWritten(written: readonly unknown[], thing: string): void {
   if (written.length === 0) throw askAgain(thing)
+}
+
+/** PostgreSQL's codes of a deadlock, and of an exclusion that two writers at once run into: the one that is told loses. */
+const LOST_RACES = new Set(['40P01', '23P01'])
+
+/** Throws `conflict` when the statement lost a race. */
+export async function losing<Result>(thing: string, statement: Promise<Result>): Promise<Result> {
+  try {
+    return await statement
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && LOST_RACES.has(String(error.code))) throw askAgain(thing, error)
+    throw error
+  }
 }

@@ -12,7 +12,7 @@ import { signResult } from '../signed-result.ts'
 import { sequenceRow } from '../sqn.ts'
 import { challengeFault } from './challenge-fault.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { bytesOf, CHALLENGE_ID, ICCID, RESULT } from './views.ts'
 
 interface Input {

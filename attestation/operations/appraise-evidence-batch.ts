@@ -8,8 +8,8 @@ import { challengeId } from '../challenge.ts'
 import { type SealedChallenge, spentAlready } from '../challenge-store.ts'
 import { APPRAISAL, type AppraisedEvidence, appraisalFacts, appraiseAll, viewAppraisal } from './appraised-evidence.ts'
 import type { Deps } from './deps.ts'
-import { EVIDENCE_USES, type EvidenceTarget, evidenceFacts, locateEvidences } from './evidence-target.ts'
-import { found } from './found.ts'
+import { admitted, EVIDENCE_USES, type EvidenceTarget, evidenceFacts, locateEvidences } from './evidence-target.ts'
+import { found } from '../../core/found.ts'
 import { EVIDENCE, MOST_CARDS } from './views.ts'
 
 interface Input {
@@ -69,11 +69,7 @@ export const appraiseEvidenceBatch = (deps: Deps): Operation<Input, Target, Resu
     execute: async (permit, { items, unspent }) => {
       const problems = items.map((item) => problemOf(item, found(unspent)))
       const open = items.filter((_, at) => problems[at] === undefined)
-      const appraised = await appraiseAll(
-        deps,
-        permit,
-        open.map(({ challenge, evidence, card }) => ({ challenge: found(challenge), evidence: found(evidence), card: found(card) })),
-      )
+      const appraised = await appraiseAll(deps, permit, open.map(admitted))
       const appraisedOf = new Map(open.map((item, at) => [item, appraised[at]]))
       return items.map((item, at) => problems[at] ?? found(appraisedOf.get(item)))
     },

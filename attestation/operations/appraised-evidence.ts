@@ -1,21 +1,12 @@
 import { z } from 'zod'
 import type { Permit } from '../../policies/permit.ts'
-import { appraise, type BindingState, type Evidence, type EvidenceReason, judge, pairOf, stateOf } from '../appraisal.ts'
+import { appraise, type BindingState, type EvidenceReason, judge, pairOf, stateOf } from '../appraisal.ts'
 import { compare, deviceOf, type Pair, type Standing } from '../binding.ts'
-import type { Challenge } from '../challenge.ts'
-import type { CardHandle } from '../known-card.ts'
 import { type Finding, signResults } from '../signed-result.ts'
 import type { Deps } from './deps.ts'
-import { toldReasons } from './evidence-target.ts'
-import { found } from './found.ts'
+import { type SpendingEvidence, toldReasons } from './evidence-target.ts'
+import { found } from '../../core/found.ts'
 import { RESULT } from './views.ts'
-
-/** Evidence whose challenge is spent: it may be evaluated. */
-export interface SpendingEvidence {
-  readonly challenge: Challenge
-  readonly evidence: Evidence
-  readonly card: CardHandle
-}
 
 interface Evaluated extends SpendingEvidence {
   /** Why it is not the card's; empty where it is. */

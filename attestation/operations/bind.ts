@@ -6,11 +6,10 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { appraise, judge, pairOf, stateOf } from '../appraisal.ts'
 import { type Binding, type BindingConflict, bindingRow, compare, conflictRow, deviceOf, type Pair, type Standing } from '../binding.ts'
 import type { BindingStore } from '../binding-store.ts'
-import { assertSpent } from '../challenge-store.ts'
 import { signResult } from '../signed-result.ts'
 import type { Deps } from './deps.ts'
-import { EVIDENCE_INPUT, EVIDENCE_USES, type EvidenceInput, type EvidenceTarget, evidenceFacts, locateEvidence, toldReasons } from './evidence-target.ts'
-import { found } from './found.ts'
+import { admitted, type EvidenceInput, evidenceSteps, type EvidenceTarget, toldReasons } from './evidence-target.ts'
+import { found } from '../../core/found.ts'
 import { BINDING, RESULT, viewBinding } from './views.ts'
 
 /** What is to be written, fixed before the result is signed: a row that has changed since makes the outcome a `conflict`, and the result goes to nobody. */
@@ -50,15 +49,10 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
     summary: 'Binds a card to the device that its evidence names, where neither is bound; records a conflict where one is bound to another.',
     effect: 'durable',
     route: { method: 'POST', path: '/v1/attestation/bindings' },
-    input: EVIDENCE_INPUT,
     output: OUTPUT,
-    locate: (input, caller) => locateEvidence(deps, input, caller),
-    uses: () => EVIDENCE_USES,
-    facts: evidenceFacts,
-    admit: ({ problem }) => problem,
-    reserve: async (tx, { sealed }) => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
+    ...evidenceSteps(deps),
     execute: async (permit, target) => {
-      const [challenge, evidence, card] = [found(target.challenge), found(target.evidence), found(target.card)]
+      const { challenge, evidence, card } = admitted(target)
       const reasons = await appraise(deps, { evidence, challenge, card })
       const at = await deps.databaseNow()
       if (reasons.length > 0) {

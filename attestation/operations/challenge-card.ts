@@ -4,7 +4,7 @@ import { Problem } from '../../core/problem.ts'
 import { digestRow } from '../../core/row.ts'
 import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { type Challenge, CHALLENGE_MS, challengeId, type Method, randOf } from '../challenge.ts'
+import { type Challenge, CHALLENGE_RANDOM_BYTES, challengeId, type Method, newChallenge, randOf } from '../challenge.ts'
 import type { SealedChallenge } from '../challenge-store.ts'
 import { type CardHandle, findCard } from '../known-card.ts'
 import { MAX_SEQ, type SequenceNumber, sequenceRow, sqnOf } from '../sqn.ts'
@@ -56,9 +56,7 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
     output: OUTPUT,
     locate: async ({ iccid, method }, caller) => {
       const [card, issuedAt] = await Promise.all([findCard(deps, iccid), deps.databaseNearlyNow()])
-      const expiresAt = new Date(issuedAt.getTime() + CHALLENGE_MS)
-      const { nonce, salt } = { nonce: deps.random(32), salt: deps.random(16) }
-      const challenge: Challenge = { nonce, salt, iccid, method, caller: callerUrn(caller), issuedAt, expiresAt, version: 1 }
+      const challenge = newChallenge({ random: deps.random(CHALLENGE_RANDOM_BYTES), iccid, method, caller: callerUrn(caller), issuedAt })
       const [sealed, last] = await Promise.all([deps.challenges.seal([challenge]), method === 'milenage' ? deps.sequences.find(card.sequenceId) : undefined])
       return { challenge, sealed, card, sequence: last && after(last) }
     },

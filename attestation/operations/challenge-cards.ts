@@ -1,8 +1,9 @@
 import { z } from 'zod'
+import { found } from '../../core/found.ts'
 import { digestRow } from '../../core/row.ts'
 import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { type Challenge, CHALLENGE_MS, challengeId } from '../challenge.ts'
+import { type Challenge, CHALLENGE_RANDOM_BYTES, challengeId, newChallenge } from '../challenge.ts'
 import type { SealedChallenge } from '../challenge-store.ts'
 import type { Deps } from './deps.ts'
 import { CHALLENGE_ID, ICCID, MOST_CARDS, NONCE } from './views.ts'
@@ -12,7 +13,6 @@ interface Input {
 }
 interface Target {
   readonly verifier: string
-  readonly expiresAt: Date
   readonly challenges: readonly Challenge[]
 }
 type Result = readonly SealedChallenge[]
@@ -24,9 +24,6 @@ const OUTPUT = z
     challenges: z.array(z.strictObject({ iccid: ICCID, challengeId: CHALLENGE_ID, nonce: NONCE })).meta({ description: 'In the order of the ICCIDs.' }),
   })
   .meta({ id: 'CardChallenges' })
-
-const NONCE_BYTES = 32
-const SALT_BYTES = 16
 
 /** Durable effects: all nonces, intent and outcome with an entry for each card, one transaction. No card is looked up: one that is not known gets a challenge like any other. */
 export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.infer<typeof OUTPUT>> =>
@@ -46,14 +43,12 @@ export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.i
     output: OUTPUT,
     locate: async ({ iccids }, caller) => {
       const issuedAt = await deps.databaseNearlyNow()
-      const [verifier, expiresAt] = [callerUrn(caller), new Date(issuedAt.getTime() + CHALLENGE_MS)]
-      const random = deps.random((NONCE_BYTES + SALT_BYTES) * iccids.length)
-      const challenges = iccids.map((iccid, at): Challenge => {
-        const own = random.subarray((NONCE_BYTES + SALT_BYTES) * at)
-        const [nonce, salt] = [own.subarray(0, NONCE_BYTES), own.subarray(NONCE_BYTES, NONCE_BYTES + SALT_BYTES)]
-        return { nonce, salt, iccid, method: 'evidence', caller: verifier, issuedAt, expiresAt, version: 1 }
+      const [verifier, random] = [callerUrn(caller), deps.random(CHALLENGE_RANDOM_BYTES * iccids.length)]
+      const challenges = iccids.map((iccid, at) => {
+        const own = random.subarray(CHALLENGE_RANDOM_BYTES * at, CHALLENGE_RANDOM_BYTES * (at + 1))
+        return newChallenge({ random: own, iccid, method: 'evidence', caller: verifier, issuedAt })
       })
-      return { verifier, expiresAt, challenges }
+      return { verifier, challenges }
     },
     uses: () => [],
     facts: ({ challenges }) => ({ public: { method: 'evidence', count: challenges.length } }),
@@ -68,8 +63,8 @@ export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.i
         })),
       }
     },
-    respond: ({ verifier, expiresAt, challenges }) => ({
-      ...{ expiresAt: expiresAt.toISOString(), verifier },
+    respond: ({ verifier, challenges }) => ({
+      ...{ expiresAt: found(challenges[0]).expiresAt.toISOString(), verifier },
       challenges: challenges.map((challenge) => ({ iccid: challenge.iccid, challengeId: challengeId(challenge), nonce: challengeId(challenge) })),
     }),
   })

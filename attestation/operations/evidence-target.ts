@@ -1,18 +1,19 @@
 import { z } from 'zod'
 import { fromBase64 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
+import type { Tx } from '../../core/tx.ts'
 import { ROOT_KEYS } from '../../pkcs11/index.ts'
 import { type Caller, callerUrn } from '../../policies/caller.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import type { KeyUse } from '../../policies/permit.ts'
 import type { Evidence, EvidenceReason } from '../appraisal.ts'
 import { type Challenge, challengeId, spent } from '../challenge.ts'
-import type { SealedChallenge } from '../challenge-store.ts'
+import { assertSpent, type SealedChallenge } from '../challenge-store.ts'
 import { readEvidence } from '../evidence.ts'
 import { type CardHandle, findCard } from '../known-card.ts'
 import { challengeFault } from './challenge-fault.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { EVIDENCE } from './views.ts'
 
 /** What appraising and binding have in common: evidence comes in, and its nonce says which card it must be of. */
@@ -33,11 +34,27 @@ export interface EvidenceTarget {
   readonly card: CardHandle | undefined
 }
 
-export const EVIDENCE_INPUT = z.strictObject({ evidence: EVIDENCE })
-
-export async function locateEvidence(deps: Deps, { evidence }: EvidenceInput, caller: Caller): Promise<EvidenceTarget> {
-  return found((await locateEvidences(deps, [evidence], caller))[0])
+/** Evidence whose challenge is spent: it may be evaluated. */
+export interface SpendingEvidence {
+  readonly challenge: Challenge
+  readonly evidence: Evidence
+  readonly card: CardHandle
 }
+
+/** INVARIANT: there was no problem. */
+export const admitted = ({ challenge, evidence, card }: EvidenceTarget): SpendingEvidence => ({
+  ...{ challenge: found(challenge), evidence: found(evidence), card: found(card) },
+})
+
+/** The steps up to the key use that one piece of evidence has, whether it is appraised or bound: the nonce is spent with the intent, before anything is evaluated. */
+export const evidenceSteps = (deps: Deps) => ({
+  input: z.strictObject({ evidence: EVIDENCE }),
+  locate: async ({ evidence }: EvidenceInput, caller: Caller): Promise<EvidenceTarget> => found((await locateEvidences(deps, [evidence], caller))[0]),
+  uses: () => EVIDENCE_USES,
+  facts: evidenceFacts,
+  admit: ({ problem }: EvidenceTarget) => problem,
+  reserve: async (tx: Tx, { sealed }: EvidenceTarget): Promise<void> => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
+})
 
 /** In their order. What all of them need is read together. */
 export async function locateEvidences(deps: Deps, texts: readonly string[], caller: Caller): Promise<EvidenceTarget[]> {

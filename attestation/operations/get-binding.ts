@@ -5,7 +5,7 @@ import type { Binding } from '../binding.ts'
 import type { BindingName } from '../binding-store.ts'
 import { hasOneName, NAME_FIELDS, nameFacts, nameIn, type NameInput, ONE_NAME, TIME } from './binding-name.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { BINDING, type BindingView, viewBinding } from './views.ts'
 
 interface Input extends NameInput {

@@ -7,7 +7,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import type { Binding } from '../binding.ts'
 import { type UnbindRequest, unbindRequestRow } from '../unbind-request.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ICCID } from './views.ts'
 
 interface Input {

@@ -74,5 +74,5 @@ export function cmac(key: Uint8Array, message: Uint8Array): Uint8Array {
   return aes(key, xor(state, xor(last, isWhole ? k1 : double(k1))))
 }
 
-/** KDF3 with one block: see docs of card keys. */
+/** KDF3 with one block: see docs/delivery-file.md. */
 export const kdf3 = (master: Uint8Array, type: number, kdd: Uint8Array): Uint8Array => cmac(master, Buffer.concat([Uint8Array.of(1, 0, 0, 0, type, 0), kdd]))

@@ -3,7 +3,7 @@ import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER, ORDER_ID, type OrderView, viewOrder } from './views.ts'
 
 interface Input {

@@ -5,7 +5,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import type { Card } from '../card.ts'
 import { moveChunk, NO_ORDER, type Order, type OrderChunk } from '../order.ts'
 import type { Deps, PlannedCertificates } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER_ID } from './views.ts'
 
 interface Input {

@@ -6,7 +6,7 @@ import { type Caller, callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { isConfirmed, type Vendor, vendorRow } from '../vendor.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { VENDOR, VENDOR_ID, type VendorView, viewVendor } from './views.ts'
 
 interface Input {

@@ -5,7 +5,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
 import type { Vendor } from '../vendor.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER, ORDER_ID, type OrderView, viewOrder } from './views.ts'
 
 interface Input {

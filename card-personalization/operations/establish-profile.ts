@@ -5,7 +5,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { findProfile, type ProfileId } from '../profile.ts'
 import type { NewProfile } from '../profile-store.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 
 interface Input {
   readonly profile: string

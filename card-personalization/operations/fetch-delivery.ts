@@ -10,7 +10,7 @@ import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
 import { moveOrder, NO_ORDER, type Order } from '../order.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER_ID } from './views.ts'
 
 interface Input {

@@ -3,7 +3,7 @@ import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import type { TransportKey } from '../transport-key.ts'
 import { type Deps, isVisible } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { TRANSPORT_KEY, TRANSPORT_KEY_ID, type TransportKeyView, viewTransportKey } from './views.ts'
 
 interface Input {

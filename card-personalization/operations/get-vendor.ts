@@ -3,7 +3,7 @@ import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import type { Vendor } from '../vendor.ts'
 import { type Deps, isVisible } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { VENDOR, VENDOR_ID, type VendorView, viewVendor } from './views.ts'
 
 interface Input {

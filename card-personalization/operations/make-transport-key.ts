@@ -9,7 +9,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import type { TransportKey } from '../transport-key.ts'
 import { encryptionFault, isConfirmed, recipientOf, type Vendor } from '../vendor.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { TRANSPORT_KEY, type TransportKeyView, VENDOR_ID, viewTransportKey } from './views.ts'
 
 interface Input {

@@ -7,7 +7,7 @@ import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { readEncryptionCertificate, type Vendor, vendorRow } from '../vendor.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { VENDOR, type VendorView, viewVendor } from './views.ts'
 
 interface Input {

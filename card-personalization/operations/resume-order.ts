@@ -4,7 +4,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { NO_ORDER, type Order } from '../order.ts'
 import type { OrderHalt } from '../order-store.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER, ORDER_ID, type OrderView, viewOrder } from './views.ts'
 
 interface Input {

@@ -14,7 +14,7 @@ import { findProfile, hasCertificates } from '../profile.ts'
 import type { TransportKey } from '../transport-key.ts'
 import type { Vendor } from '../vendor.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER_ID } from './views.ts'
 
 interface Input {

@@ -14,7 +14,7 @@ import type { Taken } from '../order-store.ts'
 import { findProfile } from '../profile.ts'
 import { isConfirmed, type Vendor } from '../vendor.ts'
 import type { Deps } from './deps.ts'
-import { found } from './found.ts'
+import { found } from '../../core/found.ts'
 import { ORDER, type OrderView, TRANSPORT_KEY_ID, viewOrder } from './views.ts'
 
 const CARD = z.strictObject({

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { base64, base64url, fromBase64url, utf8 } from '../../core/bytes.ts'
 import { verifyResult } from '../../attestation/result.ts'
 import type { SimulatedCard } from '../simulated-card.ts'
 import type { Participant } from '../site.ts'
@@ -26,8 +27,7 @@ interface CardVerdict {
   readonly result?: string
 }
 const ATTESTATION = '/v1/attestation'
-const bytes = (text: string | undefined): Buffer => Buffer.from(text ?? '', 'base64url')
-const text = (value: Uint8Array): string => Buffer.from(value).toString('base64url')
+const bytes = (text: string | undefined): Uint8Array => fromBase64url(text ?? '')
 
 const challengeCard = (module: Participant, { iccid }: SimulatedCard, method: string): Promise<CardChallenge> =>
   module.client.post<CardChallenge>(`${ATTESTATION}/cards/${iccid}/challenge`, { method })
@@ -45,7 +45,7 @@ export async function authenticateCards({ story, module, cards }: CardsOfDemo): 
     const { challengeId, rand, autn } = await challengeCard(module, usim, 'milenage')
     const found = usim.authenticate(bytes(rand), bytes(autn))
     if (found.kind === 'mac-failure') throw new Error('the card did not accept the service')
-    return answer(usim, found.kind === 'res' ? { challengeId, res: text(found.res) } : { challengeId, auts: text(found.auts) })
+    return answer(usim, found.kind === 'res' ? { challengeId, res: base64url(found.res) } : { challengeId, auts: base64url(found.auts) })
   }
   await story.step('A card and the service authenticate each other by Milenage; Ki stays in the HSM', milenage, (found) =>
     expectVerdict(found, 'authenticated'),
@@ -60,7 +60,7 @@ export async function authenticateCards({ story, module, cards }: CardsOfDemo): 
     (found) => expectVerdict(found, 'authenticated'),
   )
   const byCmac = await challengeCard(module, cmac, 'cmac')
-  const mac = text(await cmac.mac({ nonce: bytes(byCmac.nonce), verifier: byCmac.verifier }))
+  const mac = base64url(await cmac.mac({ nonce: bytes(byCmac.nonce), verifier: byCmac.verifier }))
   await story.step(
     'A card authenticates by CMAC',
     () => answer(cmac, { challengeId: byCmac.challengeId, mac }),
@@ -72,11 +72,11 @@ export async function authenticateCards({ story, module, cards }: CardsOfDemo): 
     async () => {
       const first = await challengeCard(module, signer, 'signature')
       expectVerdict(
-        await answer(signer, { challengeId: first.challengeId, signature: text(signer.sign({ ...first, nonce: bytes(first.nonce) })) }),
+        await answer(signer, { challengeId: first.challengeId, signature: base64url(signer.sign({ ...first, nonce: bytes(first.nonce) })) }),
         'authenticated',
       )
       const second = await challengeCard(module, signer, 'signature')
-      return answer(signer, { challengeId: second.challengeId, signature: text(other.sign({ ...second, nonce: bytes(second.nonce) })) })
+      return answer(signer, { challengeId: second.challengeId, signature: base64url(other.sign({ ...second, nonce: bytes(second.nonce) })) })
     },
     (found) => expectVerdict(found, 'refused'),
   )
@@ -99,7 +99,7 @@ export async function bindCards({
     const { nonce } = await challengeCard(module, card, 'evidence')
     const evidence = card.evidence({ nonce: bytes(nonce), issuedAt: Math.floor(Date.now() / 1000), ...device })
     return {
-      ...(await module.client.post<CardVerdict & { reasons?: string[] }>(`${ATTESTATION}/bindings`, { evidence: Buffer.from(evidence).toString('base64') })),
+      ...(await module.client.post<CardVerdict & { reasons?: string[] }>(`${ATTESTATION}/bindings`, { evidence: base64(evidence) })),
       nonce,
     }
   }
@@ -124,7 +124,7 @@ export async function bindCards({
       const report = verifyResult({ token: bound.result ?? '', keySet, at: new Date(), nonce: bytes(bound.nonce) })
       if (!report.ok) throw new Error(report.reason)
       const [head, body, signature] = (bound.result ?? '').split('.')
-      const forged = [head, text(Buffer.from(bytes(body).toString('utf8').replace(METER.imei, OTHER_METER.imei))), signature].join('.')
+      const forged = [head, base64url(utf8(Buffer.from(bytes(body)).toString('utf8').replace(METER.imei, OTHER_METER.imei))), signature].join('.')
       if (verifyResult({ token: forged, keySet, at: new Date() }).ok) throw new Error('a changed result was accepted')
       return report
     },

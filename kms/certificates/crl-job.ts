@@ -1,3 +1,4 @@
+import { PollLoop } from '../../core/poll-loop.ts'
 import { asProblem, type Problem } from '../../core/problem.ts'
 import type { AuthorityName } from './profile.ts'
 
@@ -24,40 +25,31 @@ export interface CrlJobSettings {
 export class CrlJob {
   readonly #settings: Required<CrlJobSettings>
   readonly #failed = new Map<AuthorityName, { readonly times: number; readonly againMs: number }>()
-  #running: Promise<void> | undefined
-  #stopping = false
-  #woken = false
-  #endWait: () => void = () => undefined
+  readonly #loop = new PollLoop(() => this.#turn())
 
   constructor(settings: CrlJobSettings) {
     this.#settings = { pollMs: 3_000, retryMs: 250, maxRetryMs: 60_000, onFailure: () => undefined, ...settings }
   }
 
   start(): void {
-    this.#stopping = false
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   /** Something was revoked. */
   wake(): void {
-    this.#woken = true
-    this.#endWait()
+    this.#loop.wake()
   }
 
   /** Ends after the list that is being issued. */
-  async stop(): Promise<void> {
-    this.#stopping = true
-    this.#endWait()
-    await this.#running
-    this.#running = undefined
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
-  async #run(): Promise<void> {
-    while (!this.#stopping) {
-      this.#woken = false
-      for (const authority of this.#settings.authorities) if (!this.#stopping) await this.#tend(authority)
-      await this.#wait()
-    }
+  /** Answers how long to wait then: until the poll, or the end of the shortest wait after a failure. */
+  async #turn(): Promise<number> {
+    for (const authority of this.#settings.authorities) if (!this.#loop.isStopping) await this.#tend(authority)
+    const again = [...this.#failed.values()].map(({ againMs }) => Math.max(1, againMs - performance.now()))
+    return Math.min(this.#settings.pollMs, ...again)
   }
 
   async #tend(authority: AuthorityName): Promise<void> {
@@ -72,18 +64,5 @@ export class CrlJob {
       this.#failed.set(authority, { times, againMs: performance.now() + Math.min(retryMs * 2 ** (times - 1), maxRetryMs) })
       onFailure(asProblem(error), authority)
     }
-  }
-
-  /** Until the next look: woken, the poll, or the end of the shortest wait after a failure. */
-  #wait(): Promise<void> {
-    if (this.#stopping || this.#woken) return Promise.resolve()
-    const again = [...this.#failed.values()].map(({ againMs }) => Math.max(1, againMs - performance.now()))
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(this.#settings.pollMs, ...again))
-      this.#endWait = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

@@ -1,5 +1,6 @@
 import { Problem } from '../../core/problem.ts'
 import type { Row, RowSealer } from '../../core/row.ts'
+import { sealRow } from '../../core/sealed-records.ts'
 import { type Sql, sqlOf, type Tx } from '../../core/tx.ts'
 import { type CrlRecord, crlRow, type FoundCrl } from './crl.ts'
 import type { CrlStore } from './crl-store.ts'
@@ -48,13 +49,13 @@ export class PgCrlStore implements CrlStore {
   }
 
   async reserveCrl(tx: Tx, record: CrlRecord): Promise<void> {
-    const [mac] = await this.#sealer.macRows([crlRow(record)])
+    const mac = await sealRow(this.#sealer, crlRow(record))
     await write(tx, RESERVE, [record.authority, record.version, mac, record.plannedNumber, record.plannedTbsSha256])
   }
 
   async replaceCrl(tx: Tx, record: CrlRecord, der: Uint8Array): Promise<Row> {
     const row = crlRow(record)
-    const [mac] = await this.#sealer.macRows([row])
+    const mac = await sealRow(this.#sealer, row)
     const { authority, version, issued } = record
     await write(tx, REPLACE, [
       ...[authority, version, mac, issued?.number, issued?.thisUpdate, issued?.nextUpdate, issued?.count, issued?.recent, issued?.digest],

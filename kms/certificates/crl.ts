@@ -1,10 +1,11 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
 import { equalBytes, hex, sha256 } from '../../core/bytes.ts'
 import { constructed, readDer, readDerValues, sequence, smallInteger, TAG, time, tlv } from '../../core/der.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Row, SealedRow } from '../../core/row.ts'
 import type { CertificateRecord, RevocationReason } from './certificate.ts'
 import { authorityKeyIdentifier, crlNumber, reasonCode } from './extensions.ts'
+import { spkiKey } from './issuing.ts'
 import { type AuthorityName, ECDSA_SHA256, type IssuerNames } from './profile.ts'
 import { assembleCertificate } from './splice.ts'
 
@@ -104,8 +105,7 @@ export const encodeTbsCrl = ({ issuer, number, thisUpdate, nextUpdate, entries }
 
 /** The CertificateList, from its TBSCertList and the raw r||s signature. Throws `hsm-failed` on a signature that does not verify under the key (SPKI DER). */
 export function assembleCrl(tbs: Uint8Array, signature: Uint8Array, spki: Uint8Array): Uint8Array {
-  const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-  if (!verify('sha256', tbs, { key, dsaEncoding: 'ieee-p1363' }, signature)) {
+  if (!verify('sha256', tbs, { key: spkiKey(spki), dsaEncoding: 'ieee-p1363' }, signature)) {
     throw new Problem('hsm-failed', 'The HSM gave a signature that does not verify. No CRL was issued.')
   }
   return assembleCertificate(tbs, signature)
@@ -120,15 +120,22 @@ export interface Listed {
 }
 export const NOTHING_LISTED: Listed = { entries: new Uint8Array(), serials: new Set() }
 
+/** Throws `integrity-failed` unless the SHA-256 of the DER is the digest in the row that names it. */
+export function assertIssuedCrl(der: Uint8Array, { authority, digest }: { readonly authority: AuthorityName; readonly digest: Uint8Array }): void {
+  if (!equalBytes(sha256(der), digest)) throw notTheIssued(authority)
+}
+
+const notTheIssued = (authority: AuthorityName): Problem =>
+  new Problem('integrity-failed', `The stored CRL of the ${authority} CA is not the one that was issued.`)
+
 /** The entries of one of our own lists. Throws `integrity-failed` unless its SHA-256 is `digest`. */
 export function listedIn(der: Uint8Array, { authority, digest, count }: { authority: AuthorityName; digest: Uint8Array; count: number }): Listed {
-  const wrong = (): Problem => new Problem('integrity-failed', `The stored CRL of the ${authority} CA is not the one that was issued.`)
-  if (!equalBytes(sha256(der), digest)) throw wrong()
+  assertIssuedCrl(der, { authority, digest })
   const [tbs] = readDerValues(readDer(der).content)
   const fields = readDerValues(tbs?.content ?? new Uint8Array())
   const entries = fields.length === 7 ? (fields[5]?.content ?? new Uint8Array()) : new Uint8Array()
   const serials = new Set<string>()
   for (let at = 0; at < entries.length; at += 2 + (entries[at + 1] ?? 0)) serials.add(hex(entries.subarray(at + 4, at + 20)))
-  if (serials.size !== count) throw wrong()
+  if (serials.size !== count) throw notTheIssued(authority)
   return { entries, serials }
 }

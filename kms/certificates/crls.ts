@@ -1,6 +1,6 @@
-import { equalBytes, sha256 } from '../../core/bytes.ts'
+import { equalBytes } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
-import { type IssuedCrl, OVERLAP_MS } from './crl.ts'
+import { assertIssuedCrl, type IssuedCrl, OVERLAP_MS } from './crl.ts'
 import type { CrlDeps } from './operations/issue-crl.ts'
 import type { AuthorityName } from './profile.ts'
 
@@ -37,9 +37,7 @@ export function crlReader({ crls, certificates, sealer, now }: Pick<CrlDeps, 'cr
       const der = isSame ? last.served.der : await crls.readDer(authority, found.record.version)
       // A list was begun since the row was read: the last one is as good as the row.
       if (der === undefined) return last?.served
-      if (!equalBytes(sha256(der), issued.digest)) {
-        throw new Problem('integrity-failed', `The stored CRL of the ${authority} CA is not the one that was issued.`)
-      }
+      assertIssuedCrl(der, { authority, digest: issued.digest })
       const served = { ...issued, der }
       kept.set(authority, { version: found.record.version, mac: found.sealed.mac, served })
       return served

@@ -1,6 +1,7 @@
-import { createPublicKey, type KeyObject, verify, X509Certificate } from 'node:crypto'
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { equalBytes, hex, sha256 } from '../../core/bytes.ts'
 import { readDer, readDerValues } from '../../core/der.ts'
+import { isEcdsaSignature } from '../../core/ecdsa.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Permit } from '../../policies/permit.ts'
 import type { Hsm } from '../../pkcs11/index.ts'
@@ -101,7 +102,7 @@ export async function signPlanned(permit: Permit, hsm: Hsm, planned: readonly Pl
     )
     const key = spkiKey(hsm.rootPublicKey(AUTHORITIES[authority]))
     const ders = batch.map(({ tbs }, at) => assembleCertificate(tbs, signatures[at] ?? new Uint8Array()))
-    const checks = await Promise.all(batch.map(({ tbs }, at) => isSignature(key, tbs, signatures[at] ?? new Uint8Array())))
+    const checks = await Promise.all(batch.map(({ tbs }, at) => isEcdsaSignature(key, tbs, signatures[at] ?? new Uint8Array())))
     if (!checks.every(Boolean) || !batch.every(({ record }, at) => at > 0 || isReadable(ders[at] ?? new Uint8Array(), record.serial, key))) {
       throw new Problem('hsm-failed', 'The HSM gave a signature that does not verify. No certificate was issued.')
     }
@@ -112,12 +113,6 @@ export async function signPlanned(permit: Permit, hsm: Hsm, planned: readonly Pl
   }
   return issued
 }
-
-/** Off the main thread, so that a batch holds up nobody. */
-const isSignature = (key: KeyObject, tbs: Uint8Array, signature: Uint8Array): Promise<boolean> =>
-  new Promise((resolve, reject) => {
-    verify('sha256', tbs, { key, dsaEncoding: 'ieee-p1363' }, signature, (error, isRight) => (error === null ? resolve(isRight) : reject(error)))
-  })
 
 /** Whether OpenSSL reads the same in the bytes. */
 function isReadable(der: Uint8Array, serial: string, key: KeyObject): boolean {

@@ -15,11 +15,12 @@ import { type DistinguishedName, encodeName } from './names.ts'
 /** The three authorities, and the key in the token that each signs with. */
 export const AUTHORITIES = { root: ROOT_KEYS.root, callers: ROOT_KEYS.callers, cards: ROOT_KEYS.cards } as const satisfies Record<string, RootKeyId>
 export type AuthorityName = keyof typeof AUTHORITIES
+export const AUTHORITY_NAMES = ['root', 'callers', 'cards'] as const satisfies readonly AuthorityName[]
 
 /** What else the token signs with for others to check: each of these keys has a certificate under the root. */
 export const SERVICE_KEYS = { delivery: ROOT_KEYS.delivery, statement: ROOT_KEYS.statement } as const satisfies Record<string, RootKeyId>
 export type ServicePurpose = keyof typeof SERVICE_KEYS
-export const AUTHORITY_NAMES = ['root', 'callers', 'cards'] as const satisfies readonly AuthorityName[]
+export const SERVICE_PURPOSES = Object.keys(SERVICE_KEYS) as ServicePurpose[]
 
 interface Profile {
   readonly issuer: AuthorityName

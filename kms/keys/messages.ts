@@ -5,7 +5,7 @@ import { Problem } from '../../core/problem.ts'
 import type { RowSealer } from '../../core/row.ts'
 import type { Facts } from '../../policies/audit/log.ts'
 import { append, EMPTY_EDGE, leafHash, rootOf } from '../../policies/audit/merkle.ts'
-import { type FoundKey, isFor } from './key.ts'
+import { CALLER_ALGORITHMS, type FoundKey, isFor, type KeyRecord } from './key.ts'
 import type { KeyStore } from './key-store.ts'
 import { type CallerKeyUse, isPermitted } from './state.ts'
 
@@ -38,6 +38,10 @@ export const aadText = base64Text(MESSAGE_BYTES, 'Additional authenticated data,
 
 /** A list of 1 to `most` items. */
 export const batchOf = <Item extends z.ZodType>(item: Item, most = 1000) => z.array(item).min(1).max(most)
+
+/** What every answer says of the key that was used. */
+export const USED_KEY = { keyId: z.string(), keyVersion: z.int().min(1).max(1_000_000), algorithm: z.enum(CALLER_ALGORITHMS) }
+export const usedKey = ({ id, keyVersion, algorithm }: KeyRecord): z.infer<z.ZodObject<typeof USED_KEY>> => ({ keyId: id, keyVersion, algorithm })
 
 /** The most items of a batch to encrypt or decrypt. */
 export const CIPHER_ITEMS = 256

@@ -5,7 +5,7 @@ import { operation } from '../../../policies/operation.ts'
 import { type LocatedIssuer, locateIssuer, obstacleToIssuing } from '../authorities.ts'
 import { type PlannedCertificate, planCertificate } from '../issuing.ts'
 import type { GeneralName } from '../names.ts'
-import { AUTHORITIES, SERVICE_KEYS, type ServicePurpose, subjectOf } from '../profile.ts'
+import { AUTHORITIES, SERVICE_KEYS, SERVICE_PURPOSES, subjectOf } from '../profile.ts'
 import { issuedView } from '../view.ts'
 import type { CertificateDeps } from './deps.ts'
 import { issuingSteps } from './issuing-steps.ts'
@@ -20,7 +20,7 @@ const INPUT = z.discriminatedUnion('purpose', [
     dnsNames: z.array(z.string().regex(DNS_NAME, 'not a host name')).max(100),
     ipAddresses: z.array(z.string().refine((text) => isIP(text) !== 0 && !text.includes('%'), 'not an IP address')).max(100),
   }),
-  z.strictObject({ purpose: z.enum(['delivery', 'statement'] satisfies ServicePurpose[]) }),
+  z.strictObject({ purpose: z.enum(SERVICE_PURPOSES) }),
 ])
 
 interface Target {

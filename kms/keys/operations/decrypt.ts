@@ -5,7 +5,7 @@ import { Problem } from '../../../core/problem.ts'
 import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Ciphers, Encrypted } from '../../../pkcs11/index.ts'
-import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
+import { type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
 import {
   aadText,
@@ -19,6 +19,8 @@ import {
   MESSAGE_BYTES,
   obstacleTo,
   present,
+  USED_KEY,
+  usedKey,
 } from '../messages.ts'
 import { KEY_STATES } from '../state.ts'
 
@@ -46,9 +48,7 @@ export const decryptOperation = ({ hsm, keys, sealer }: { readonly hsm: Ciphers;
       ),
     }),
     output: z.object({
-      keyId: z.string(),
-      keyVersion: z.int().min(1).max(1_000_000),
-      algorithm: z.enum(CALLER_ALGORITHMS),
+      ...USED_KEY,
       keyState: z.enum(KEY_STATES).meta({
         description: 'What a suspended or compromised key encrypted may have been read, or made, by someone else (NIST SP 800-57 part 1, 7.3 and 7.5).',
       }),
@@ -69,9 +69,7 @@ export const decryptOperation = ({ hsm, keys, sealer }: { readonly hsm: Ciphers;
       return { record, plaintexts: allOf(await hsm.decrypt(permit, { id: record.id, sealed }, items)) }
     },
     respond: (_target, { record, plaintexts }) => ({
-      keyId: record.id,
-      keyVersion: record.keyVersion,
-      algorithm: record.algorithm,
+      ...usedKey(record),
       keyState: record.state,
       plaintexts: plaintexts.map((plaintext) => ({ plaintext: base64(plaintext) })),
     }),

@@ -4,7 +4,7 @@ import type { KeyId } from '../../../core/ids.ts'
 import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Ciphers, Plain } from '../../../pkcs11/index.ts'
-import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
+import { type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
 import {
   aadText,
@@ -18,6 +18,8 @@ import {
   MESSAGE_BYTES,
   obstacleTo,
   present,
+  USED_KEY,
+  usedKey,
 } from '../messages.ts'
 
 interface Target {
@@ -41,9 +43,7 @@ export const encryptOperation = ({ hsm, keys, sealer }: { readonly hsm: Ciphers;
       ),
     }),
     output: z.object({
-      keyId: z.string(),
-      keyVersion: z.int().min(1).max(1_000_000),
-      algorithm: z.enum(CALLER_ALGORITHMS),
+      ...USED_KEY,
       ciphertexts: z
         .array(z.object({ ciphertext: z.string().meta({ description: 'IV (12 bytes) || ciphertext || tag (16 bytes). Base64.', contentEncoding: 'base64' }) }))
         .meta({ description: 'In the order of the items' }),
@@ -62,9 +62,7 @@ export const encryptOperation = ({ hsm, keys, sealer }: { readonly hsm: Ciphers;
     },
     outcomeFacts: (_target, { ciphertexts }) => ({ public: batchFacts(ciphertexts) }),
     respond: (_target, { record, ciphertexts }) => ({
-      keyId: record.id,
-      keyVersion: record.keyVersion,
-      algorithm: record.algorithm,
+      ...usedKey(record),
       ciphertexts: ciphertexts.map((ciphertext) => ({ ciphertext: base64(ciphertext) })),
     }),
   })

@@ -72,6 +72,23 @@ const problemOf = (work: Promise<unknown>): Promise<Problem> =>
     (error: unknown) => error as Problem,
   )
 
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'ok',
+    (error: unknown) => (error as Problem).code,
+  )
+
+/** [state, applying protection (sign, encrypt), processing what was protected (verify, decrypt)]: NIST SP 800-57 part 1 clause 7. */
+const OUTCOMES: readonly (readonly [KeyState, string, string])[] = [
+  ['reserved', 'not-found', 'not-found'],
+  ['pre-active', 'conflict', 'conflict'],
+  ['active', 'ok', 'ok'],
+  ['suspended', 'conflict', 'ok'],
+  ['deactivated', 'conflict', 'ok'],
+  ['compromised', 'conflict', 'ok'],
+  ['destroyed', 'conflict', 'conflict'],
+]
+
 let at: ReturnType<typeof world>
 beforeEach(() => {
   at = world()
@@ -154,24 +171,10 @@ describe('signing and verifying', () => {
     expect(await validity('reading', '')).toBe(false)
   })
 
-  // [state, signs, verifies]: NIST SP 800-57 part 1 clause 7
-  test.each<[KeyState, string, string]>([
-    ['reserved', 'not-found', 'not-found'],
-    ['pre-active', 'conflict', 'conflict'],
-    ['active', 'ok', 'ok'],
-    ['suspended', 'conflict', 'ok'],
-    ['deactivated', 'conflict', 'ok'],
-    ['compromised', 'conflict', 'ok'],
-    ['destroyed', 'conflict', 'conflict'],
-  ])('a key that is %s: sign %s, verify %s', async (state, signs, verifies) => {
+  test.each(OUTCOMES)('a key that is %s: sign %s, verify %s', async (state, signs, verifies) => {
     const { keyId } = await at.generate('meters')
     const signature = (await at.sign(keyId, 'm')).signatures[0]?.signature ?? ''
     if (state !== 'active') await at.move(keyId, state)
-    const codeOf = (work: Promise<unknown>) =>
-      work.then(
-        () => 'ok',
-        (error: unknown) => (error as Problem).code,
-      )
     expect([await codeOf(at.sign(keyId, 'm')), await codeOf(at.check(keyId, 'm', signature))]).toEqual([signs, verifies])
   })
 
@@ -308,24 +311,10 @@ describe('encrypting and decrypting', () => {
     expect(at.gate.log.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'request-invalid', operation: 'kms.key.decrypt' })
   })
 
-  // [state, encrypts, decrypts]: NIST SP 800-57 part 1 clause 7
-  test.each<[KeyState, string, string]>([
-    ['reserved', 'not-found', 'not-found'],
-    ['pre-active', 'conflict', 'conflict'],
-    ['active', 'ok', 'ok'],
-    ['suspended', 'conflict', 'ok'],
-    ['deactivated', 'conflict', 'ok'],
-    ['compromised', 'conflict', 'ok'],
-    ['destroyed', 'conflict', 'conflict'],
-  ])('a key that is %s: encrypt %s, decrypt %s', async (state, encrypts, decrypts) => {
+  test.each(OUTCOMES)('a key that is %s: encrypt %s, decrypt %s', async (state, encrypts, decrypts) => {
     const { keyId } = await at.generate('readings', 'aes-gcm-256')
     const [ciphertext] = await at.encrypt(keyId, [{ plaintext: '' }])
     if (state !== 'active') await at.move(keyId, state)
-    const codeOf = (work: Promise<unknown>) =>
-      work.then(
-        () => 'ok',
-        (error: unknown) => (error as Problem).code,
-      )
     expect([await codeOf(at.encrypt(keyId, [{ plaintext: '' }])), await codeOf(at.decrypt(keyId, [{ ciphertext }]))]).toEqual([encrypts, decrypts])
   })
 

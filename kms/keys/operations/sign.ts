@@ -3,9 +3,9 @@ import { base64 } from '../../../core/bytes.ts'
 import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
-import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
+import { type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
+import { BATCH_BODY_BYTES, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present, USED_KEY, usedKey } from '../messages.ts'
 import type { KeyId } from '../../../core/ids.ts'
 
 interface Target {
@@ -22,9 +22,7 @@ export const signOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; readon
     route: { method: 'POST', path: '/v1/kms/keys/{keyId}/sign', maxBodyBytes: BATCH_BODY_BYTES },
     input: z.strictObject({ keyId: keyIdText, items: batchOf(z.strictObject({ message: messageText })) }),
     output: z.object({
-      keyId: z.string(),
-      keyVersion: z.int().min(1).max(1_000_000),
-      algorithm: z.enum(CALLER_ALGORITHMS),
+      ...USED_KEY,
       signatures: z
         .array(
           z.object({ signature: z.string().meta({ description: 'ec-p256: raw r||s, 64 bytes. hmac-sha256: 32 bytes. Base64.', contentEncoding: 'base64' }) }),
@@ -44,9 +42,7 @@ export const signOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; readon
       return { record, signatures: await hsm.sign(permit, { id: record.id, sealed }, messages) }
     },
     respond: (_target, { record, signatures }) => ({
-      keyId: record.id,
-      keyVersion: record.keyVersion,
-      algorithm: record.algorithm,
+      ...usedKey(record),
       signatures: signatures.map((signature) => ({ signature: base64(signature) })),
     }),
   })

@@ -3,9 +3,9 @@ import type { KeyId } from '../../../core/ids.ts'
 import type { RowSealer } from '../../../core/row.ts'
 import { operation } from '../../../policies/operation.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
-import { CALLER_ALGORITHMS, type FoundKey, keyFacts } from '../key.ts'
+import { type FoundKey, keyFacts } from '../key.ts'
 import type { KeyStore } from '../key-store.ts'
-import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present } from '../messages.ts'
+import { BATCH_BODY_BYTES, base64Text, batchFacts, batchOf, findFor, keyIdText, messageText, obstacleTo, present, USED_KEY, usedKey } from '../messages.ts'
 import { KEY_STATES } from '../state.ts'
 
 interface Target {
@@ -30,9 +30,7 @@ export const verifyOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; read
       ),
     }),
     output: z.object({
-      keyId: z.string(),
-      keyVersion: z.int().min(1).max(1_000_000),
-      algorithm: z.enum(CALLER_ALGORITHMS),
+      ...USED_KEY,
       keyState: z.enum(KEY_STATES).meta({
         description: 'A valid signature of a suspended or compromised key may have been made by someone else (NIST SP 800-57 part 1, 7.3 and 7.5).',
       }),
@@ -48,9 +46,7 @@ export const verifyOperation = ({ hsm, keys, sealer }: { readonly hsm: Hsm; read
     },
     outcomeFacts: (_target, { valid }) => ({ public: { valid: valid.filter(Boolean).length } }),
     respond: (_target, { record, valid }) => ({
-      keyId: record.id,
-      keyVersion: record.keyVersion,
-      algorithm: record.algorithm,
+      ...usedKey(record),
       keyState: record.state,
       results: valid.map((one) => ({ valid: one })),
     }),
