@@ -39,7 +39,7 @@ export function bareLoop({ dataFolder, ...task }: { readonly dataFolder: string 
   const state = folder.readState()
   if (state?.state !== 'ready') throw new Error('the data folder has no token yet')
   const environment: ChildEnvironment = { set: { SOFTHSM2_CONF: folder.configuration }, pass: [] }
-  const told: BareLoop = { ...task, token: { modulePath: findSoftHsm(), serial: state.serial, pinFile: folder.pinFile } }
+  const told: BareLoop = { ...task, token: { modulePath: findSoftHsm(), serial: state.serial, pinSource: folder.pinFile } }
   const child = forkEntry(entryUrl('bare-loop-process'), environment)
   return new Promise((resolve, reject) => {
     child.once('message', (rate: number) => resolve(rate))

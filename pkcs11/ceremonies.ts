@@ -12,7 +12,7 @@ export { backupOf, encodeBackup, parseBackup, type TokenBackup } from './backup-
 export type { TokenShown } from './ceremony/identify-token.ts'
 export type { TokenOptions } from './chosen-token.ts'
 export { PendingBackup } from './pending-backup.ts'
-export { identityFault, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
+export { identityFault, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 export { adoptionRow, checkpointKeyOf, type CheckpointKey, type TokenAdoption } from './token-adoption.ts'
 export { fingerprintOf }
 

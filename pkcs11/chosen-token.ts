@@ -83,7 +83,7 @@ async function defaultToken(options: TokenOptions, { recipient }: Making): Promi
   new PendingBackup(options.dataFolder).remove()
   const environment = softHsmEnvironment(options, folder)
   const { serial } = await forkCeremony(environment, 'initialiseToken', { modulePath, label: 'gridseal', tokensFolder, pinFile, officerPinFile })
-  const chosen = { token: { modulePath, pinFile, officerPinFile, tokensFolder, serial }, environment }
+  const chosen = { token: { modulePath, pinSource: pinFile, officerPinFile, tokensFolder, serial }, environment }
   await makeKeys(chosen, options, recipient)
   folder.writeState({ state: 'ready', serial })
   return chosen
@@ -97,7 +97,7 @@ function inFolder(options: TokenOptions, folder: TokenFolder, serial: string): C
     )
   folder.writeConfiguration()
   const { pinFile, officerPinFile, tokensFolder } = folder
-  return { token: { modulePath: findSoftHsm(), pinFile, officerPinFile, tokensFolder, serial }, environment: softHsmEnvironment(options, folder) }
+  return { token: { modulePath: findSoftHsm(), pinSource: pinFile, officerPinFile, tokensFolder, serial }, environment: softHsmEnvironment(options, folder) }
 }
 
 const softHsmEnvironment = ({ passEnvironment = [] }: TokenOptions, { configuration }: TokenFolder): ChildEnvironment => ({

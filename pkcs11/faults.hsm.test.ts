@@ -88,12 +88,14 @@ describe('one lane of two', () => {
       await Promise.all(traffic.map(({ stop }) => stop()))
       const [others, its, anybodys] = groups.map(({ outcomes }) => outcomes) as [Outcome[], Outcome[], Outcome[]]
       const all = [...others, ...its, ...anybodys]
+      for (const outcomes of [others, its, anybodys]) expect(outcomes.some(({ verdict }) => verdict === 'right')).toBe(true)
       expect(whys(all, 'wrong')).toEqual([])
       expect(late(all)).toEqual([])
       expect(whys(others, 'refused')).toEqual([])
       expect(percentile(others, 0.99)).toBeLessThan(DEADLINE_MS / 5)
       // Who came when it was known that the lane hangs, to whatever key.
       const later = all.filter(({ startedMs }) => startedMs > begunMs + noticedMs + 50)
+      expect(later.length).toBeGreaterThan(100)
       expect(whys(later, 'refused')).toEqual([])
       expect(percentile(later, 0.99)).toBeLessThan(DEADLINE_MS / 5)
       // Each caller was with it once at most.

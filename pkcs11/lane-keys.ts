@@ -146,10 +146,12 @@ export class LaneKeys {
   /** A key that lives in the token under its id: a transport key or a master, and nothing else. */
   named(id: KeyId, kind: 'transport' | 'master'): Handle {
     if (!id.startsWith(`${kind}:`)) throw new Error(`${id} is not the id of a ${kind} key`)
-    const known = this.#named.get(id) ?? this.token.find(CKO.SECRET, id)
-    if (known === undefined) throw new Error(`the token has no key of the name ${id}`)
-    this.#named.set(id, known)
-    return known
+    const known = this.#named.get(id)
+    if (known !== undefined) return known
+    const found = this.token.find(CKO.SECRET, id)
+    if (found === undefined) throw new Error(`the token has no key of the name ${id}`)
+    this.#named.set(id, found)
+    return found
   }
 
   /** A card master, whose K1 was proved by its known-answer KCV. Throws the problem `integrity-failed`. */

@@ -34,7 +34,7 @@ export function runLane(verbs: Readonly<Record<string, Verb>>): void {
 
 function open(settings: LaneSettings): LaneKeys | undefined {
   try {
-    const keys = new LaneKeys(Token.open(settings, settings.pinFile, { writable: false }), settings.cachedKeys)
+    const keys = new LaneKeys(Token.open(settings, settings.pinSource, { writable: false }), settings.cachedKeys)
     const fault = settings.identity && identityFault(settings.identity, identify(keys.token, keys.roots))
     if (fault !== undefined) throw new TokenAway(fault)
     let ticks = 0

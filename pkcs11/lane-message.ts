@@ -11,7 +11,7 @@ export interface TokenSettings {
   readonly token?: string
   readonly serial?: string
   /** Where the user's PIN is: a file, or `env:` and the name of a variable of the child. See pin.ts. */
-  readonly pinFile: string
+  readonly pinSource: string
 }
 
 export interface LaneSettings extends TokenSettings {

@@ -28,10 +28,10 @@ export function tokenOfUri(uri: string, options: ModuleOptions): NamedToken {
   const { pinSource, ...place } = parsed(uri)
   if (pinSource === undefined) throw misnamed('its URI has no PIN: it needs pin-source=file:/path or pin-source=env:NAME')
   const variable = pinVariable(pinSource)
-  if (variable === undefined) return named({ ...place, pinFile: pinSource }, {}, options)
+  if (variable === undefined) return named({ ...place, pinSource }, {}, options)
   const set = takeVariable(variable)
   if (set === undefined) throw misnamed(`the environment has no variable ${variable}, which is to hold the PIN`)
-  return named({ ...place, pinFile: pinSource }, set, options)
+  return named({ ...place, pinSource }, set, options)
 }
 
 const misnamed = (why: string): Problem => new Problem('hsm-unavailable', `The token is not used: ${why}.`)
@@ -46,7 +46,7 @@ function parsed(uri: string): Pkcs11Uri {
 
 /** A token with a PIN that was typed. */
 export const tokenWithPin = (place: Omit<Pkcs11Uri, 'pinSource'>, pin: string, options: ModuleOptions): NamedToken =>
-  named({ ...place, pinFile: `env:${TYPED}` }, { [TYPED]: pin }, options)
+  named({ ...place, pinSource: `env:${TYPED}` }, { [TYPED]: pin }, options)
 
 const named = (token: TokenSettings, set: ChildEnvironment['set'], { libraryParameters, passEnvironment = [] }: ModuleOptions): NamedToken => ({
   token: { ...token, ...(libraryParameters === undefined ? {} : { libraryParameters }) },

@@ -52,7 +52,7 @@ export async function openLanes(
   entry: URL,
 ): Promise<{ readonly open: OpenHsm; readonly lanes: Lanes; readonly environment: ChildEnvironment; readonly token: CeremonyToken }> {
   const { token, environment } = await starting(() => chooseToken(options))
-  const settings = { ...place(token), pinFile: token.pinFile, cachedKeys: options.cachedKeys ?? 4096 }
+  const settings = { ...place(token), pinSource: token.pinSource, cachedKeys: options.cachedKeys ?? 4096 }
   const { deadlineMs, mostMade, onTokenState } = options
   const lanes = new Lanes(
     options.lanes,

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { opcOf } from '../attestation/testing/milenage.ts'
 import { Milenage } from '../clients/simulated-card.ts'
 import { frame, hex } from '../core/bytes.ts'
 import { keyId } from '../core/ids.ts'
@@ -47,19 +48,13 @@ async function compare(): Promise<void> {
   const res = Buffer.from(theirs.get('RES') ?? '', 'hex')
   expect(VERBS.checkMilenageResponse(keys, { ...call, res })).toBe(true)
 
-  const card = new Milenage(k, opcOf(k, op), rand)
+  const card = new Milenage(k, Buffer.from(opcOf(k, op)), rand)
   const auts = Buffer.concat([Buffer.from(seen.map((byte, at) => byte ^ (card.f5star[at] ?? 0))), card.f1star(seen)])
   const after = await osmocom(['-k', hex(k), '-O', hex(op), '-f', '0000', '-r', hex(rand), '-A', hex(auts)])
   expect(after.get('SQN.MS')).toBe(number(seen))
   expect(hex(VERBS.resynchronise(keys, { ...call, auts }) ?? new Uint8Array())).toBe(hex(seen))
   auts[13] = (auts[13] ?? 0) ^ 1
   expect(VERBS.resynchronise(keys, { ...call, auts })).toBeUndefined()
-}
-
-/** OPc = E(K, OP) xor OP (TS 35.206 4.1). */
-const opcOf = (k: Buffer, op: Buffer): Buffer => {
-  const encrypted = Milenage.encrypt(k, op)
-  return Buffer.from(op.map((byte, at) => byte ^ (encrypted[at] ?? 0)))
 }
 
 describe.runIf(canRun('osmo-auc-gen'))('osmo-auc-gen', () => {

@@ -43,7 +43,7 @@ beforeAll(async () => {
   // The ceremony itself, with a generator that gives the known value.
   const generate = token.generate.bind(token)
   token.generate = (form) => token.importKey(form, { type: CKA.VALUE, value: KNOWN })
-  const settings = { modulePath: findSoftHsm(), pinFile: files.pinFile, officerPinFile: files.officerPinFile }
+  const settings = { modulePath: findSoftHsm(), pinSource: files.pinFile, officerPinFile: files.officerPinFile }
   known = makeTrusted(token, settings, { label: 'transport:known', uses: ['wrap'] }, { extractable: true, work: () => undefined }).handle
   token.generate = generate
   syncFolder(files.tokensFolder)

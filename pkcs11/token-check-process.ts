@@ -26,13 +26,13 @@ async function check(settings: CheckSettings): Promise<CheckMessage> {
   const module = openModule(settings)
   const found = findSlots(module, settings)
   const [slot] = found
-  if (slot === undefined || found.length > 1 || settings.pinFile === undefined) {
+  if (slot === undefined || found.length > 1 || settings.pinSource === undefined) {
     const tokens = findSlots(module, {}).map((other) => Token.openWithoutLogin(other, { writable: false }))
     return { kind: 'tokens', found: found.length, tokens: tokens.map(({ label, serial }) => ({ label, serial })) }
   }
   await send({ kind: 'trying', what: 'the login' })
   const token = Token.openWithoutLogin(slot, { writable: false })
-  token.login('user', settings.pinFile)
+  token.login('user', settings.pinSource)
   return { kind: 'report', report: await tryAll(token, settings.modulePath) }
 }
 

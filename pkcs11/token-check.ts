@@ -14,8 +14,8 @@ export type CheckMessage =
   | { readonly kind: 'tokens'; readonly found: number; readonly tokens: readonly { readonly label: string; readonly serial: string }[] }
   | { readonly kind: 'refused'; readonly reason: string }
 
-/** Without a `pinFile` it is only told which tokens there are. */
-export type CheckSettings = Omit<TokenSettings, 'pinFile'> & Partial<Pick<TokenSettings, 'pinFile'>>
+/** Without a `pinSource` it is only told which tokens there are. */
+export type CheckSettings = Omit<TokenSettings, 'pinSource'> & Partial<Pick<TokenSettings, 'pinSource'>>
 
 export interface CheckOptions extends ModuleOptions {
   /** A PKCS#11 URI, a module whose only token is meant, or the data folder of a service with its default token. */
@@ -77,7 +77,7 @@ async function nameToken({ subject, askPin, ...options }: CheckOptions): Promise
     if ('uri' in subject && pinSource !== undefined) return tokenOfUri(subject.uri, options)
     const named = tokenWithPin(place, (await askPin?.()) ?? '', options)
     if (askPin !== undefined) return named
-    const { pinFile: _none, ...token } = named.token
+    const { pinSource: _none, ...token } = named.token
     return { ...named, token }
   } catch (error) {
     if (error instanceof Problem) throw new NotChecked(error.detail, { cause: error })

@@ -4,6 +4,7 @@ import { Problem } from '../core/problem.ts'
 import { cryptokiError } from './errors.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
 import { CKK, CKM, describeMechanism, KWP_CANDIDATES } from './mechanisms.ts'
+import { NO_BYTES } from './no-bytes.ts'
 import { Pin } from './pin.ts'
 import { CKA, CKO, KeyForm, type KeySpec } from './templates.ts'
 
@@ -37,8 +38,6 @@ const ATTRIBUTE_TYPE_INVALID = 0x12
 const FUNCTION_NOT_SUPPORTED = 0x54
 const MECHANISM_INVALID = 0x70
 const ZEROS = Buffer.alloc(16)
-/** Nothing, at an address: SoftHSM refuses the null pointer that an empty Buffer is. */
-const EMPTY = Buffer.alloc(8).subarray(0, 0)
 
 /** What the token itself answered, behind the problem that {@link Token.ask} makes of it. */
 export const tokenError = (error: unknown): unknown => (error instanceof Problem && cryptokiError(error.cause) !== undefined ? error.cause : error)
@@ -262,6 +261,7 @@ export class Token {
   generatePair(mechanism: number, params: Buffer, publicForm: KeyForm, privateForm: KeyForm): { publicKey: Handle; privateKey: Handle } {
     const publicTemplate = publicForm.template({ type: CKA.EC_PARAMS, value: params })
     const pair = this.ask(mechanism, () => this.lib.C_GenerateKeyPair(this.handle, { mechanism }, publicTemplate, privateForm.template()))
+    this.made += 2
     try {
       publicForm.assert(this.lib, this.handle, pair.publicKey)
       privateForm.assert(this.lib, this.handle, pair.privateKey)
@@ -307,7 +307,7 @@ export class Token {
 
   sign(mechanism: number, key: Handle, message: Uint8Array, out: Buffer): Buffer {
     this.ask(mechanism, () => this.lib.C_SignInit(this.handle, { mechanism }, key))
-    return this.lib.C_Sign(this.handle, (message.length === 0 ? EMPTY : message) as Buffer, out)
+    return this.lib.C_Sign(this.handle, (message.length === 0 ? NO_BYTES : message) as Buffer, out)
   }
 
   cmac(key: Handle, message: Uint8Array): Buffer {

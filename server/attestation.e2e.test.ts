@@ -184,7 +184,7 @@ describe('bad input', () => {
     const { bytes } = await evidenceOf(at(2))
     const trailing = Buffer.concat([bytes, Buffer.of(0)])
     for (const [what, hostile] of [
-      ['100,000 arrays in each other', Buffer.alloc(3000, 0x81)],
+      ['3,000 arrays in each other', Buffer.alloc(3000, 0x81)],
       ['bytes behind it', trailing],
       ['nothing of it', Buffer.from('f6', 'hex')],
       ['an endless map', Buffer.from('bf', 'hex')],

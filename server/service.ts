@@ -6,6 +6,7 @@ import { type CardPersonalizationFeature, cardPersonalizationFeature } from '../
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import { causeOf } from '../core/problem.ts'
 import { type KmsFeature, kmsFeature } from '../kms/index.ts'
+import type { TokenOptions } from '../pkcs11/ceremonies.ts'
 import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
@@ -88,14 +89,9 @@ async function open({
   await first.query(`SELECT pg_advisory_lock(hashtext('gridseal.start'))`)
 
   const hsm = await openHsm({
-    dataFolder: config.data,
+    ...tokenOptions(config),
     lanes: config.lanes,
-    insecureTokenIgnores: config.insecureTokenIgnores,
     onTokenState: ({ state, since, reason }) => logger[state === 'ready' ? 'info' : 'warn']({ part: 'token', state, since, cause: reason }, 'a part changed'),
-    ...(config.token === undefined ? {} : { uri: config.token }),
-    passEnvironment: config.tokenEnvironment,
-    ...(config.tokenLibraryParameters === undefined ? {} : { libraryParameters: config.tokenLibraryParameters }),
-    ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
   })
   closers.push(() => hsm.close())
   const rootKeys = new PgRootKeyStore(database.sql)
@@ -187,6 +183,16 @@ async function open({
     logCeremonies: () => logCeremonies({ audit, database, adoptions }),
   }
 }
+
+/** Which token: that of a command's option, else that of the settings. */
+export const tokenOptions = (config: Config, uri: string | undefined = config.token): TokenOptions => ({
+  dataFolder: config.data,
+  passEnvironment: config.tokenEnvironment,
+  insecureTokenIgnores: config.insecureTokenIgnores,
+  ...(uri === undefined ? {} : { uri }),
+  ...(config.tokenLibraryParameters === undefined ? {} : { libraryParameters: config.tokenLibraryParameters }),
+  ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
+})
 
 /** The database that the settings name, or the embedded one, started. */
 export async function databaseUrls(

@@ -5,7 +5,7 @@ import type { Sql } from '../core/tx.ts'
 import { adoptionRow, type CheckpointKey, PendingBackup, type TokenAdoption, type TokenBackup } from '../pkcs11/ceremonies.ts'
 import { PgKeyBackupStore } from '../pkcs11/key-backup-store.pg.ts'
 import type { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
-import { type AuditFeature, type CheckpointAlgorithm, logKey } from '../policies/audit/index.ts'
+import { type AuditFeature, type CheckpointAlgorithm, type LogKey, logKey } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import type { Database } from './database.ts'
 
@@ -32,8 +32,10 @@ export const replacedKeys = (
 ): { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array; readonly lastSize: number }[] =>
   adoptions.map(({ oldKey, logSize }) => ({ algorithm: algorithmOf(oldKey), publicKey: oldKey.publicKey, lastSize: logSize }))
 
+export const logKeyOf = (origin: string, key: CheckpointKey): LogKey => logKey(origin, algorithmOf(key), key.publicKey)
+
 /** In C2SP note form. */
-export const verifierKey = (origin: string, key: CheckpointKey): string => logKey(origin, algorithmOf(key), key.publicKey).vkey
+export const verifierKey = (origin: string, key: CheckpointKey): string => logKeyOf(origin, key).vkey
 
 /**
  * Backups that a ceremony left in the data folder. Order: their MACs are checked, the rows and the note for the log are committed, then the file is removed.

@@ -14,8 +14,8 @@ import { syncFolder } from './sync-folder.ts'
 
 /**
  * A vendor's transport key (AES-256, TRUSTED, wrap only, AES-KWP only) and the row-MAC key that goes with it. Order: the officer's session object
- * leaves once, under the vendor's RSA key, and with a backup KEK in the token once under that; it is settled as a token object; the MAC key is wrapped under it and under the storage KEK; sync;
- * the settled key is proved to be the one that left. A crash leaves a transport key that no row names, and that nothing uses.
+ * leaves once, under the vendor's RSA key, and with a backup KEK in the token once under that; it is settled as a token object; the MAC key is wrapped under it
+ * and under the storage KEK; sync; the settled key is proved to be the one that left. A crash leaves a transport key that no row names, and that nothing uses.
  */
 export function makeTransportKey(settings: CeremonyToken, { keyId, recipient }: { readonly keyId: KeyId; readonly recipient: Uint8Array }): TransportKeyMade {
   if (!keyId.startsWith('transport:')) throw new Error(`${keyId} is not the id of a transport key`)

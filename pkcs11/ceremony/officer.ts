@@ -1,13 +1,11 @@
 import type { Handle } from 'pkcs11js'
-import { CKM, CKK } from '../mechanisms.ts'
-import { CKO, type KeySpec } from '../templates.ts'
-import { Token } from '../token.ts'
 import type { TokenSettings } from '../lane-message.ts'
-import { findSlot, openModule } from '../token.ts'
-import { TokenAway } from '../token.ts'
+import { CKK, CKM } from '../mechanisms.ts'
+import { CKO, type KeySpec } from '../templates.ts'
+import { findSlot, openModule, Token, TokenAway } from '../token.ts'
 import { settle } from './settled-key.ts'
 
-/** A token that a ceremony works on: both PINs by file, and the folder to sync where the token lives in files. */
+/** A token that a ceremony works on: where both PINs are, and the folder to sync where the token lives in files. */
 export interface CeremonyToken extends TokenSettings {
   /** The security officer's PIN. Only the test token keeps one in a file. */
   readonly officerPinFile?: string
@@ -25,7 +23,7 @@ export function openForCeremony(settings: CeremonyToken): Token {
 /** As the user, in a writable session. */
 export function openAsUser(settings: CeremonyToken): Token {
   const token = openForCeremony(settings)
-  token.login('user', settings.pinFile)
+  token.login('user', settings.pinSource)
   return token
 }
 
@@ -38,7 +36,7 @@ export function asOfficer<Result>(token: Token, settings: CeremonyToken, work: (
     return work()
   } finally {
     token.logout()
-    token.login('user', settings.pinFile)
+    token.login('user', settings.pinSource)
   }
 }
 
@@ -66,7 +64,7 @@ export const trustedOriginal = (spec: KeySpec): KeySpec => ({ ...spec, trusted: 
 
 /**
  * A TRUSTED AES-256 key by the one way there is: only the security officer can set TRUSTED, and on SoftHSM the officer can make only public
- * objects, which lie in clear on disk. So the officer makes a *session* object (never on disk); `leave` may wrap it while it is extractable;
+ * objects, which lie in clear on disk. So the officer makes a *session* object (never on disk); `leave.work` may wrap it while it is extractable;
  * then the user, logged in on the same session, copies it as a private token object with its final flags, and the original is destroyed.
  * Begins without a login; on return the user is logged in.
  */
@@ -83,7 +81,7 @@ export function makeTrusted<Result, Wrapped = undefined>(
   const original = token.generate(token.form(spec), 32)
   const left = leave.work(original)
   token.logout()
-  token.login('user', settings.pinFile)
+  token.login('user', settings.pinSource)
   const wrapped = leave.backUp?.(original)
   return { handle: settle(token, original, { spec, label: key.label }), left, wrapped }
 }

@@ -27,7 +27,7 @@ export async function softToken(folder: string, label: string): Promise<SoftToke
   const uri = `pkcs11:token=${label};serial=${serial}?module-path=${modulePath}&pin-source=file:${pinFile}`
   return {
     environment,
-    settings: { modulePath, serial, pinFile, officerPinFile, tokensFolder },
+    settings: { modulePath, serial, pinSource: pinFile, officerPinFile, tokensFolder },
     serial,
     uri,
     env: { SOFTHSM2_CONF: configuration, GRIDSEAL_TOKEN: uri, GRIDSEAL_OFFICER_PIN_FILE: officerPinFile },

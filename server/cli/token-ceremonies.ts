@@ -16,10 +16,10 @@ import {
   identityFault,
   initialiseKeys,
   parseBackup,
+  SYSTEM_KEYS,
   type TokenAdoption,
   TokenCeremonies,
   type TokenIdentity,
-  type TokenOptions,
   type TokenShown,
 } from '../../pkcs11/ceremonies.ts'
 import { PgKeyBackupStore } from '../../pkcs11/key-backup-store.pg.ts'
@@ -28,19 +28,9 @@ import { logKey, openSuccession } from '../../policies/audit/index.ts'
 import type { Config } from '../config.ts'
 import { sqlOn } from '../database.ts'
 import { migrateDatabase } from '../migrate.ts'
-import { databaseUrls } from '../service.ts'
-import { backupFacts, loadAdoptions, noteCeremony, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
+import { databaseUrls, tokenOptions } from '../service.ts'
+import { backupFacts, loadAdoptions, logKeyOf, noteCeremony, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
 import { CliError } from './cli-error.ts'
-
-/** Which token a ceremony is about: that of the option, else that of the settings. */
-const tokenOptions = (config: Config, uri: string | undefined = config.token): TokenOptions => ({
-  dataFolder: config.data,
-  passEnvironment: config.tokenEnvironment,
-  insecureTokenIgnores: config.insecureTokenIgnores,
-  ...(uri === undefined ? {} : { uri }),
-  ...(config.tokenLibraryParameters === undefined ? {} : { libraryParameters: config.tokenLibraryParameters }),
-  ...(config.officerPinFile === undefined ? {} : { officerPinFile: config.officerPinFile }),
-})
 
 /** Makes token and root keys before the first start; with a recipient so that they are backed up from the first moment. */
 export async function initialiseTokenCommand({
@@ -77,8 +67,9 @@ export async function exportBackupCommand({ config, out }: { readonly config: Co
   await withDatabase(config, async (sql) => {
     const store = new PgKeyBackupStore(sql)
     const backup = backupOf(await store.load())
-    writeDurably(out, encodeBackup(backup, new Date().toISOString()))
+    // The note first: no file is there that the log will not know of.
     await noteCeremony(sql, { operation: 'system.token-backup-exported', facts: backupFacts(backup) })
+    writeDurably(out, encodeBackup(backup, new Date().toISOString()))
     const { kek } = backup
     console.log(
       `${out} holds ${backup.keys.length} keys of the token ${kek.backup.tokenSerial}. It is useless without the token of the recipient ${hex(kek.backup.recipient)}: keep it anywhere, in more than one place.`,
@@ -229,13 +220,11 @@ async function assertSameButCheckpoint(sql: Sql, identity: TokenIdentity, { same
   const serial = known[0]?.tokenSerial
   if (serial === undefined) throw new CliError('The database remembers no token yet: nothing is to be adopted. Start the service: gridseal serve')
   const newKey = checkpointKeyOf(identity.keys)
-  const expected = known.map((key) => (key.keyId === CHECKPOINT ? { keyId: key.keyId, ...newKey } : key))
+  const expected = known.map((key) => (key.keyId === SYSTEM_KEYS.checkpoint ? { keyId: key.keyId, ...newKey } : key))
   const fault = identityFault({ serial: sameToken ? serial : identity.serial, keys: expected }, identity)
   if (fault !== undefined) throw new CliError(`${fault} It is no restored copy of the token that the database knows, serial ${serial}. Nothing was changed.`)
   return { serial, label: '', keys: known }
 }
-
-const CHECKPOINT = 'root:checkpoint'
 
 /** As the owner of the tables, one transaction: the adoption. Undefined: the database knows this token with this key. */
 async function adopt(
@@ -283,7 +272,7 @@ async function signedSize(
   { sql, oldKey, adoptions }: { readonly sql: Sql; readonly oldKey: TokenAdoption['oldKey']; readonly adoptions: readonly TokenAdoption[] },
 ): Promise<number> {
   const named = (key: ReturnType<typeof replacedKeys>[number]) => ({ key: logKey(config.origin, key.algorithm, key.publicKey), lastSize: key.lastSize })
-  const key = logKey(config.origin, oldKey.algorithm === 'ed25519' ? 'ed25519' : 'ecdsa-p256', oldKey.publicKey)
+  const key = logKeyOf(config.origin, oldKey)
   const sizeOf = (note: string, where: string): number => {
     try {
       return openSuccession(note, key, replacedKeys(adoptions).map(named)).size
