@@ -24,7 +24,8 @@ const unknown = options.filter((option) => option !== '--json')
 const bench = name === undefined ? undefined : BENCHES[name]
 
 if (bench === undefined || unknown.length > 0) {
-  const list = Object.entries(BENCHES).map(([known, { about }]) => `  ${known.padEnd(6)}  ${about}`)
+  const width = Math.max(...Object.keys(BENCHES).map((known) => known.length))
+  const list = Object.entries(BENCHES).map(([known, { about }]) => `  ${known.padEnd(width)}  ${about}`)
   console.error([`usage: npm run bench -- NAME [--json]`, ...list].join('\n'))
   process.exitCode = name === '--help' ? 0 : 2
 } else {
