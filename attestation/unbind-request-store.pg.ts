@@ -8,6 +8,7 @@ interface RequestColumns {
   id: string
   binding_id: string
   reason: string
+  salt: Uint8Array
   requested_by: string
   requested_at: Date
   approved_by: string | null
@@ -27,7 +28,7 @@ export class PgUnbindRequestStore implements UnbindRequestStore {
 
   async find(id: string): Promise<UnbindRequest | undefined> {
     const rows = await this.#sql.query<RequestColumns>(
-      'SELECT id, binding_id, reason, requested_by, requested_at, approved_by, approved_at, version, mac FROM unbind_requests WHERE id = $1',
+      'SELECT id, binding_id, reason, salt, requested_by, requested_at, approved_by, approved_at, version, mac FROM unbind_requests WHERE id = $1',
       [id],
     )
     return (await openRecords(this.#sealer, rows, toRequest, unbindRequestRow))[0]
@@ -35,8 +36,8 @@ export class PgUnbindRequestStore implements UnbindRequestStore {
 
   async insert(tx: Tx, r: UnbindRequest): Promise<void> {
     await sqlOf(tx).query(
-      'INSERT INTO unbind_requests (id, binding_id, reason, requested_by, requested_at, version, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)',
-      [...[r.id, r.bindingId, r.reason, r.requestedBy, r.requestedAt, r.version, await sealRow(this.#sealer, unbindRequestRow(r))]],
+      'INSERT INTO unbind_requests (id, binding_id, reason, salt, requested_by, requested_at, version, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
+      [...[r.id, r.bindingId, r.reason, r.salt, r.requestedBy, r.requestedAt, r.version, await sealRow(this.#sealer, unbindRequestRow(r))]],
     )
   }
 
@@ -53,6 +54,7 @@ const toRequest = (row: RequestColumns): UnbindRequest => ({
   id: row.id,
   bindingId: row.binding_id,
   reason: row.reason,
+  salt: row.salt,
   requestedBy: row.requested_by,
   requestedAt: row.requested_at,
   ...(row.approved_by === null ? {} : { approvedBy: row.approved_by }),

@@ -5,6 +5,8 @@ export interface UnbindRequest {
   readonly id: string
   readonly bindingId: string
   readonly reason: string
+  /** 16 random bytes: the log has a digest of the row, and nobody is to guess the reason from it. */
+  readonly salt: Uint8Array
   /** URN. */
   readonly requestedBy: string
   readonly requestedAt: Date
@@ -23,6 +25,7 @@ export const unbindRequestRow = (r: UnbindRequest): Row => ({
   columns: {
     binding_id: r.bindingId,
     reason: r.reason,
+    salt: r.salt,
     requested_by: r.requestedBy,
     requested_at: r.requestedAt.toISOString(),
     approved_by: r.approvedBy,

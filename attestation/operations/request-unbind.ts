@@ -27,7 +27,8 @@ export const requestUnbind = ({
   bindings,
   unbindRequests,
   databaseNow,
-}: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow'>): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
+  random,
+}: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow' | 'random'>): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.binding.unbind',
     summary: 'Asks for a card and its device to be parted. Another person approves it.',
@@ -47,7 +48,7 @@ export const requestUnbind = ({
     locate: async ({ iccid, reason }, caller) => {
       const now = await databaseNow()
       const binding = await bindings.findAt({ iccid }, now)
-      const made = { id: newUuid(), reason, requestedBy: callerUrn(caller), requestedAt: now, version: 1 }
+      const made = { id: newUuid(), reason, salt: random(16), requestedBy: callerUrn(caller), requestedAt: now, version: 1 }
       return { iccid, reason, binding, request: binding && { ...made, bindingId: binding.id } }
     },
     uses: () => [],

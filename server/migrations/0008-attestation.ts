@@ -84,6 +84,7 @@ export async function up(knex: Knex): Promise<void> {
       id text PRIMARY KEY,
       binding_id text NOT NULL REFERENCES bindings,
       reason text NOT NULL,
+      salt bytea NOT NULL CHECK (length(salt) = 16),
       requested_by text NOT NULL,
       requested_at timestamptz NOT NULL,
       approved_by text CHECK (approved_by <> requested_by),
