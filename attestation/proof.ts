@@ -74,7 +74,7 @@ export async function signatureReason({
   readonly signature: Uint8Array
 }): Promise<'wrong' | CertificateReason | undefined> {
   const { certificate } = card
-  const isRight = await isEcdsaSignature(cardKey(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result)), message, signature)
+  const isRight = await isEcdsaSignature(await cardKey(certificate?.spki ?? hsm.rootPublicKey(ROOT_KEYS.result)), message, signature)
   if (certificate === undefined) return 'certificate-missing'
   return isRight ? certificateReason(certificate, at) : 'wrong'
 }

@@ -63,7 +63,7 @@ export interface CardCertificates {
   sign(permit: Permit, planned: PlannedCardCertificates): Promise<IssuedCardCertificates>
   /** Writes them, in the transaction of the outcome. The digests of the rows, in the order of the cards. */
   record(tx: Tx, issued: IssuedCardCertificates): Promise<readonly RowDigest[]>
-  /** The card's certificate that was issued last, also a revoked one. Reads of one turn share one statement. Throws `integrity-failed` on an edited row. */
+  /** The card's certificate that was issued last, also a revoked one. Reads of one turn share one statement and one check. Throws `integrity-failed` on an edited row. */
   find(cardId: string): Promise<CardCertificate | undefined>
   /** DER by card id, for deliveries. Throws `integrity-failed` where one is missing or its row was edited. */
   ders(cardIds: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>
@@ -73,7 +73,15 @@ export interface CardCertificates {
 
 export function cardCertificates(deps: Omit<CertificateDeps, 'callers'>): CardCertificates {
   const { certificates, sealer, hsm, organization } = deps
-  const findLast = batched((cardIds: string[]) => certificates.findLast('card', cardIds))
+  // Rows of one read are checked by one call. Where one of them is not right each is checked for itself, so that it hinders no other.
+  const findLast = batched(async (cardIds: string[]) => {
+    const found = await certificates.findLast('card', cardIds)
+    const areRight = await sealer.assertRows([...found.values()].map(({ sealed }) => sealed)).then(
+      () => true,
+      () => false,
+    )
+    return new Map([...found].map(([cardId, one]) => [cardId, { one, isChecked: areRight }]))
+  })
   return {
     signer: AUTHORITIES.cards,
     plan: async (cards) => {
@@ -109,8 +117,8 @@ export function cardCertificates(deps: Omit<CertificateDeps, 'callers'>): CardCe
     find: async (cardId) => {
       const found = await findLast(cardId)
       if (found === undefined) return undefined
-      await sealer.assertRows([found.sealed])
-      return viewCard(found)
+      if (!found.isChecked) await sealer.assertRows([found.one.sealed])
+      return viewCard(found.one)
     },
     ders: async (cardIds) => {
       const found = await certificates.findLast('card', cardIds)
