@@ -41,6 +41,17 @@ const TAGS = { string: 's', number: 'n', boolean: 'b', bytes: 'x' } as const
 
 /** The bytes that are MACed: framed table, schema, id, version, then name, type and value of each column in the order of its name. */
 export function encodeRow(row: Row): Uint8Array {
+  const known = encoded.get(row)
+  if (known !== undefined) return known
+  const bytes = encodeFields(row)
+  encoded.set(row, bytes)
+  return bytes
+}
+
+/** A row is MACed, digested and checked: encoded once. INVARIANT: a row does not change. */
+const encoded = new WeakMap<Row, Uint8Array>()
+
+function encodeFields(row: Row): Uint8Array {
   const fields: (Uint8Array | string)[] = ['gridseal-row-v1', row.table, String(row.schema), row.id, String(row.version)]
   for (const name of Object.keys(row.columns).sort()) {
     const value = row.columns[name]

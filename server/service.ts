@@ -20,6 +20,7 @@ import type { AnyOperation } from '../policies/operation.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
 import { writeDurably } from '../core/durable-file.ts'
+import { rememberRows } from '../core/row-memory.ts'
 import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
@@ -118,7 +119,7 @@ async function open({
     throw new Error('the policy is not compiled yet')
   }
   const gate: Gate = { decide: (asked) => policy(asked), log: audit.log, faults }
-  const shared = { hsm: hsm.hsm, sealer: hsm.integrity, sql: database.sql, now }
+  const shared = { hsm: hsm.hsm, sealer: rememberRows(hsm.integrity), sql: database.sql, now }
   const callers = callerFeature(shared)
   const kms = kmsFeature({
     ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
