@@ -1,4 +1,6 @@
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Binding, type BindingConflict, bindingRow, conflictRow, type Level, type Pair } from './binding.ts'
 import type { BindingName, BindingStore } from './binding-store.ts'
@@ -131,3 +133,39 @@ const toBinding = (row: BindingColumns): Binding => ({
   ...(row.ended_by === null ? {} : { endedBy: row.ended_by }),
   version: row.version,
 })
+
+interface ConflictColumns {
+  readonly id: string
+  readonly binding_id: string
+  readonly standing_evidence: Uint8Array
+  readonly iccid: string
+  readonly imei: string
+  readonly udid: string | null
+  readonly evidence: Uint8Array
+  readonly claimed_by: string
+  readonly claimed_at: Date
+  readonly version: number
+}
+
+const toConflict = (row: ConflictColumns): BindingConflict => ({
+  id: row.id,
+  bindingId: row.binding_id,
+  standingEvidence: row.standing_evidence,
+  iccid: row.iccid,
+  imei: row.imei,
+  ...(row.udid === null ? {} : { udid: row.udid }),
+  evidence: row.evidence,
+  claimedBy: row.claimed_by,
+  claimedAt: row.claimed_at,
+  version: row.version,
+})
+
+export const bindingTables = (sql: Sql): readonly SealedTable[] => [
+  pgSealedTable<BindingColumns>(sql, { name: 'bindings', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => bindingRow(toBinding(row)) }),
+  pgSealedTable<ConflictColumns>(sql, {
+    name: 'binding_conflicts',
+    key: [['id', 'text']],
+    columns: 'id, binding_id, standing_evidence, iccid, imei, udid, evidence, claimed_by, claimed_at, version, mac',
+    toRow: (row) => conflictRow(toConflict(row)),
+  }),
+]

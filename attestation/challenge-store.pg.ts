@@ -2,6 +2,8 @@ import { batched } from '../core/batch.ts'
 import { fromHex, hex } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Challenge, challengeId, challengeRow, type Method } from './challenge.ts'
 import { type ChallengeStore, hasEnded, MOST_PURGED, type SealedChallenge, spentAlready } from './challenge-store.ts'
@@ -110,3 +112,6 @@ const toChallenge = (row: NonceColumns): Challenge => ({
   expiresAt: row.expires_at,
   version: row.version,
 })
+
+export const challengeTable = (sql: Sql): SealedTable =>
+  pgSealedTable<NonceColumns>(sql, { name: 'attestation_nonces', key: [['nonce', 'bytea']], columns: COLUMNS, toRow: (row) => challengeRow(toChallenge(row)) })

@@ -14,6 +14,8 @@ export interface Decoy {
 /** The one decoy. Trusted for nothing: the row is sealed, and the lane checks it when it is used. */
 export interface DecoyStore {
   find(): Promise<StoredKey | undefined>
+  /** What was found is asked for anew. */
+  forget(): void
   /** Throws `conflict` when there is one. */
   insert(tx: Tx, decoy: Decoy): Promise<void>
 }

@@ -1,5 +1,7 @@
 import { batched } from '../core/batch.ts'
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 import { type SequenceNumber, sequenceRow } from './sqn.ts'
@@ -55,3 +57,11 @@ export class PgSqnStore implements SqnStore {
 }
 
 const toSequenceNumber = (row: SqnColumns): SequenceNumber => ({ cardId: row.card_id, seq: Number(row.seq), version: row.version })
+
+export const sequenceTable = (sql: Sql): SealedTable =>
+  pgSealedTable<SqnColumns>(sql, {
+    name: 'attestation_sqn',
+    key: [['card_id', 'text']],
+    columns: 'card_id, seq, version, mac',
+    toRow: (row) => sequenceRow(toSequenceNumber(row)),
+  })

@@ -1,4 +1,6 @@
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 import { type UnbindRequest, unbindRequestRow } from './unbind-request.ts'
@@ -17,6 +19,8 @@ interface RequestColumns {
   mac: Uint8Array
 }
 
+const COLUMNS = 'id, binding_id, reason, salt, requested_by, requested_at, approved_by, approved_at, version, mac'
+
 export class PgUnbindRequestStore implements UnbindRequestStore {
   readonly #sql: Sql
   readonly #sealer: RowSealer
@@ -27,10 +31,7 @@ export class PgUnbindRequestStore implements UnbindRequestStore {
   }
 
   async find(id: string): Promise<UnbindRequest | undefined> {
-    const rows = await this.#sql.query<RequestColumns>(
-      'SELECT id, binding_id, reason, salt, requested_by, requested_at, approved_by, approved_at, version, mac FROM unbind_requests WHERE id = $1',
-      [id],
-    )
+    const rows = await this.#sql.query<RequestColumns>(`SELECT ${COLUMNS} FROM unbind_requests WHERE id = $1`, [id])
     return (await openRecords(this.#sealer, rows, toRequest, unbindRequestRow))[0]
   }
 
@@ -61,3 +62,6 @@ const toRequest = (row: RequestColumns): UnbindRequest => ({
   ...(row.approved_at === null ? {} : { approvedAt: row.approved_at }),
   version: row.version,
 })
+
+export const unbindRequestTable = (sql: Sql): SealedTable =>
+  pgSealedTable<RequestColumns>(sql, { name: 'unbind_requests', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => unbindRequestRow(toRequest(row)) })

@@ -2,6 +2,8 @@ import { batched } from '../core/batch.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Card, cardRow } from './card.ts'
 import type { CardPage, CardStore, FoundCard } from './card-store.ts'
@@ -92,3 +94,6 @@ function found(row: CardColumns): FoundCard {
   const card = toCard(row)
   return { card, sealed: { row: cardRow(card), mac: row.mac } }
 }
+
+export const cardTable = (sql: Sql): SealedTable =>
+  pgSealedTable<CardColumns>(sql, { name: 'cards', key: [['id', 'text']], columns: COLUMNS, holdsKeys: true, toRow: (row) => cardRow(toCard(row)) })

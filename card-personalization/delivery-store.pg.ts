@@ -1,5 +1,7 @@
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Delivery, type DeliveryStore, deliveryRow } from './delivery-store.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
@@ -14,7 +16,8 @@ interface DeliveryColumns {
   mac: Uint8Array
 }
 
-const SELECT = 'SELECT order_id, header, body_sha256, sealed_at, fetches, version, mac FROM deliveries WHERE order_id = $1'
+const COLUMNS = 'order_id, header, body_sha256, sealed_at, fetches, version, mac'
+const SELECT = `SELECT ${COLUMNS} FROM deliveries WHERE order_id = $1`
 
 export class PgDeliveryStore implements DeliveryStore {
   readonly #sql: Sql
@@ -67,3 +70,6 @@ const toDelivery = (row: DeliveryColumns): Delivery => ({
   fetches: row.fetches,
   version: row.version,
 })
+
+export const deliveryTable = (sql: Sql): SealedTable =>
+  pgSealedTable<DeliveryColumns>(sql, { name: 'deliveries', key: [['order_id', 'text']], columns: COLUMNS, toRow: (row) => deliveryRow(toDelivery(row)) })

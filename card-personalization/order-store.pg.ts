@@ -1,6 +1,8 @@
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type ChunkState, chunkRow, type Order, type OrderChunk, orderRow } from './order.ts'
 import type { OrderedCard } from './order-content.ts'
@@ -38,6 +40,7 @@ interface ChunkColumns {
 
 const COLUMNS =
   'id, vendor_id, profile, transport_key_id, purchase_order, content_digest, quantity, state, submitted_by, submitted_at, decided_by, decided_at, version, mac'
+const CHUNK_COLUMNS = 'order_id, number, first_position, quantity, digest, state, version, mac'
 /** ICCIDs in one statement. */
 const SLICE = 10_000
 const DEADLOCK = '40P01'
@@ -115,10 +118,7 @@ export class PgOrderStore implements OrderStore {
   }
 
   async findChunk(orderId: string, number: number): Promise<OrderChunk | undefined> {
-    const rows = await this.#sql.query<ChunkColumns>(
-      'SELECT order_id, number, first_position, quantity, digest, state, version, mac FROM order_chunks WHERE order_id = $1 AND number = $2',
-      [orderId, number],
-    )
+    const rows = await this.#sql.query<ChunkColumns>(`SELECT ${CHUNK_COLUMNS} FROM order_chunks WHERE order_id = $1 AND number = $2`, [orderId, number])
     return (await openRecords(this.#sealer, rows, toChunk, chunkRow))[0]
   }
 
@@ -244,3 +244,16 @@ const toChunk = (row: ChunkColumns): OrderChunk => ({
   state: row.state,
   version: row.version,
 })
+
+export const orderTables = (sql: Sql): readonly SealedTable[] => [
+  pgSealedTable<OrderColumns>(sql, { name: 'orders', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => orderRow(toOrder(row)) }),
+  pgSealedTable<ChunkColumns>(sql, {
+    name: 'order_chunks',
+    key: [
+      ['order_id', 'text'],
+      ['number', 'int'],
+    ],
+    columns: CHUNK_COLUMNS,
+    toRow: (row) => chunkRow(toChunk(row)),
+  }),
+]

@@ -1,6 +1,8 @@
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { insertKeyBackup } from '../pkcs11/key-backup-store.pg.ts'
 import type { ProfileId } from './profile.ts'
@@ -86,3 +88,41 @@ export class PgProfileStore implements ProfileStore {
     return [digestRow(master), digestRow(operator), digestRow(row), ...(await insertKeyBackup(tx, this.#sealer, profile.backup))]
   }
 }
+
+interface MasterColumns {
+  readonly id: KeyId
+  readonly profile: string
+  readonly k1: Uint8Array
+  readonly kat_kcv: Uint8Array
+  readonly version: number
+}
+interface OperatorKeyColumns {
+  readonly id: KeyId
+  readonly profile: string
+  readonly wrapped: Uint8Array
+  readonly version: number
+}
+type ProfileColumns = Pick<JoinedColumns, 'id' | 'master_id' | 'operator_key_id' | 'established_at' | 'version'>
+
+export const profileTables = (sql: Sql): readonly SealedTable[] => [
+  pgSealedTable<MasterColumns>(sql, {
+    name: 'card_masters',
+    key: [['id', 'text']],
+    columns: 'id, profile, k1, kat_kcv, version, mac',
+    toRow: ({ kat_kcv: katKcv, ...master }) => masterRow({ ...master, katKcv }),
+  }),
+  pgSealedTable<OperatorKeyColumns>(sql, {
+    name: 'operator_keys',
+    key: [['id', 'text']],
+    columns: 'id, profile, wrapped, version, mac',
+    holdsKeys: true,
+    toRow: operatorKeyRow,
+  }),
+  pgSealedTable<ProfileColumns>(sql, {
+    name: 'card_profiles',
+    key: [['id', 'text']],
+    columns: 'id, master_id, operator_key_id, established_at, version, mac',
+    toRow: (row) =>
+      profileRow({ id: row.id, masterId: row.master_id, operatorKeyId: row.operator_key_id, establishedAt: row.established_at, version: row.version }),
+  }),
+]

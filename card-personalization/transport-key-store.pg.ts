@@ -1,6 +1,8 @@
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
-import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
+import { digestRow, type Row, type RowDigest, type RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import type { KcvMethod, StoredKey, TransportKeyMade } from '../pkcs11/index.ts'
 import { insertKeyBackup } from '../pkcs11/key-backup-store.pg.ts'
@@ -29,6 +31,17 @@ interface TransportKeyColumns {
 const COLUMNS =
   'id, vendor_id, number, recipient, encrypted_key, kcv_method, kcv, mac_key_id, wrapped_mac_key, mac_kcv_method, mac_kcv, made_by, made_at, version, mac'
 
+interface MacKeyColumns {
+  id: KeyId
+  transport_key_id: KeyId
+  wrapped: Uint8Array
+  version: number
+  mac: Uint8Array
+}
+
+const MAC_KEY_COLUMNS = 'id, transport_key_id, wrapped, version, mac'
+const toMacKeyRow = (row: MacKeyColumns): Row => rowMacKeyRow({ id: row.id, transportKeyId: row.transport_key_id, wrapped: row.wrapped, version: row.version })
+
 export class PgTransportKeyStore implements TransportKeyStore {
   readonly #sql: Sql
   readonly #sealer: RowSealer
@@ -53,13 +66,11 @@ export class PgTransportKeyStore implements TransportKeyStore {
   }
 
   async macKeyOf(key: TransportKey): Promise<StoredKey | undefined> {
-    const [row] = await this.#sql.query<{ id: KeyId; transport_key_id: KeyId; wrapped: Uint8Array; version: number; mac: Uint8Array }>(
-      'SELECT id, transport_key_id, wrapped, version, mac FROM row_mac_keys WHERE id = $1 AND transport_key_id = $2',
-      [key.macKeyId, key.id],
-    )
-    if (row === undefined) return undefined
-    const sealed = { row: rowMacKeyRow({ id: row.id, transportKeyId: row.transport_key_id, wrapped: row.wrapped, version: row.version }), mac: row.mac }
-    return { id: row.id, sealed }
+    const [row] = await this.#sql.query<MacKeyColumns>(`SELECT ${MAC_KEY_COLUMNS} FROM row_mac_keys WHERE id = $1 AND transport_key_id = $2`, [
+      key.macKeyId,
+      key.id,
+    ])
+    return row && { id: row.id, sealed: { row: toMacKeyRow(row), mac: row.mac } }
   }
 
   async insert(tx: Tx, key: TransportKey, { storedMacKey, backup }: Pick<TransportKeyMade, 'storedMacKey' | 'backup'>): Promise<RowDigest[]> {
@@ -100,3 +111,13 @@ const toTransportKey = (row: TransportKeyColumns): TransportKey => ({
   madeAt: row.made_at,
   version: row.version,
 })
+
+export const transportKeyTables = (sql: Sql): readonly SealedTable[] => [
+  pgSealedTable<TransportKeyColumns>(sql, {
+    name: 'transport_keys',
+    key: [['id', 'text']],
+    columns: COLUMNS,
+    toRow: (row) => transportKeyRow(toTransportKey(row)),
+  }),
+  pgSealedTable<MacKeyColumns>(sql, { name: 'row_mac_keys', key: [['id', 'text']], columns: MAC_KEY_COLUMNS, holdsKeys: true, toRow: toMacKeyRow }),
+]

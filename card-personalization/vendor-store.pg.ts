@@ -1,5 +1,7 @@
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 import { type Vendor, vendorRow } from './vendor.ts'
@@ -82,3 +84,6 @@ const toVendor = (row: VendorColumns): Vendor => ({
   registeredAt: row.registered_at,
   version: row.version,
 })
+
+export const vendorTable = (sql: Sql): SealedTable =>
+  pgSealedTable<VendorColumns>(sql, { name: 'vendors', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => vendorRow(toVendor(row)) })

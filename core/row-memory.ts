@@ -8,7 +8,7 @@ const MOST = 32_768
  * A sealer that asks the token once about a row and its MAC: what it made, or found right, needs no second question. The memory is of SHA-256 digests over MAC and
  * row, so that one changed bit is another row; that a right row is an old one no MAC tells, with or without a memory.
  */
-export function rememberRows(sealer: RowSealer, most = MOST): RowSealer {
+export function rememberRows(sealer: RowSealer, most = MOST): RowSealer & { forgetRows(): void } {
   let [young, old] = [new Set<string>(), new Set<string>()]
   const remember = (digest: string): void => {
     if (young.size >= most) [young, old] = [new Set(), young]
@@ -22,6 +22,11 @@ export function rememberRows(sealer: RowSealer, most = MOST): RowSealer {
   }
 
   return {
+    // A MAC by a key that was retired is to be asked about again, and refused.
+    forgetRows: () => {
+      young = new Set()
+      old = new Set()
+    },
     macRows: async (rows) => {
       const macs = await sealer.macRows(rows)
       rows.forEach((row, at) => {

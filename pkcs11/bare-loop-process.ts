@@ -4,8 +4,8 @@ import { BARE_AAD_BYTES, BARE_BATCH, BARE_CACHED_KEYS, BARE_MESSAGE_BYTES, BARE_
 import { encryptGcm, GCM_IV_BYTES, GCM_TAG_BYTES } from './gcm.ts'
 import { cardKeySpec, doubleBlock, kdf3Block } from './lane-keys.ts'
 import { CKK, CKM, P256_PARAMS } from './mechanisms.ts'
-import { findRootKeys } from './root-handles.ts'
-import { ROOT_KEYS, SYSTEM_KEYS } from './root-keys.ts'
+import { currentOf, findRootKeys } from './root-handles.ts'
+import { ROOT_KEYS } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
 import { Token } from './token.ts'
 
@@ -118,8 +118,9 @@ function derivedKeys(token: Token, { keys }: BareLoop): Step {
 /** One P-256 signature by a key that is not in the token yet: its row's MAC, the unwrapping, all flags read back, the signature, and the end of the key that was used longest ago. */
 function signaturesOfMany(token: Token): Step {
   const { lib, handle: session } = token
-  const { storageKek, mac } = findRootKeys(token)
-  const rowMac = mac.get(SYSTEM_KEYS.rowMac) as Handle
+  const roots = findRootKeys(token)
+  const storageKek = currentOf(roots, 'storage-kek')
+  const rowMac = currentOf(roots, 'row-mac')
   const pair = token.generatePair(CKM.EC_KEY_PAIR_GEN, P256_PARAMS, token.form(P256_PUBLIC), token.form(freshSpec('ec-p256')))
   const wrapped = Buffer.from(token.wrap(storageKek, pair.privateKey))
   const template = token.form(loadedSpec('ec-p256')).template()
@@ -148,8 +149,8 @@ function signaturesOfMany(token: Token): Step {
 function cards(token: Token): Step {
   const { lib, handle: session } = token
   const roots = findRootKeys(token)
-  const kek = roots.storageKek // stands for the transport key too: both are TRUSTED AES-256 keys that wrap by KWP
-  const macKey = roots.mac.get(SYSTEM_KEYS.rowMac) as Handle // stands for the vendor's and the index's: all are AES-256 keys for CMAC
+  const kek = currentOf(roots, 'storage-kek') // stands for the transport key too: both are TRUSTED AES-256 keys that wrap by KWP
+  const macKey = currentOf(roots, 'row-mac') // stands for the vendor's and the index's: all are AES-256 keys for CMAC
   const master = token.generate(token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: ['derive'], mechanisms: [CKM.AES_CBC_ENCRYPT_DATA] }), 32)
   const length = { type: CKA.VALUE_LEN, value: 16 }
   const gpTemplate = token.form(cardKeySpec('aes-gp')).template(length)

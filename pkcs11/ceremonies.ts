@@ -1,5 +1,6 @@
 /** The door for ceremonies of the command line, which are held while the service is stopped: two people, one with the user's PIN, one with the officer's. */
-import type { Row } from '../core/row.ts'
+import type { KeyId } from '../core/ids.ts'
+import type { Row, SealedRow } from '../core/row.ts'
 import type { TokenBackup } from './backup-file.ts'
 import { fingerprintOf, type Recipient } from './ceremony/backup-recipient.ts'
 import type { TokenShown } from './ceremony/identify-token.ts'
@@ -11,7 +12,9 @@ import type { TokenIdentity } from './root-keys.ts'
 export { backupOf, encodeBackup, parseBackup, type TokenBackup } from './backup-file.ts'
 export type { TokenShown } from './ceremony/identify-token.ts'
 export type { TokenOptions } from './chosen-token.ts'
+export { generationOf, type GenerationState, type RecordedGeneration } from './generation-record.ts'
 export { PendingBackup } from './pending-backup.ts'
+export { parseGeneration } from './root-key-generations.ts'
 export { identityFault, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 export { adoptionRow, checkpointKeyOf, type CheckpointKey, type TokenAdoption } from './token-adoption.ts'
 export { fingerprintOf }
@@ -37,9 +40,14 @@ export class TokenCeremonies {
     return forkCeremony(this.#chosen.environment, 'showToken', this.#chosen.token)
   }
 
-  /** By the row-MAC key. */
-  macRows(rows: readonly Row[]): Promise<Uint8Array[]> {
-    return forkCeremony(this.#chosen.environment, 'macRows', this.#chosen.token, { rows })
+  /** By a generation of the row-MAC key; default the one that there is. */
+  macRows(rows: readonly Row[], keyId?: KeyId): Promise<Uint8Array[]> {
+    return forkCeremony(this.#chosen.environment, 'macRows', this.#chosen.token, { rows, ...(keyId === undefined ? {} : { keyId }) })
+  }
+
+  /** Whether each row bears the MAC of one of the token's row-MAC keys. */
+  checkRows(rows: readonly SealedRow[]): Promise<boolean[]> {
+    return forkCeremony(this.#chosen.environment, 'checkRows', this.#chosen.token, { rows })
   }
 
   makeBackupRecipient(): Promise<Recipient> {

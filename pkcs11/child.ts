@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { PinKeeper } from './pin-keeper.ts'
 
 const IS_SOURCE = import.meta.url.endsWith('.ts')
 
@@ -13,6 +14,8 @@ export interface ChildEnvironment {
   readonly set: Readonly<Record<string, string>>
   /** Names that are handed on from the service's own environment, for the modules of other makers. */
   readonly pass: readonly string[]
+  /** Where PINs are typed: children are given them through their channel, and the environment has none. */
+  readonly pins?: PinKeeper
 }
 
 /** A variable for children of pkcs11/ alone: it is taken out of this process's own environment, and no other child inherits it. `undefined`: it is not set. */
@@ -25,8 +28,8 @@ export function takeVariable(name: string): Readonly<Record<string, string>> | u
 
 const ALWAYS = ['PATH', 'TMPDIR', 'LD_LIBRARY_PATH']
 
-/** Starts a child that speaks structured messages. The sources run through tsx, whose loader a fork does not inherit. */
-export function forkEntry(entry: URL, environment: ChildEnvironment): ChildProcess {
+/** Starts a child that speaks structured messages. `terminal`: it reads the standard input of this process. The sources run through tsx, whose loader a fork does not inherit. */
+export function forkEntry(entry: URL, environment: ChildEnvironment, { terminal = false }: { readonly terminal?: boolean } = {}): ChildProcess {
   const env: Record<string, string> = {}
   for (const name of [...ALWAYS, ...environment.pass]) {
     const value = process.env[name]
@@ -37,6 +40,6 @@ export function forkEntry(entry: URL, environment: ChildEnvironment): ChildProce
     env: { ...env, ...environment.set },
     execArgv: loader,
     serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    stdio: [terminal ? 'inherit' : 'ignore', 'ignore', 'inherit', 'ipc'],
   })
 }

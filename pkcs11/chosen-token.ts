@@ -6,15 +6,18 @@ import { forkCeremony } from './ceremony/run-ceremony.ts'
 import type { ChildEnvironment } from './child.ts'
 import { type ModuleOptions, tokenOfUri } from './named-token.ts'
 import { PendingBackup } from './pending-backup.ts'
+import { promptSource } from './pin.ts'
+import { PinKeeper } from './pin-keeper.ts'
+import { PROMPT } from './pkcs11-uri.ts'
 import type { ProbeName } from './probe-names.ts'
 import { findSoftHsm, TokenFolder } from './token-folder.ts'
 
 /** Which token, and what its ceremonies need. */
 export interface TokenOptions extends ModuleOptions {
   readonly dataFolder: string
-  /** PKCS#11 URI (RFC 7512) with `pin-source`: a file, or a variable, which is taken out of the environment. Absent: SoftHSM2 in the data folder, initialised at the first start. */
+  /** PKCS#11 URI (RFC 7512) with `pin-source`: a file, a variable, which is taken out of the environment, or `prompt`. Absent: SoftHSM2 in the data folder, initialised at the first start. */
   readonly uri?: string
-  /** For ceremonies on a token chosen by `uri`: a file with the security officer's PIN. Absent: its root keys must be there, and transport keys cannot be made. */
+  /** For ceremonies on a token chosen by `uri`: a file with the security officer's PIN, or `prompt`: it is typed. Absent: its root keys must be there, and transport keys cannot be made. */
   readonly officerPinFile?: string
   /** What this token does not enforce and is used all the same: only for tests with weak tokens. Default none. */
   readonly insecureTokenIgnores?: readonly ProbeName[]
@@ -107,7 +110,9 @@ const softHsmEnvironment = ({ passEnvironment = [] }: TokenOptions, { configurat
 
 function namedChosen(options: TokenOptions, uri: string): Chosen {
   const { token, environment } = tokenOfUri(uri, options)
-  return { token: { ...token, ...(options.officerPinFile === undefined ? {} : { officerPinFile: options.officerPinFile }) }, environment }
+  if (options.officerPinFile === undefined) return { token, environment }
+  if (options.officerPinFile !== PROMPT) return { token: { ...token, officerPinFile: options.officerPinFile }, environment }
+  return { token: { ...token, officerPinFile: promptSource('officer') }, environment: { ...environment, pins: environment.pins ?? new PinKeeper() } }
 }
 
 /** A token that others look after. Its root keys are made when it has none of them and the officer's PIN is at hand. */

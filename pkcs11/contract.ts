@@ -2,7 +2,9 @@ import type { KeyId } from '../core/ids.ts'
 import type { SealedRow } from '../core/row.ts'
 import type { Permit } from '../policies/permit.ts'
 import type { Kcv } from './kcv.ts'
+import type { GenerationMade } from './ceremony/rotate-root-key.ts'
 import type { KeyBackup } from './key-backup.ts'
+import type { RotatedKey } from './root-key-generations.ts'
 import type { RootKeyId } from './root-keys.ts'
 
 /** Algorithms of keys that live wrapped in the database. */
@@ -184,4 +186,21 @@ export interface TokenKeyAttributes {
 export interface TokenKeys {
   /** Read from the token now. Undefined where it has no such key. */
   readAttributes(keyId: KeyId): Promise<TokenKeyAttributes | undefined>
+}
+
+/** What came of a key that was to be under the current storage KEK. `current`: it was already. `refused`: its row is not what the service wrote, or it opens under no generation. */
+export type Rewrapped = { readonly how: 'current' | 'refused' } | { readonly how: 'rewrapped'; readonly wrapped: Uint8Array }
+
+/** Generations of the root keys: made, worked towards, and destroyed while the service runs. Permits and problems as of {@link Hsm}. */
+export interface RootKeyCeremonies {
+  /** Whether the security officer's PIN is at hand, without which no key is made TRUSTED. */
+  hasOfficer(): boolean
+  /** The id of the generation that this process makes new things with. */
+  currentGeneration(key: RotatedKey): KeyId
+  /** ceremony keyId. Beside those that are there. One of this id that is there and was never recorded is destroyed first. */
+  makeGeneration(permit: Permit, keyId: KeyId): Promise<GenerationMade>
+  /** ceremony keyId. Whether it was there. What is under it opens never more. */
+  destroyGeneration(permit: Permit, request: { readonly keyId: KeyId; readonly successor: KeyId }): Promise<boolean>
+  /** unwrap from, wrap to. Opens each key, and wraps those that are not under `to`, the current generation; a new blob is proved to hold the same key. */
+  rewrap(permit: Permit, request: { readonly from: KeyId; readonly to: KeyId; readonly keys: readonly StoredKey[] }): Promise<Rewrapped[]>
 }

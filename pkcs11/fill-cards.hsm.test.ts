@@ -74,7 +74,7 @@ describe('filling cards', () => {
   it('OPc is E(Ki, OP) xor OP, and the stored Ki is the delivered one', async () => {
     const keys = tokenInProcess(test.folder)
     const readable = keys.token.form({ class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], extractable: true, insecureReadable: true })
-    const open = (wrapped: Uint8Array): Buffer => keys.token.read(keys.token.unwrap(keys.roots.storageKek, wrapped, readable), CKA.VALUE)
+    const open = (wrapped: Uint8Array): Buffer => keys.token.read(keys.token.unwrap(keys.current('storage-kek'), wrapped, readable), CKA.VALUE)
     const op = open(fixture.operatorKey.sealed.row.columns['wrapped'] as Uint8Array)
     for (const card of await fill()) {
       const [ki, opc] = card as [FilledKey, FilledKey]

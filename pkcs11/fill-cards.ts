@@ -76,7 +76,7 @@ class CardFill {
 
   constructor(keys: LaneKeys, master: LoadedMaster, transportKey: Handle, steps: readonly Step[], op: Buffer) {
     this.#token = keys.token
-    this.#storageKek = keys.roots.storageKek
+    this.#storageKek = keys.current('storage-kek')
     this.#master = master
     this.#transportKey = transportKey
     this.#steps = steps

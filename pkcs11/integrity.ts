@@ -5,6 +5,7 @@ import { encodeRow, type Row, type RowSealer, type SealedRow } from '../core/row
 import { inParts } from './in-parts.ts'
 import type { Lanes } from './lanes.ts'
 import { SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
+import type { RootKeysInUse } from './root-keys-in-use.ts'
 
 /**
  * What the system itself does with its keys, and nothing else: no method takes a key id, and their keys serve nothing else.
@@ -13,6 +14,16 @@ import { SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 export interface Integrity extends RowSealer {
   /** AES-CMAC by the group-MAC key, 16 bytes. */
   macGroup(message: Uint8Array): Promise<Uint8Array>
+  /** Of which generation the MAC of each row is; looked for once more where it is of none, since another process may know a newer one. */
+  reviewRows(rows: readonly SealedRow[]): Promise<SealedBy[]>
+  reviewGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<SealedBy[]>
+  /** AES-CMAC by the group-MAC key, 16 bytes each. */
+  macGroups(messages: readonly Uint8Array[]): Promise<Uint8Array[]>
+  /**
+   * As `assertRows`, by any row-MAC key that is in the token, in use or not: for the rows that tell which are in use, which another process may have sealed by one
+   * that this process has yet to hear of.
+   */
+  assertRowsByToken(rows: readonly SealedRow[]): Promise<void>
   /** Whether each MAC is the group-MAC key's over its message. */
   checkGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<boolean[]>
   /** The checkpoint key's signature over a note's text: raw Ed25519 (64 bytes), or where the token has none ECDSA P-256 SHA-256 as DER. */
@@ -22,8 +33,15 @@ export interface Integrity extends RowSealer {
   blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]>
 }
 
+/** `older`: right, by a generation that is not current any more. `nobody`: it is not what the service wrote. */
+export type SealedBy = 'current' | 'older' | 'nobody'
+const SEALED_BY: readonly SealedBy[] = ['nobody', 'current', 'older']
+
 const MAC = 16
 const split = (bytes: Uint8Array): Uint8Array[] => Array.from({ length: bytes.length / MAC }, (_, at) => bytes.subarray(at * MAC, (at + 1) * MAC))
+
+const notWritten = ({ row }: SealedRow): Problem =>
+  new Problem('integrity-failed', `The stored row ${row.id} of ${row.table} is not what the service wrote. It was not used.`)
 
 /** Rows, groups or values of one call: some 5 ms of a lane. */
 const PART = 500
@@ -31,11 +49,13 @@ const PART = 500
 /** {@link Integrity} through lanes. `calls` counts what was asked of each key. */
 export class LaneIntegrity implements Integrity {
   readonly #lanes: Lanes
+  readonly #keys: RootKeysInUse
   readonly checkpointKey: Integrity['checkpointKey']
   readonly calls = { rows: 0, groups: 0, checkpoints: 0, blindIndexes: 0 }
 
-  constructor(lanes: Lanes, identity: TokenIdentity) {
+  constructor(lanes: Lanes, keys: RootKeysInUse, identity: TokenIdentity) {
     this.#lanes = lanes
+    this.#keys = keys
     const key = identity.keys.find(({ keyId }) => keyId === SYSTEM_KEYS.checkpoint)
     if (key === undefined || !('publicKey' in key)) throw new Error('the token has no checkpoint key')
     this.checkpointKey = { algorithm: key.algorithm === 'ed25519' ? 'ed25519' : 'ecdsa-p256', publicKey: key.publicKey }
@@ -43,30 +63,59 @@ export class LaneIntegrity implements Integrity {
 
   async macRows(rows: readonly Row[]): Promise<Uint8Array[]> {
     this.calls.rows += rows.length
+    this.#keys.assertFenced()
     const macs = await inParts(rows, PART, (part) => this.#lanes.any().call('macRows', { rows: frame(part.map(encodeRow)) }, { weight: part.length / 2 }))
     return split(macs)
   }
 
   async assertRows(rows: readonly SealedRow[]): Promise<void> {
+    const sealed = await this.reviewRows(rows)
+    const wrong = rows.find((_, at) => sealed[at] === 'nobody')
+    if (wrong !== undefined) throw notWritten(wrong)
+  }
+
+  reviewRows(rows: readonly SealedRow[]): Promise<SealedBy[]> {
     this.calls.rows += rows.length
     const pairs = (part: readonly SealedRow[]): Uint8Array => frame(part.flatMap(({ row, mac }) => [encodeRow(row), mac]))
-    const answers = await inParts(rows, PART, (part) => this.#lanes.any().call('checkRows', { pairs: pairs(part) }, { weight: part.length / 2 }))
+    return this.#review(rows, (part) => this.#lanes.any().call('checkRows', { pairs: pairs(part) }, { weight: part.length / 2 }))
+  }
+
+  reviewGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<SealedBy[]> {
+    this.calls.groups += groups.length
+    const pairs = (part: typeof groups): Uint8Array => frame(part.flatMap(({ message, mac }) => [message, mac]))
+    return this.#review(groups, (part) => this.#lanes.any().call('checkGroups', { pairs: pairs(part) }, { weight: part.length / 2 }))
+  }
+
+  #review<Item>(items: readonly Item[], check: (part: readonly Item[]) => Promise<Uint8Array>): Promise<SealedBy[]> {
+    return this.#keys.knowing(
+      async () => Array.from(await inParts(items, PART, check), (answer) => SEALED_BY[answer] ?? 'nobody'),
+      (sealed) => sealed.includes('nobody'),
+    )
+  }
+
+  async assertRowsByToken(rows: readonly SealedRow[]): Promise<void> {
+    if (rows.length === 0) return
+    this.calls.rows += rows.length
+    const pairs = frame(rows.flatMap(({ row, mac }) => [encodeRow(row), mac]))
+    const answers = await this.#lanes.any().call('checkRowsByToken', { pairs }, { weight: rows.length })
     const wrong = rows.find((_, at) => answers[at] !== 1)
-    if (wrong !== undefined) {
-      throw new Problem('integrity-failed', `The stored row ${wrong.row.id} of ${wrong.row.table} is not what the service wrote. It was not used.`)
-    }
+    if (wrong !== undefined) throw notWritten(wrong)
   }
 
   async macGroup(message: Uint8Array): Promise<Uint8Array> {
     this.calls.groups++
+    this.#keys.assertFenced()
     return this.#lanes.any().call('macGroups', { messages: frame([message]) })
   }
 
+  async macGroups(messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    this.calls.groups += messages.length
+    this.#keys.assertFenced()
+    return split(await inParts(messages, PART, (part) => this.#lanes.any().call('macGroups', { messages: frame(part) }, { weight: part.length / 2 })))
+  }
+
   async checkGroups(groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]): Promise<boolean[]> {
-    this.calls.groups += groups.length
-    const pairs = (part: typeof groups): Uint8Array => frame(part.flatMap(({ message, mac }) => [message, mac]))
-    const answers = await inParts(groups, PART, (part) => this.#lanes.any().call('checkGroups', { pairs: pairs(part) }, { weight: part.length / 2 }))
-    return Array.from(answers, (answer) => answer === 1)
+    return (await this.reviewGroups(groups)).map((by) => by !== 'nobody')
   }
 
   async signCheckpoint(text: Uint8Array): Promise<Uint8Array> {

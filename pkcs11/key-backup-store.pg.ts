@@ -1,6 +1,8 @@
 import { keyId } from '../core/ids.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import { sealRow } from '../core/sealed-records.ts'
+import { pgSealedTable } from '../core/sealed-table.pg.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import type { TokenBackup } from './backup-file.ts'
 import { isKekBackup, type KekBackup, type KeyBackup, keyBackupRow, type Sealed, type TokenKcv } from './key-backup.ts'
@@ -21,6 +23,8 @@ interface Columns {
 
 const COLUMNS = 'key_id, token_serial, kek, recipient, algorithm, wrapped, public_key, kcv_method, kcv, mac'
 const INSERT = `INSERT INTO token_key_backups (id, ${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`
+/** Generations that are not in the token any more. */
+const RETIRED = `SELECT key_id FROM root_key_generations WHERE state = 'retired'`
 
 /**
  * Backups of the keys that live in the token. Trusted for nothing: rows are sealed, and a restored token finds every one that was edited. One that was deleted
@@ -33,12 +37,14 @@ export class PgKeyBackupStore {
     this.#sql = sql
   }
 
-  /** In the order in which they came. */
+  /** In the order in which they came. Those of generations that were retired are left out: they stay in the table, for who restores the database of before. */
   async load(): Promise<Sealed<KekBackup | KeyBackup>[]> {
-    return (await this.#sql.query<Columns>(`SELECT ${COLUMNS} FROM token_key_backups ORDER BY recorded_at, id`)).map((row) => ({
-      backup: toBackup(row),
-      mac: row.mac,
-    }))
+    return (await this.#sql.query<Columns>(`SELECT ${COLUMNS} FROM token_key_backups WHERE key_id NOT IN (${RETIRED}) ORDER BY recorded_at, id`)).map(
+      (row) => ({
+        backup: toBackup(row),
+        mac: row.mac,
+      }),
+    )
   }
 
   /** Rows that bear their MACs already, which are checked; those that stand are left as they are. Throws `integrity-failed`. */
@@ -51,8 +57,8 @@ export class PgKeyBackupStore {
   /** The ids of keys that the database knows to live in the token and has no backup of under this KEK; the checkpoint key is never backed up. */
   async unsaved(kek: Uint8Array): Promise<string[]> {
     const rows = await this.#sql.query<{ id: string }>(
-      `SELECT id FROM (SELECT key_id AS id FROM root_keys UNION SELECT id FROM card_masters UNION SELECT id FROM transport_keys) keys
-       WHERE id <> $1 AND NOT EXISTS (SELECT FROM token_key_backups b WHERE b.key_id = keys.id AND b.kek = $2) ORDER BY id`,
+      `SELECT id FROM (SELECT key_id AS id FROM root_keys UNION SELECT key_id FROM root_key_generations UNION SELECT id FROM card_masters UNION SELECT id FROM transport_keys) keys
+       WHERE id <> $1 AND id NOT IN (${RETIRED}) AND NOT EXISTS (SELECT FROM token_key_backups b WHERE b.key_id = keys.id AND b.kek = $2) ORDER BY id`,
       [SYSTEM_KEYS.checkpoint, kek],
     )
     return rows.map(({ id }) => id)
@@ -82,3 +88,7 @@ function toBackup(row: Columns): KekBackup | KeyBackup {
   if (row.public_key !== null) return { ...common, algorithm: 'ec-p256', publicKey: row.public_key }
   return { ...common, algorithm: 'aes-256', kcv: { method: row.kcv_method ?? 'aes-kwp', value: row.kcv ?? new Uint8Array() } }
 }
+
+export const keyBackupTables = (sql: Sql): readonly SealedTable[] => [
+  pgSealedTable<Columns>(sql, { name: 'token_key_backups', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => keyBackupRow(toBackup(row)) }),
+]

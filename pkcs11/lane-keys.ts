@@ -7,9 +7,10 @@ import { isKeyAlgorithm, kcvOf, loadedSpec, P256_PUBLIC } from './algorithms.ts'
 import type { KeyAlgorithm } from './contract.ts'
 import { HandleCache } from './handle-cache.ts'
 import { CKK, CKM, P256_PARAMS, p256Point } from './mechanisms.ts'
-import { findRootKeys, type RootHandles } from './root-handles.ts'
-import { SYSTEM_KEYS } from './root-keys.ts'
-import { CKA, CKO, type KeySpec } from './templates.ts'
+import { assertGenerations, currentOf, findRootKeys, type GenerationHandle, type RootHandles } from './root-handles.ts'
+import type { GenerationsInUse, RotatedKey } from './root-key-generations.ts'
+import { CKA, CKO, type KeyForm, type KeySpec } from './templates.ts'
+import { isNotUnwrapped } from './unwrap-error.ts'
 import type { Token } from './token.ts'
 
 /** A sealed row as it comes to a lane: the exact bytes that were MACed. */
@@ -83,15 +84,17 @@ export function doubleBlock(block: Uint8Array): Buffer {
 export class LaneKeys {
   readonly token: Token
   roots: RootHandles
+  #inUse: GenerationsInUse | undefined
   readonly #stored: HandleCache<Cached<LoadedKey>>
   /** Of token objects: nothing is destroyed when one goes. */
   readonly #masters = new HandleCache<Cached<LoadedMaster>>(MOST_NAMED, () => undefined)
   readonly #named = new HandleCache<Handle>(MOST_NAMED, () => undefined)
 
   /** `capacity`: how many keys of the database stay unwrapped; the least recently used goes first. */
-  constructor(token: Token, capacity: number) {
+  constructor(token: Token, capacity: number, inUse?: GenerationsInUse) {
     this.token = token
-    this.roots = findRootKeys(token)
+    this.#inUse = inUse
+    this.roots = findRootKeys(token, inUse)
     this.#stored = new HandleCache(capacity, ({ value: { handle, publicKey } }) => this.token.destroy(handle, ...(publicKey === undefined ? [] : [publicKey])))
   }
 
@@ -100,16 +103,74 @@ export class LaneKeys {
     this.#stored.forget()
     this.#masters.forget()
     this.#named.forget()
-    this.roots = findRootKeys(this.token)
+    this.roots = findRootKeys(this.token, this.#inUse)
   }
 
-  macKey(id: KeyId): Handle {
-    return this.roots.mac.get(id) as Handle
+  /** From now on these generations. Throws where one is not in the token, or is another key than was recorded. */
+  use(inUse: GenerationsInUse): void {
+    const roots = findRootKeys(this.token, inUse)
+    assertGenerations(this.token, roots, inUse)
+    this.#inUse = inUse
+    this.roots = roots
+  }
+
+  /** The generation that new things are made with. */
+  current(key: RotatedKey): Handle {
+    return currentOf(this.roots, key)
+  }
+
+  /** Which generation's MAC this is. Nothing tells beforehand: the newest is tried first, then those before it. */
+  sealedBy(key: 'row-mac' | 'group-mac', message: Uint8Array, mac: Uint8Array): GenerationHandle | undefined {
+    return this.roots.rotated[key].all.find(({ handle }) => {
+      const right = this.token.cmac(handle, message)
+      return mac.length === right.length && timingSafeEqual(right, mac)
+    })
   }
 
   isSealed(row: Uint8Array, mac: Uint8Array): boolean {
-    const right = this.token.cmac(this.macKey(SYSTEM_KEYS.rowMac), row)
-    return mac.length === right.length && timingSafeEqual(right, mac)
+    return this.sealedBy('row-mac', row, mac) !== undefined
+  }
+
+  /**
+   * A key, and the generation of the storage KEK that it was wrapped under. A blob does not name it, and need not: AES-KWP puts 64 bits before the key, the
+   * constant A65959A6 and the key's length, and who unwraps checks them and the padding (RFC 5649 clause 3, "Alternative Initial Value"). Under another KEK they are random:
+   * the chance that one opens is under 2^-60. Throws `integrity-failed` where it opens under none.
+   */
+  unwrap(wrapped: Uint8Array, form: KeyForm): { readonly handle: Handle; readonly kek: GenerationHandle } {
+    const opened = this.#tryUnwrap(wrapped, form)
+    if (opened !== undefined && !('error' in opened)) return opened
+    // Some tokens tell a blob that does not open by an error that one which fails gives too: so it is asked whether it opens what it has just wrapped.
+    if (!this.#opensItsOwn()) throw opened?.error
+    const again = this.#tryUnwrap(wrapped, form)
+    if (again !== undefined && !('error' in again)) return again
+    throw new Problem('integrity-failed', 'A stored key opens under no storage KEK that the service knows. It was not used.')
+  }
+
+  #tryUnwrap(wrapped: Uint8Array, form: KeyForm): { readonly handle: Handle; readonly kek: GenerationHandle } | { readonly error: unknown } | undefined {
+    let first: { readonly error: unknown } | undefined
+    for (const kek of this.roots.rotated['storage-kek'].all) {
+      try {
+        return { handle: this.token.unwrap(kek.handle, wrapped, form), kek }
+      } catch (error) {
+        if (!isNotUnwrapped(error)) throw error
+        first ??= { error }
+      }
+    }
+    return first
+  }
+
+  #opensItsOwn(): boolean {
+    const kek = this.current('storage-kek')
+    const form = this.token.form({ ...cardKeySpec('aes-gp'), uses: [], mechanisms: [] })
+    const key = this.token.generate(form, 16)
+    try {
+      this.token.destroy(this.token.unwrap(kek, this.token.wrap(kek, key), form))
+      return true
+    } catch {
+      return false
+    } finally {
+      this.token.destroy(key)
+    }
   }
 
   /** The row, once its MAC and its id are right. Throws the problem `integrity-failed`. */
@@ -126,7 +187,7 @@ export class LaneKeys {
     const row = this.open(sealed)
     const { algorithm, wrapped } = row.columns
     if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) throw new Error('a key row lacks its algorithm or its wrapped key')
-    const handle = this.token.unwrap(this.roots.storageKek, wrapped, this.token.form(loadedSpec(algorithm)))
+    const { handle } = this.unwrap(wrapped, this.token.form(loadedSpec(algorithm)))
     const value: LoadedKey = { algorithm, handle, row }
     this.#stored.set(sealed.id, from(sealed, value))
     return value

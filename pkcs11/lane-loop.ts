@@ -3,9 +3,11 @@ import { classify, DETAILS } from './errors.ts'
 import { LaneKeys } from './lane-keys.ts'
 import type { Answer, Call, FromLane, LaneSettings, ToLane } from './lane-message.ts'
 import { identify } from './root-handles.ts'
-import { identityFault, SYSTEM_KEYS } from './root-keys.ts'
+import type { GenerationsInUse } from './root-key-generations.ts'
+import { identityFault } from './root-keys.ts'
 import { CKA } from './templates.ts'
 import { Token, TokenAway } from './token.ts'
+import { withTypedPins } from './typed-pins.ts'
 import type { Verb } from './verbs.ts'
 
 /** A sign of life this often; one in five looks at the token first. */
@@ -22,19 +24,29 @@ const end = (reason: string): Promise<never> => send({ kind: 'ends', reason }).t
  */
 export function runLane(verbs: Readonly<Record<string, Verb>>): void {
   let keys: LaneKeys | undefined
+  /** Told while the lane was opening: it waits for a PIN. */
+  let told: GenerationsInUse | undefined
   process.on('disconnect', () => process.exit(0))
   // A Ctrl-C goes to the whole group; the service still needs its lanes to close what is open.
   process.on('SIGINT', () => undefined)
   process.on('SIGTERM', () => undefined)
   process.on('message', (message: ToLane) => {
-    if (message.kind === 'open') keys = open(message.settings)
-    else if (keys !== undefined) void answerAll(keys, verbs, message.id, message.calls)
+    if (message.kind === 'open') {
+      void withTypedPins(message.settings, open).then((opened) => {
+        keys = opened
+        if (told !== undefined) use(keys, told)
+      }, fail)
+    } else if (message.kind === 'use') {
+      told = message.inUse
+      use(keys, told)
+    }
+    if (message.kind === 'calls' && keys !== undefined) void answerAll(keys, verbs, message.id, message.calls)
   })
 }
 
 function open(settings: LaneSettings): LaneKeys | undefined {
   try {
-    const keys = new LaneKeys(Token.open(settings, settings.pinSource, { writable: false }), settings.cachedKeys)
+    const keys = new LaneKeys(Token.open(settings, settings.pinSource, { writable: false }), settings.cachedKeys, settings.inUse)
     const fault = settings.identity && identityFault(settings.identity, identify(keys.token, keys.roots))
     if (fault !== undefined) throw new TokenAway(fault)
     let ticks = 0
@@ -50,6 +62,17 @@ function open(settings: LaneSettings): LaneKeys | undefined {
   }
 }
 
+const fail = (error: unknown): void => void end(classify(error).reason)
+
+/** A lane that cannot take them ends; its successor is opened with them. */
+function use(keys: LaneKeys | undefined, inUse: GenerationsInUse): void {
+  try {
+    keys?.use(inUse)
+  } catch (error) {
+    void end(classify(error).reason)
+  }
+}
+
 const signOfLife = ({ token }: LaneKeys): Promise<void> => {
   signedAt = performance.now()
   return send({ kind: 'alive', made: token.made })
@@ -60,7 +83,7 @@ let signedAt = 0
 function whyAway(keys: LaneKeys): string | undefined {
   try {
     keys.token.assertPresent()
-    keys.token.read(keys.macKey(SYSTEM_KEYS.rowMac), CKA.LABEL)
+    keys.token.read(keys.roots.blindIndex, CKA.LABEL)
     return undefined
   } catch (error) {
     return classify(error).reason

@@ -1,5 +1,8 @@
 import type { ProblemCode } from '../core/problem.ts'
+import type { PinSource } from './pin.ts'
+import type { GenerationsInUse } from './root-key-generations.ts'
 import type { TokenIdentity } from './root-keys.ts'
+import type { PinAsked, PinGiven } from './typed-pins.ts'
 
 /** Which token a child opens, and how. A PIN is not here: the child reads it from where this says. */
 export interface TokenSettings {
@@ -10,8 +13,8 @@ export interface TokenSettings {
   /** Token label. */
   readonly token?: string
   readonly serial?: string
-  /** Where the user's PIN is: a file, or `env:` and the name of a variable of the child. See pin.ts. */
-  readonly pinSource: string
+  /** Where the user's PIN is: a file, `env:` and the name of a variable of the child, or that it is typed. See pin.ts. */
+  readonly pinSource: PinSource
 }
 
 export interface LaneSettings extends TokenSettings {
@@ -19,6 +22,8 @@ export interface LaneSettings extends TokenSettings {
   readonly cachedKeys: number
   /** Which token with which root keys it must be. Absent: of the first lane, which finds it out. */
   readonly identity?: TokenIdentity
+  /** Which generations of the root keys. Absent: those that the token has; where it has several of one, nothing new is made with that. */
+  readonly inUse?: GenerationsInUse
 }
 
 export interface Call {
@@ -33,6 +38,9 @@ export type Answer =
 
 export type ToLane =
   | { readonly kind: 'open'; readonly settings: LaneSettings }
+  /** From the next call on. */
+  | { readonly kind: 'use'; readonly inUse: GenerationsInUse }
+  | PinGiven
   | { readonly kind: 'calls'; readonly id: number; readonly calls: readonly Call[] }
 
 export type FromLane =
@@ -41,4 +49,5 @@ export type FromLane =
   | { readonly kind: 'alive'; readonly made: number }
   /** Its last words. `reason`: for the service's own log. */
   | { readonly kind: 'ends'; readonly reason: string }
+  | PinAsked
   | { readonly kind: 'answers'; readonly id: number; readonly answers: readonly Answer[] }

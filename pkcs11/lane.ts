@@ -5,7 +5,9 @@ import { type ChildEnvironment, forkEntry } from './child.ts'
 import { unavailable } from './errors.ts'
 import type { Answer, FromLane, LaneSettings, ToLane } from './lane-message.ts'
 import { LaneQueue, type Waiting, weightOf } from './lane-queue.ts'
+import { type GenerationsInUse, identityInUse } from './root-key-generations.ts'
 import type { TokenIdentity } from './root-keys.ts'
+import type { PinAsked } from './typed-pins.ts'
 import type { VerbArguments, VerbName, VerbResult } from './verbs.ts'
 
 export interface LaneOptions {
@@ -135,6 +137,13 @@ export class Lane {
     this.#settings = { ...this.#settings, identity }
   }
 
+  /** From the next call on, and in every later process. */
+  use(inUse: GenerationsInUse): void {
+    const { identity } = this.#settings
+    this.#settings = { ...this.#settings, inUse, ...(identity === undefined ? {} : { identity: identityInUse(identity, inUse) }) }
+    this.#post({ kind: 'use', inUse })
+  }
+
   /**
    * Starts the process. Rejects with why the token refuses it; then nothing is tried again. A token that is not there is looked for a few times: SoftHSM
    * skips one while another process's login is writing its flags, and never looks again.
@@ -238,6 +247,7 @@ export class Lane {
         if (child !== this.#child) return
         this.#silent = 0
         if (message.kind === 'alive') this.#made = message.made
+        else if (message.kind === 'pin') this.#givePin(message, kill)
         else if (message.kind === 'answers') this.#settle(message.id, message.answers)
         else if (message.kind === 'ends') lastWords = message.reason
         else if (message.kind === 'ready') {
@@ -254,6 +264,16 @@ export class Lane {
       child.once('exit', () => ended(lastWords))
       this.#post({ kind: 'open', settings: this.#settings })
     })
+  }
+
+  /** Passed on as it is sealed: this process cannot read it. */
+  #givePin({ holder, publicKey }: PinAsked, kill: (reason: string) => void): void {
+    const { pins } = this.#options.environment
+    if (pins === undefined) return kill('the lane asks for a PIN that nobody typed')
+    pins.seal(holder, publicKey).then(
+      (pin) => this.#post({ kind: 'pin', pin }),
+      () => kill('the PIN that was typed is not there any more'),
+    )
   }
 
   /** Looks for the lane's signs of life, and for calls that wait too long. */

@@ -2,6 +2,7 @@ import type { KeyId } from '../core/ids.ts'
 import { unavailable } from './errors.ts'
 import { Lane, type LaneListener, type LaneOptions } from './lane.ts'
 import type { Waiting } from './lane-queue.ts'
+import type { GenerationsInUse } from './root-key-generations.ts'
 import type { TokenIdentity } from './root-keys.ts'
 
 export interface LaneCounts {
@@ -61,6 +62,11 @@ export class Lanes {
       await this.close()
       throw error
     }
+  }
+
+  /** Which generations of the root keys, from the next call of each lane on. */
+  use(inUse: GenerationsInUse): void {
+    for (const lane of this.all) lane.use(inUse)
   }
 
   /** The lane of a key. Throws the problem `hsm-unavailable` when none is ready. */

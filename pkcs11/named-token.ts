@@ -1,8 +1,9 @@
 import { Problem } from '../core/problem.ts'
 import { type ChildEnvironment, takeVariable } from './child.ts'
 import type { TokenSettings } from './lane-message.ts'
-import { pinVariable } from './pin.ts'
-import { parsePkcs11Uri, type Pkcs11Uri } from './pkcs11-uri.ts'
+import { pinVariable, promptSource } from './pin.ts'
+import { PinKeeper } from './pin-keeper.ts'
+import { parsePkcs11Uri, type Pkcs11Uri, PROMPT } from './pkcs11-uri.ts'
 
 /** A token, and what the processes that use it see of the environment. */
 export interface NamedToken {
@@ -26,7 +27,11 @@ const TYPED = 'GRIDSEAL_TYPED_PIN'
  */
 export function tokenOfUri(uri: string, options: ModuleOptions): NamedToken {
   const { pinSource, ...place } = parsed(uri)
-  if (pinSource === undefined) throw misnamed('its URI has no PIN: it needs pin-source=file:/path or pin-source=env:NAME')
+  if (pinSource === undefined) throw misnamed('its URI has no PIN: it needs pin-source=file:/path, pin-source=env:NAME or pin-source=prompt')
+  if (pinSource === PROMPT) {
+    const { token, environment } = named({ ...place, pinSource: promptSource('user') }, {}, options)
+    return { token, environment: { ...environment, pins: new PinKeeper() } }
+  }
   const variable = pinVariable(pinSource)
   if (variable === undefined) return named({ ...place, pinSource }, {}, options)
   const set = takeVariable(variable)

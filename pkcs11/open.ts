@@ -5,10 +5,12 @@ import { type ChildEnvironment, entryUrl } from './child.ts'
 import { chooseToken, type TokenOptions } from './chosen-token.ts'
 import { DETAILS } from './errors.ts'
 import { LaneHsm } from './hsm.ts'
-import type { Ciphers, Hsm, TokenKeys } from './contract.ts'
+import type { Ciphers, Hsm, RootKeyCeremonies, TokenKeys } from './contract.ts'
 import { type Integrity, LaneIntegrity } from './integrity.ts'
 import { type LaneCounts, Lanes, type TokenState } from './lanes.ts'
+import { promptedHolder } from './pin.ts'
 import type { TokenIdentity } from './root-keys.ts'
+import { RootKeysInUse } from './root-keys-in-use.ts'
 import type { TokenPlace } from './token.ts'
 
 export interface OpenOptions extends TokenOptions {
@@ -32,8 +34,10 @@ export interface HsmStats {
 }
 
 export interface OpenHsm {
-  readonly hsm: Hsm & Ciphers & TokenKeys
+  readonly hsm: Hsm & Ciphers & TokenKeys & RootKeyCeremonies
   readonly integrity: Integrity
+  /** Which generations of the root keys are in use: told once the database was asked, and whenever it has newer ones. */
+  readonly rootKeys: RootKeysInUse
   /** To be compared with what the database remembers: `assertSameToken`. */
   readonly identity: TokenIdentity
   stats(): HsmStats
@@ -59,16 +63,28 @@ export async function openLanes(
     { entry, environment, settings, ...(deadlineMs === undefined ? {} : { deadlineMs }), ...(mostMade === undefined ? {} : { mostMade }) },
     onTokenState,
   )
+  // Before lanes are started and watched: people type slowly.
+  if (promptedHolder(token.pinSource) !== undefined) await environment.pins?.prepare('user')
   const identity = await starting(() =>
     lanes.start(async (first) => {
       await first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] })
       return first.call('identify', undefined)
     }),
   )
-  const integrity = new LaneIntegrity(lanes, identity)
-  const hsm = new LaneHsm(lanes, ceremonyRunner(environment, token), identity)
+  const rootKeys = new RootKeysInUse(lanes, identity)
+  const integrity = new LaneIntegrity(lanes, rootKeys, identity)
+  const hsm = new LaneHsm(lanes, rootKeys, ceremonyRunner(environment, withoutTypedOfficer(token)), identity)
+  const close = async (): Promise<void> => {
+    await lanes.close()
+    environment.pins?.close()
+  }
   const stats = (): HsmStats => ({ token: lanes.state, lanes: { count: options.lanes, ...lanes.counts }, integrity: { ...integrity.calls } })
-  return { open: { hsm, integrity, identity, stats, close: () => lanes.close() }, lanes, environment, token }
+  return { open: { hsm, integrity, rootKeys, identity, stats, close }, lanes, environment, token }
+}
+
+/** Nobody sits at the terminal of a service that runs: an officer's PIN that is typed serves its start alone. */
+function withoutTypedOfficer({ officerPinFile, ...token }: CeremonyToken): CeremonyToken {
+  return officerPinFile === undefined || promptedHolder(officerPinFile) !== undefined ? token : { ...token, officerPinFile }
 }
 
 /** At the start it is the operator who reads the problem: it says why. A reason names numbers and functions, never a value. */

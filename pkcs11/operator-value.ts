@@ -8,7 +8,7 @@ const READABLE: KeySpec = { class: CKO.SECRET, keyType: CKK.AES, uses: [], mecha
 export function readOperatorValue(keys: LaneKeys, sealed: SealedBytes): Buffer {
   const { algorithm, wrapped } = keys.open(sealed).columns
   if (algorithm !== 'aes-128' || !(wrapped instanceof Uint8Array)) throw new Error('an operator key is an aes-128 key')
-  const key = keys.token.unwrap(keys.roots.storageKek, wrapped, keys.token.form(READABLE))
+  const { handle: key } = keys.unwrap(wrapped, keys.token.form(READABLE))
   try {
     return keys.token.read(key, CKA.VALUE)
   } finally {

@@ -12,6 +12,7 @@ describe('a PKCS#11 URI (RFC 7512)', () => {
       pinSource: '/etc/a pin',
     })
     expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=file:///p`)).toEqual({ modulePath: '/usr/lib/m.so', serial: '1', pinSource: '/p' })
+    expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=prompt`)).toEqual({ modulePath: '/usr/lib/m.so', serial: '1', pinSource: 'prompt' })
     expect(parsePkcs11Uri(`pkcs11:serial=1${MODULE}&pin-source=env:TOKEN_PIN`)).toEqual({
       modulePath: '/usr/lib/m.so',
       serial: '1',

@@ -1,5 +1,8 @@
 import { pinVariable } from './pin.ts'
 
+/** The PIN is typed at the terminal. */
+export const PROMPT = 'prompt'
+
 /** What a PKCS#11 URI (RFC 7512) says of module, token and PIN. */
 export interface Pkcs11Uri {
   /** Absolute path of the PKCS#11 module. */
@@ -7,7 +10,7 @@ export interface Pkcs11Uri {
   /** Token label. */
   readonly token?: string
   readonly serial?: string
-  /** Where the user's PIN is: the absolute path of a file, or `env:` and the name of a variable. */
+  /** Where the user's PIN is: the absolute path of a file, `env:` and the name of a variable, or `prompt`: it is typed. */
   readonly pinSource?: string
 }
 
@@ -36,7 +39,7 @@ function attributes(text: string, separator: string): Map<string, string> {
 
 /**
  * Parses `pkcs11:token=...;serial=...?module-path=...&pin-source=file:...`. Throws a TypeError that quotes no value.
- * `pin-source` is an absolute file, or `env:NAME`, which is ours. Refused: `pin-value` (it would put the PIN into the configuration), other sources, and
+ * `pin-source` is an absolute file, or `env:NAME` or `prompt`, which are ours. Refused: `pin-value` (it would put the PIN into the configuration), other sources, and
  * attributes that name an object or select by what is not checked here.
  */
 export function parsePkcs11Uri(uri: string): Pkcs11Uri {
@@ -57,8 +60,8 @@ export function parsePkcs11Uri(uri: string): Pkcs11Uri {
   if (token === undefined && serial === undefined) throw fault('it names a token, by token or serial or both')
   const source = settings.get('pin-source')
   const pinSource = source?.replace(/^file:(\/\/)?(?=\/)/, '')
-  if (pinSource !== undefined && !pinSource.startsWith('/') && pinVariable(pinSource) === undefined)
-    throw fault('pin-source is file: and an absolute path, or env: and the name of a variable')
+  if (pinSource !== undefined && pinSource !== PROMPT && !pinSource.startsWith('/') && pinVariable(pinSource) === undefined)
+    throw fault('pin-source is file: and an absolute path, env: and the name of a variable, or prompt')
   return {
     modulePath,
     ...(token === undefined ? {} : { token }),

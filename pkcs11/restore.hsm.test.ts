@@ -15,7 +15,7 @@ import { forkCeremony } from './ceremony/run-ceremony.ts'
 import { entryUrl, forkEntry } from './child.ts'
 import { openHsm } from './index.ts'
 import { type KekBackup, type KeyBackup, keyBackupRow, type Sealed } from './key-backup.ts'
-import type { TokenIdentity } from './root-keys.ts'
+import { SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
 import { softToken, type SoftToken } from './testing/soft-token.ts'
 import { checkpointKeyOf } from './token-adoption.ts'
@@ -95,7 +95,11 @@ describe('root keys with a backup', () => {
   it('later masters and transport keys leave with a backup too', async () => {
     const master = await forkCeremony(a.environment, 'makeCardMaster', a.settings, { keyId: MASTER })
     const vendor = next.publicKey // any RSA-3072 key
-    const transport = await forkCeremony(a.environment, 'makeTransportKey', a.settings, { keyId: TRANSPORT, recipient: vendor })
+    const transport = await forkCeremony(a.environment, 'makeTransportKey', a.settings, {
+      keyId: TRANSPORT,
+      recipient: vendor,
+      storageKekId: SYSTEM_KEYS.storageKek,
+    })
     expect(master.backup).toMatchObject({ keyId: MASTER, kcv: { method: 'kdf3-aes-gp', value: master.katKcv } })
     const later = [master.backup, transport.backup] as KeyBackup[]
     const macs = await forkCeremony(a.environment, 'macRows', a.settings, { rows: later.map(keyBackupRow) })

@@ -3,7 +3,8 @@ import type { Handle } from 'pkcs11js'
 import type { KeyId } from '../core/ids.ts'
 import { kcvOf } from './algorithms.ts'
 import { CKK, CKM, ed25519Spki, p256Spki } from './mechanisms.ts'
-import { MAC_KEYS, type RootKeyIdentity, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
+import { type GenerationsInUse, generationId, parseGeneration, ROTATED_KEY_NAMES, type RotatedKey, type SecretIdentity } from './root-key-generations.ts'
+import { isSame, type RootKeyIdentity, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 import { CKA, CKO, type KeySpec } from './templates.ts'
 import type { Token } from './token.ts'
 
@@ -13,11 +14,24 @@ export interface SigningKey {
   readonly publicKey: Buffer // SPKI DER
 }
 
+/** A generation of a root key in the token. */
+export interface GenerationHandle {
+  readonly id: KeyId
+  readonly handle: Handle
+}
+
+/** The generations of one root key. */
+export interface RotatedHandles {
+  /** Undefined while there are several and nobody has said which: then nothing new is made. */
+  readonly current: GenerationHandle | undefined
+  /** The newest first. */
+  readonly all: readonly GenerationHandle[]
+}
+
 /** The root keys, found in a token by their labels. */
 export interface RootHandles {
-  readonly storageKek: Handle
-  /** row MAC, group MAC, blind index. */
-  readonly mac: ReadonlyMap<KeyId, Handle>
+  readonly rotated: Readonly<Record<RotatedKey, RotatedHandles>>
+  readonly blindIndex: Handle
   readonly checkpoint: SigningKey
   readonly signing: ReadonlyMap<KeyId, SigningKey>
 }
@@ -47,25 +61,65 @@ export function checkpointLabels(token: Token): KeyId[] {
   return [...first, ...numbered.map((number) => `${SYSTEM_KEYS.checkpoint}-${number}` as KeyId)]
 }
 
-/** The root keys that a token lacks, of all there must be. */
+/** The generations of a root key that a token has, the newest first. */
+export function generationLabels(token: Token, key: RotatedKey): KeyId[] {
+  const numbers = token.listLabels(CKO.SECRET).flatMap((label) => {
+    const generation = parseGeneration(label)
+    return generation?.key === key ? [generation.number] : []
+  })
+  return numbers.sort((a, b) => b - a).map((number) => generationId({ key, number }))
+}
+
+/** The root keys that a token lacks, of all there must be: one generation at least of those that are rotated. */
 export const missingRootKeys = (token: Token): KeyId[] => [
-  ...[SYSTEM_KEYS.storageKek, ...MAC_KEYS].filter((id) => token.find(CKO.SECRET, id) === undefined),
+  ...ROTATED_KEY_NAMES.filter((key) => generationLabels(token, key).length === 0).map((key) => generationId({ key, number: 1 })),
+  ...[SYSTEM_KEYS.blindIndex].filter((id) => token.find(CKO.SECRET, id) === undefined),
   ...[checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint, ...SIGNING_KEYS].filter(
     (id) => token.find(CKO.PRIVATE, id) === undefined || token.find(CKO.PUBLIC, id) === undefined,
   ),
 ]
 
-/** Throws {@link RootKeysMissing}. */
-export function findRootKeys(token: Token): RootHandles {
+/** `inUse`: the generations to find. Absent: all that are in the token, for who opens and checks, or where there is one of each. Throws {@link RootKeysMissing}. */
+export function findRootKeys(token: Token, inUse?: GenerationsInUse): RootHandles {
   const missing = missingRootKeys(token)
   if (missing.length > 0) throw new RootKeysMissing(missing)
-  const secret = (id: KeyId): Handle => token.find(CKO.SECRET, id) as Handle
   return {
-    storageKek: secret(SYSTEM_KEYS.storageKek),
-    mac: new Map(MAC_KEYS.map((id) => [id, secret(id)])),
+    rotated: {
+      'storage-kek': rotatedHandles(token, 'storage-kek', inUse),
+      'row-mac': rotatedHandles(token, 'row-mac', inUse),
+      'group-mac': rotatedHandles(token, 'group-mac', inUse),
+    },
+    blindIndex: token.find(CKO.SECRET, SYSTEM_KEYS.blindIndex) as Handle,
     checkpoint: signingKey(token, checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint),
     signing: new Map(SIGNING_KEYS.map((id) => [id, signingKey(token, id)])),
   }
+}
+
+function rotatedHandles(token: Token, key: RotatedKey, inUse: GenerationsInUse | undefined): RotatedHandles {
+  const find = (id: KeyId): GenerationHandle => {
+    const handle = token.find(CKO.SECRET, id)
+    if (handle === undefined) throw new RootKeysMissing([id])
+    return { id, handle }
+  }
+  if (inUse === undefined) {
+    const all = generationLabels(token, key).map(find)
+    return { all, current: all.length === 1 ? all[0] : undefined }
+  }
+  const numbered = inUse.keys.flatMap(({ identity, isCurrent }) => {
+    const generation = parseGeneration(identity.keyId)
+    return generation?.key === key ? [{ ...find(identity.keyId), isCurrent, number: generation.number }] : []
+  })
+  const all = numbered.sort((a, b) => b.number - a.number)
+  const current = all.find(({ isCurrent }) => isCurrent)
+  if (current === undefined) throw new Error(`no generation of ${key} is current`)
+  return { all, current }
+}
+
+/** The generation that new things are made with. Throws where there are several, and nobody has said which. */
+export function currentOf({ rotated }: Pick<RootHandles, 'rotated'>, key: RotatedKey): Handle {
+  const { current } = rotated[key]
+  if (current === undefined) throw new Error(`the token has ${rotated[key].all.length} generations of ${key}, and it was not said which is current`)
+  return current.handle
 }
 
 /** The pair of a label. */
@@ -92,18 +146,33 @@ export function kwpCheckValue(token: Token, wrapping: Handle, insecurePublic = f
 /** What the database remembers of the token. Every key is used once for it, and each public part is checked against its private one. */
 export function identify(token: Token, roots: RootHandles): TokenIdentity {
   const keys: RootKeyIdentity[] = [
-    { keyId: SYSTEM_KEYS.storageKek, algorithm: 'aes-256', kcv: { method: 'aes-kwp', value: kwpCheckValue(token, roots.storageKek) } },
-    ...[...roots.mac].map(([keyId, key]) => ({
-      keyId,
-      algorithm: 'aes-256' as const,
-      kcv: { method: 'aes-cmac' as const, value: kcvOf(token, 'aes-cmac', key) },
-    })),
+    ...ROTATED_KEY_NAMES.flatMap((key) => roots.rotated[key].all.map((one) => identifyGeneration(token, key, one))),
+    macIdentity(token, SYSTEM_KEYS.blindIndex, roots.blindIndex),
   ]
   for (const [keyId, key] of [...roots.signing, [SYSTEM_KEYS.checkpoint, roots.checkpoint] as const]) {
     assertPair(token, keyId, key)
     keys.push({ keyId, algorithm: key.algorithm, publicKey: key.publicKey })
   }
   return { serial: token.serial, label: token.label, keys: keys.sort((a, b) => (a.keyId < b.keyId ? -1 : 1)) }
+}
+
+export const identifyGeneration = (token: Token, key: RotatedKey, { id, handle }: GenerationHandle): SecretIdentity =>
+  key === 'storage-kek' ? { keyId: id, algorithm: 'aes-256', kcv: { method: 'aes-kwp', value: kwpCheckValue(token, handle) } } : macIdentity(token, id, handle)
+
+const macIdentity = (token: Token, keyId: KeyId, key: Handle): SecretIdentity => ({
+  keyId,
+  algorithm: 'aes-256',
+  kcv: { method: 'aes-cmac', value: kcvOf(token, 'aes-cmac', key) },
+})
+
+/** Throws where a generation is another key than was recorded. */
+export function assertGenerations(token: Token, { rotated }: RootHandles, { keys }: GenerationsInUse): void {
+  for (const { identity } of keys) {
+    const key = parseGeneration(identity.keyId)?.key
+    const one = key && rotated[key].all.find(({ id }) => id === identity.keyId)
+    if (key === undefined || one === undefined || !isSame(identity, identifyGeneration(token, key, one)))
+      throw new Error(`the root key ${identity.keyId} is another one than was recorded`)
+  }
 }
 
 /** A public object can be edited by who can write the token's folder; a private one cannot. The signed bytes are no structure that anything accepts. */

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { keyId } from '../core/ids.ts'
+import { type KeyId, keyId } from '../core/ids.ts'
 import { assertSameToken, type RecordedRootKey, type RootKeyStore } from './root-key-store.ts'
 import type { TokenIdentity } from './root-keys.ts'
 
 class MemoryRootKeyStore implements RootKeyStore {
   rows: RecordedRootKey[] = []
+  changes: { leaving: KeyId[]; coming: KeyId[]; retired: KeyId[] } = { leaving: [], coming: [], retired: [] }
   load(): Promise<RecordedRootKey[]> {
     return Promise.resolve(this.rows)
+  }
+  changing(): Promise<{ leaving: KeyId[]; coming: KeyId[]; retired: KeyId[] }> {
+    return Promise.resolve(this.changes)
   }
   record({ serial, keys }: TokenIdentity): Promise<void> {
     for (const key of keys) if (!this.rows.some((row) => row.keyId === key.keyId)) this.rows.push({ ...key, tokenSerial: serial })

@@ -1,5 +1,5 @@
 import { Problem } from '../core/problem.ts'
-import { identityFault, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
+import { identityFault, type KnownIdentity, type RootKeyIdentity, type TokenIdentity } from './root-keys.ts'
 
 /** A root key as it was recorded, with the token it was in. */
 export type RecordedRootKey = RootKeyIdentity & { readonly tokenSerial: string }
@@ -9,8 +9,10 @@ export type RecordedRootKey = RootKeyIdentity & { readonly tokenSerial: string }
  * fits the database is proved by every row MAC.
  */
 export interface RootKeyStore {
-  /** What was recorded, as the adoptions since then have left it. */
+  /** What was recorded, as adoptions and rotations since then have left it. */
   load(): Promise<RecordedRootKey[]>
+  /** What rotations are about: keys that come, go, or are gone. */
+  changing(): Promise<Required<Pick<KnownIdentity, 'leaving' | 'coming' | 'retired'>>>
   /** Keys that are recorded already are left as they are: of two nodes that start first, one wins. */
   record(identity: TokenIdentity): Promise<void>
 }
@@ -24,7 +26,9 @@ export async function assertSameToken(store: RootKeyStore, identity: TokenIdenti
   const recorded = await store.load()
   const [serial, ...others] = new Set(recorded.map(({ tokenSerial }) => tokenSerial))
   const fault =
-    serial === undefined || others.length > 0 ? 'The database names root keys of more than one token.' : identityFault({ serial, keys: recorded }, identity)
+    serial === undefined || others.length > 0
+      ? 'The database names root keys of more than one token.'
+      : identityFault({ serial, keys: recorded, ...(await store.changing()) }, identity)
   if (fault === undefined) return
   throw new Problem(
     'hsm-unavailable',

@@ -12,6 +12,8 @@ export const ROOT_KEYS = {
   result: 'root:result' as KeyId,
   /** Signs statements of keys and nothing else. */
   statement: 'root:statement' as KeyId,
+  /** Signs which policy is in force and nothing else. */
+  policy: 'root:policy' as KeyId,
 } as const
 export type RootKeyId = (typeof ROOT_KEYS)[keyof typeof ROOT_KEYS]
 
@@ -29,7 +31,7 @@ export const SYSTEM_KEYS = {
 /** In the token that can restore: an RSA-3072 pair that unwraps the backup KEK of another token, and nothing else. */
 export const BACKUP_RECIPIENT = 'root:backup-recipient' as KeyId
 
-/** AES-256 keys that MAC, each its own things. */
+/** AES-256 keys that MAC, each its own things: the first generation of those that are rotated. */
 export const MAC_KEYS: readonly KeyId[] = [SYSTEM_KEYS.rowMac, SYSTEM_KEYS.groupMac, SYSTEM_KEYS.blindIndex]
 /** P-256 keys, each for its own signatures. */
 export const SIGNING_KEYS: readonly KeyId[] = Object.values(ROOT_KEYS)
@@ -47,21 +49,33 @@ export interface TokenIdentity {
   readonly keys: readonly RootKeyIdentity[]
 }
 
+/** What is known of a token, and what of it may differ while a ceremony is under way. */
+export interface KnownIdentity extends Pick<TokenIdentity, 'serial' | 'keys'> {
+  /** Of `keys`, which is about to be destroyed: it may be gone. */
+  readonly leaving?: readonly KeyId[]
+  /** Which is being made: it may be there, and nobody has recorded it. */
+  readonly coming?: readonly KeyId[]
+  /** Which was destroyed, and must not be there. */
+  readonly retired?: readonly KeyId[]
+}
+
 /** Why a token is not the one that is known: another one, an old one, a clone, or with a root key that was replaced. Undefined where it is. */
-export function identityFault(known: Pick<TokenIdentity, 'serial' | 'keys'>, found: TokenIdentity): string | undefined {
+export function identityFault(known: KnownIdentity, found: TokenIdentity): string | undefined {
   if (found.serial !== known.serial) return `This is token ${found.serial}, and not token ${known.serial}.`
   const missing = new Map(known.keys.map((key) => [key.keyId, key]))
   for (const key of found.keys) {
+    if (known.retired?.includes(key.keyId) === true) return `The root key ${key.keyId} was retired, and is in the token again.`
     const before = missing.get(key.keyId)
+    if (before === undefined && known.coming?.includes(key.keyId) === true) continue
     if (before === undefined) return `The root key ${key.keyId} was never recorded.`
     if (!isSame(before, key)) return `The root key ${key.keyId} is another one than was recorded.`
     missing.delete(key.keyId)
   }
-  const [gone] = missing.keys()
+  const gone = [...missing.keys()].find((keyId) => known.leaving?.includes(keyId) !== true)
   return gone === undefined ? undefined : `The root key ${gone} is not in the token any more.`
 }
 
-function isSame(a: RootKeyIdentity, b: RootKeyIdentity): boolean {
+export function isSame(a: RootKeyIdentity, b: RootKeyIdentity): boolean {
   if (a.algorithm !== b.algorithm) return false
   if ('publicKey' in a) return 'publicKey' in b && equalBytes(a.publicKey, b.publicKey)
   return 'kcv' in b && a.kcv.method === b.kcv.method && equalBytes(a.kcv.value, b.kcv.value)

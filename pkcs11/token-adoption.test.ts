@@ -36,7 +36,11 @@ describe('what is recorded of a token', () => {
   })
 
   it('names the way on to a restored token that is not adopted', async () => {
-    const store = { load: () => Promise.resolve(recorded), record: () => Promise.resolve() }
+    const store = {
+      changing: () => Promise.resolve({ leaving: [], coming: [], retired: [] }),
+      load: () => Promise.resolve(recorded),
+      record: () => Promise.resolve(),
+    }
     await expect(assertSameToken(store, { serial: 'b', label: '', keys: applyAdoptions(recorded, [restored]) })).rejects.toMatchObject({
       detail: expect.stringContaining('gridseal token adopt') as string,
     })

@@ -3,7 +3,7 @@ import { type ChildEnvironment, entryUrl, forkEntry } from './child.ts'
 import { existingToken } from './chosen-token.ts'
 import type { TokenSettings } from './lane-message.ts'
 import { type ModuleOptions, tokenOfUri, tokenWithPin } from './named-token.ts'
-import { parsePkcs11Uri } from './pkcs11-uri.ts'
+import { parsePkcs11Uri, PROMPT } from './pkcs11-uri.ts'
 import type { TokenReport } from './token-report.ts'
 
 /** What the process of a check says. */
@@ -74,7 +74,7 @@ async function nameToken({ subject, askPin, ...options }: CheckOptions): Promise
   try {
     if ('dataFolder' in subject) return existingToken({ ...options, dataFolder: subject.dataFolder })
     const { pinSource, ...place } = 'uri' in subject ? parsePkcs11Uri(subject.uri) : { modulePath: subject.modulePath, pinSource: undefined }
-    if ('uri' in subject && pinSource !== undefined) return tokenOfUri(subject.uri, options)
+    if ('uri' in subject && pinSource !== undefined && pinSource !== PROMPT) return tokenOfUri(subject.uri, options)
     const named = tokenWithPin(place, (await askPin?.()) ?? '', options)
     if (askPin !== undefined) return named
     const { pinSource: _none, ...token } = named.token

@@ -1,5 +1,6 @@
 import type { KeyId } from '../core/ids.ts'
 import { CKK, CKM } from './mechanisms.ts'
+import { generationId, parseGeneration } from './root-key-generations.ts'
 import { MAC_KEYS, SIGNING_KEYS, SYSTEM_KEYS } from './root-keys.ts'
 import { CKO, type KeySpec } from './templates.ts'
 
@@ -13,6 +14,8 @@ export const P256_PRIVATE: KeySpec = { class: CKO.PRIVATE, keyType: CKK.EC, uses
  * is never restored. `kwp`: the number that the token knows AES-KWP by. `trusted`: the security officer makes it.
  */
 export function tokenKeySpec(id: KeyId, kwp: number): KeySpec {
+  const generation = parseGeneration(id)
+  if (generation !== undefined && generation.number > 1) return tokenKeySpec(generationId({ key: generation.key, number: 1 }), kwp)
   if (id === SYSTEM_KEYS.storageKek) return { ...AES, uses: ['wrap', 'unwrap'], mechanisms: [kwp], trusted: true }
   if (id === SYSTEM_KEYS.backupKek || id.startsWith('transport:')) return { ...AES, uses: ['wrap'], mechanisms: [kwp], trusted: true }
   if (MAC_KEYS.includes(id)) return { ...AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }

@@ -5,7 +5,7 @@ import { cryptokiError } from './errors.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
 import { CKK, CKM, describeMechanism, KWP_CANDIDATES } from './mechanisms.ts'
 import { NO_BYTES } from './no-bytes.ts'
-import { Pin } from './pin.ts'
+import { Pin, type PinSource } from './pin.ts'
 import { CKA, CKO, KeyForm, type KeySpec } from './templates.ts'
 
 /** Which token of which module. With neither label nor serial: the first that is initialised. */
@@ -50,7 +50,7 @@ export function openModule({ modulePath, libraryParameters }: Pick<TokenPlace, '
   return module
 }
 
-const INFO_TRIES = 10
+const INFO_TRIES = 20
 const INFO_PAUSE_MS = 5
 
 /**
@@ -114,7 +114,7 @@ export class Token {
   }
 
   /** Opens a session and logs the user in. Throws {@link TokenAway} for whatever fails before the login (no PIN was tried then), or the login's error. */
-  static open(place: TokenPlace, pinSource: string, options: { readonly writable: boolean }): Token {
+  static open(place: TokenPlace, pinSource: PinSource, options: { readonly writable: boolean }): Token {
     const token = Token.#find(openModule(place), place, options.writable)
     token.login('user', pinSource)
     return token
@@ -152,9 +152,8 @@ export class Token {
     return this.#slot.open(this.#writable ? SERIAL_SESSION | RW_SESSION : SERIAL_SESSION)
   }
 
-  /** `pinSource`: as {@link Pin} takes it. */
-  login(who: 'user' | 'officer', pinSource: string): void {
-    this.#session.login(new Pin(pinSource).read(), who === 'user' ? graphene.UserType.USER : graphene.UserType.SO)
+  login(who: 'user' | 'officer', pinSource: PinSource): void {
+    this.#session.login(Pin.of(pinSource).read(), who === 'user' ? graphene.UserType.USER : graphene.UserType.SO)
   }
 
   logout(): void {

@@ -14,9 +14,9 @@ import { checkMilenageResponse, milenageChallenge, resynchronise } from './milen
 import { NO_BYTES } from './no-bytes.ts'
 import { selfTest } from './probe.ts'
 import type { ProbeName } from './probe-names.ts'
-import { identify } from './root-handles.ts'
-import { SYSTEM_KEYS } from './root-keys.ts'
-import { CKA } from './templates.ts'
+import { rewrap } from './rewrap.ts'
+import { generationLabels, identify } from './root-handles.ts'
+import { CKA, CKO } from './templates.ts'
 import type { Token } from './token.ts'
 
 const DIGEST = 32
@@ -84,6 +84,8 @@ export const VERBS = {
 
   fillCards,
 
+  rewrap,
+
   /** `items`: framed EF.ICCID, message and MAC by turns. One byte for each: 1 is right. */
   checkCardMacs: (keys: LaneKeys, { master, type, items }: { readonly master: SealedBytes; readonly type: number; readonly items: Uint8Array }): Buffer =>
     checkCardMacs(keys, { master, type, fields: unframe(items) }),
@@ -92,14 +94,17 @@ export const VERBS = {
   checkMilenageResponse,
   resynchronise,
 
-  macRows: (keys: LaneKeys, { rows }: { readonly rows: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.rowMac, unframe(rows)),
+  macRows: (keys: LaneKeys, { rows }: { readonly rows: Uint8Array }): Buffer => macEach(keys, keys.current('row-mac'), unframe(rows)),
 
-  /** `pairs`: framed row and MAC by turns. One byte for each: 1 is right. */
-  checkRows: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, SYSTEM_KEYS.rowMac, unframe(pairs)),
+  /** `pairs`: framed row and MAC by turns. One byte for each: 1 is right, 2 is right by a generation that is not current any more. */
+  checkRows: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, 'row-mac', unframe(pairs)),
 
-  macGroups: (keys: LaneKeys, { messages }: { readonly messages: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.groupMac, unframe(messages)),
+  /** The same by every row-MAC key of the token. One byte for each: 1 is right. */
+  checkRowsByToken: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkRowsByToken(keys, unframe(pairs)),
 
-  checkGroups: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, SYSTEM_KEYS.groupMac, unframe(pairs)),
+  macGroups: (keys: LaneKeys, { messages }: { readonly messages: Uint8Array }): Buffer => macEach(keys, keys.current('group-mac'), unframe(messages)),
+
+  checkGroups: (keys: LaneKeys, { pairs }: { readonly pairs: Uint8Array }): Buffer => checkEach(keys, 'group-mac', unframe(pairs)),
 
   /** `message`: the text for Ed25519, its digest for ECDSA. */
   signCheckpoint: (keys: LaneKeys, { message }: { readonly message: Uint8Array }): Buffer => {
@@ -107,7 +112,7 @@ export const VERBS = {
     return keys.token.sign(algorithm === 'ed25519' ? CKM.EDDSA : CKM.ECDSA, handle, message, Buffer.alloc(SIGNATURE))
   },
 
-  blindIndex: (keys: LaneKeys, { values }: { readonly values: Uint8Array }): Buffer => macEach(keys, SYSTEM_KEYS.blindIndex, unframe(values)),
+  blindIndex: (keys: LaneKeys, { values }: { readonly values: Uint8Array }): Buffer => macEach(keys, keys.roots.blindIndex, unframe(values)),
 } as const
 
 type VerbTable = typeof VERBS
@@ -118,20 +123,22 @@ export type VerbResult<Name extends VerbName> = Awaited<ReturnType<VerbTable[Nam
 /** A verb as the lane's loop sees it. */
 export type Verb = (keys: LaneKeys, args: never) => unknown
 
-function generatePair({ token, roots }: LaneKeys): GeneratedKey {
+function generatePair(keys: LaneKeys): GeneratedKey {
+  const { token } = keys
   const pair = token.generatePair(CKM.EC_KEY_PAIR_GEN, P256_PARAMS, token.form(P256_PUBLIC), token.form(freshSpec('ec-p256')))
   try {
-    return { wrapped: token.wrap(roots.storageKek, pair.privateKey), publicKey: p256Spki(token.read(pair.publicKey, CKA.EC_POINT)) }
+    return { wrapped: token.wrap(keys.current('storage-kek'), pair.privateKey), publicKey: p256Spki(token.read(pair.publicKey, CKA.EC_POINT)) }
   } finally {
     token.destroy(pair.privateKey, pair.publicKey)
   }
 }
 
-function generateSecret({ token, roots }: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>): GeneratedKey {
+function generateSecret(keys: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>): GeneratedKey {
+  const { token } = keys
   const { lengthBytes, kcv } = SECRET_ALGORITHMS[algorithm]
   const key = token.generate(token.form(freshSpec(algorithm)), lengthBytes)
   try {
-    return { wrapped: token.wrap(roots.storageKek, key), kcv: { method: kcv, value: kcvOf(token, kcv, key) } }
+    return { wrapped: token.wrap(keys.current('storage-kek'), key), kcv: { method: kcv, value: kcvOf(token, kcv, key) } }
   } finally {
     token.destroy(key)
   }
@@ -193,15 +200,25 @@ function decryptEach({ token }: LaneKeys, key: Handle, fields: readonly Uint8Arr
   return frame(out)
 }
 
-const macEach = (keys: LaneKeys, id: KeyId, messages: readonly Uint8Array[]): Buffer => signEach(keys, CKM.AES_CMAC, keys.macKey(id), messages, MAC)
+const macEach = (keys: LaneKeys, key: Handle, messages: readonly Uint8Array[]): Buffer => signEach(keys, CKM.AES_CMAC, key, messages, MAC)
 
-function checkEach(keys: LaneKeys, id: KeyId, fields: readonly Uint8Array[]): Buffer {
+/** One byte for each pair: 0 is wrong, 1 of the current generation, 2 of one before it. */
+function checkEach(keys: LaneKeys, key: 'row-mac' | 'group-mac', fields: readonly Uint8Array[]): Buffer {
   const answers = Buffer.alloc(fields.length / 2)
-  const right = Buffer.alloc(MAC)
+  const { current } = keys.roots.rotated[key]
   for (let at = 0; at < answers.length; at++) {
-    keys.token.sign(CKM.AES_CMAC, keys.macKey(id), fields[2 * at] as Uint8Array, right)
-    const mac = fields[2 * at + 1] as Uint8Array
-    answers[at] = mac.length === MAC && timingSafeEqual(right, mac) ? 1 : 0
+    const by = keys.sealedBy(key, fields[2 * at] as Uint8Array, fields[2 * at + 1] as Uint8Array)
+    if (by !== undefined) answers[at] = current === undefined || by.id === current.id ? 1 : 2
+  }
+  return answers
+}
+
+function checkRowsByToken({ token }: LaneKeys, fields: readonly Uint8Array[]): Buffer {
+  const all = generationLabels(token, 'row-mac').map((label) => token.find(CKO.SECRET, label) as Handle)
+  const answers = Buffer.alloc(fields.length / 2)
+  for (let at = 0; at < answers.length; at++) {
+    const [row, mac] = [fields[2 * at] as Uint8Array, fields[2 * at + 1] as Uint8Array]
+    answers[at] = mac.length === MAC && all.some((key) => timingSafeEqual(token.cmac(key, row), mac)) ? 1 : 0
   }
   return answers
 }

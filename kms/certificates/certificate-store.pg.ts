@@ -1,6 +1,8 @@
 import { batched } from '../../core/batch.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Row, RowSealer } from '../../core/row.ts'
+import { pgSealedTable } from '../../core/sealed-table.pg.ts'
+import type { SealedTable } from '../../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../../core/tx.ts'
 import { type CertificateRecord, type CertificateState, certificateRow, type FoundCertificate, type RevocationReason, type SubjectKind } from './certificate.ts'
 import type { CertificateStore } from './certificate-store.ts'
@@ -151,3 +153,6 @@ function found(columns: Columns): FoundCertificate {
   }
   return { record, sealed: { row: certificateRow(record), mac: columns.mac } }
 }
+
+export const certificateTable = (sql: Sql): SealedTable =>
+  pgSealedTable<Columns>(sql, { name: 'certificates', key: [['serial', 'text']], columns: COLUMNS, toRow: (row) => found(row).sealed.row })

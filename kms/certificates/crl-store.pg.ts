@@ -1,6 +1,8 @@
 import { Problem } from '../../core/problem.ts'
 import type { Row, RowSealer } from '../../core/row.ts'
 import { sealRow } from '../../core/sealed-records.ts'
+import { pgSealedTable } from '../../core/sealed-table.pg.ts'
+import type { SealedTable } from '../../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../../core/tx.ts'
 import { type CrlRecord, crlRow, type FoundCrl } from './crl.ts'
 import type { CrlStore } from './crl-store.ts'
@@ -20,8 +22,8 @@ interface Columns {
   readonly digest: Uint8Array | null
 }
 
-const FIND = `select authority, version, mac, planned_number, planned_tbs_sha256, number, this_update, next_update, count, recent, digest
-  from crls where authority = $1`
+const COLUMNS = 'authority, version, mac, planned_number, planned_tbs_sha256, number, this_update, next_update, count, recent, digest'
+const FIND = `select ${COLUMNS} from crls where authority = $1`
 const DER = 'select der from crls where authority = $1 and version = $2 and der is not null'
 const RESERVE = `insert into crls as c (authority, version, mac, planned_number, planned_tbs_sha256) values ($1, $2, $3, $4, $5)
   on conflict (authority) do update set version = $2, mac = $3, planned_number = $4, planned_tbs_sha256 = $5 where c.version = $2 - 1 returning version`
@@ -82,3 +84,6 @@ function found(columns: Columns): FoundCrl {
   }
   return { record, sealed: { row: crlRow(record), mac: columns.mac } }
 }
+
+export const crlTable = (sql: Sql): SealedTable =>
+  pgSealedTable<Columns>(sql, { name: 'crls', key: [['authority', 'text']], columns: COLUMNS, toRow: (row) => found(row).sealed.row })

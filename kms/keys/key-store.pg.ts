@@ -2,6 +2,8 @@ import { batched } from '../../core/batch.ts'
 import { type KeyId, keyId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Row, RowSealer } from '../../core/row.ts'
+import { pgSealedTable } from '../../core/sealed-table.pg.ts'
+import type { SealedTable } from '../../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../../core/tx.ts'
 import type { KcvMethod } from '../../pkcs11/index.ts'
 import { type CallerAlgorithm, type FoundKey, type KeyRecord, keyRow } from './key.ts'
@@ -104,3 +106,6 @@ function found(columns: Columns): FoundKey {
   }
   return { record, sealed: { row: keyRow(record), mac: columns.mac } }
 }
+
+export const keyTable = (sql: Sql): SealedTable =>
+  pgSealedTable<Columns>(sql, { name: 'kms_keys', key: [['id', 'uuid']], columns: COLUMNS, holdsKeys: true, toRow: (row) => found(row).sealed.row })

@@ -1,7 +1,8 @@
 import { hex } from '../../core/bytes.ts'
-import { encodeRow, type Row } from '../../core/row.ts'
-import { checkpointLabels, findRootKeys, identify, missingRootKeys } from '../root-handles.ts'
-import { SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
+import type { KeyId } from '../../core/ids.ts'
+import { encodeRow, type Row, type SealedRow } from '../../core/row.ts'
+import { checkpointLabels, currentOf, findRootKeys, identify, missingRootKeys } from '../root-handles.ts'
+import type { TokenIdentity } from '../root-keys.ts'
 import { findRecipient, fingerprintOf } from './backup-recipient.ts'
 import { type CeremonyToken, openAsUser } from './officer.ts'
 import { findBackupKek } from './settled-key.ts'
@@ -43,9 +44,18 @@ export function showToken(settings: CeremonyToken): TokenShown {
   }
 }
 
-/** MACs by the row-MAC key, for rows that a ceremony writes while the service is stopped. */
-export function macRows(settings: CeremonyToken, { rows }: { readonly rows: readonly Row[] }): Buffer[] {
+/** MACs by a generation of the row-MAC key, for rows that a ceremony writes while the service is stopped. Default the one that there is. */
+export function macRows(settings: CeremonyToken, { rows, keyId }: { readonly rows: readonly Row[]; readonly keyId?: KeyId }): Buffer[] {
   const token = openAsUser(settings)
-  const { mac } = findRootKeys(token)
-  return rows.map((row) => token.cmac(mac.get(SYSTEM_KEYS.rowMac) as Buffer, encodeRow(row)))
+  const roots = findRootKeys(token)
+  const key = keyId === undefined ? currentOf(roots, 'row-mac') : roots.rotated['row-mac'].all.find(({ id }) => id === keyId)?.handle
+  if (key === undefined) throw new Error(`the token has no ${String(keyId)}`)
+  return rows.map((row) => token.cmac(key, encodeRow(row)))
+}
+
+/** Whether each row bears the MAC of one of the token's row-MAC keys. */
+export function checkRows(settings: CeremonyToken, { rows }: { readonly rows: readonly SealedRow[] }): boolean[] {
+  const token = openAsUser(settings)
+  const { all } = findRootKeys(token).rotated['row-mac']
+  return rows.map(({ row, mac }) => all.some(({ handle }) => token.cmac(handle, encodeRow(row)).equals(mac)))
 }

@@ -5,7 +5,7 @@ import { type KekBackup, type KeyBackup, keyBackupRow, type Sealed } from '../ke
 import { selfTest } from '../probe.ts'
 import type { ProbeName } from '../probe-names.ts'
 import { CKK, CKM, ED25519_PARAMS } from '../mechanisms.ts'
-import { findRootKeys, identify, kwpCheckValue, missingRootKeys } from '../root-handles.ts'
+import { currentOf, findRootKeys, identify, kwpCheckValue, missingRootKeys } from '../root-handles.ts'
 import { MAC_KEYS, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
 import { wrapForRecipient } from '../rsa-oaep.ts'
 import { CKO } from '../templates.ts'
@@ -60,7 +60,7 @@ export function makeRootKeys(settings: CeremonyToken, { recipient }: { readonly 
 
   token.logout()
   const encrypted = recipient === undefined ? undefined : makeBackupKek(token, settings, recipient)
-  const storageKek = makeStorageKek(token, settings, encrypted !== undefined)
+  const storageKek = makeStorageKek(token, settings, { label: SYSTEM_KEYS.storageKek, backedUp: encrypted !== undefined })
   const kek = encrypted && findBackupKek(token)?.handle
   const wrapped = new Map<KeyId, Buffer | undefined>([[SYSTEM_KEYS.storageKek, storageKek]])
   for (const id of MAC_KEYS) wrapped.set(id, makeSecret(token, id, kek).wrapped)
@@ -78,7 +78,7 @@ export function makeRootKeys(settings: CeremonyToken, { recipient }: { readonly 
   })
   const backups = [{ ...encrypted, ...common }, ...keys].map((backup) => ({
     backup,
-    mac: token.cmac(roots.mac.get(SYSTEM_KEYS.rowMac) as Buffer, encodeRow(keyBackupRow(backup))),
+    mac: token.cmac(currentOf(roots, 'row-mac'), encodeRow(keyBackupRow(backup))),
   }))
   return { identity, backups }
 }
@@ -100,9 +100,13 @@ function makeBackupKek(token: Token, settings: CeremonyToken, recipient: Uint8Ar
   return { keyId: SYSTEM_KEYS.backupKek, algorithm: 'aes-256', recipient: fingerprintOf(recipient), ...left }
 }
 
-/** Answers it under the backup KEK, where there is one. On return the user is logged in. */
-function makeStorageKek(token: Token, settings: CeremonyToken, backedUp: boolean): Buffer | undefined {
-  const key = { label: SYSTEM_KEYS.storageKek, uses: ['wrap', 'unwrap'] as const }
+/** Answers it under the backup KEK, where there is one. Begins without a login; on return the user is logged in. */
+export function makeStorageKek(
+  token: Token,
+  settings: CeremonyToken,
+  { label, backedUp }: { readonly label: KeyId; readonly backedUp: boolean },
+): Buffer | undefined {
+  const key = { label, uses: ['wrap', 'unwrap'] as const }
   const { handle, left, wrapped } = makeTrusted(token, settings, key, {
     extractable: backedUp,
     wrapWithTrusted: backedUp,

@@ -1,5 +1,6 @@
 import type { Handle } from 'pkcs11js'
 import type { TokenSettings } from '../lane-message.ts'
+import type { PinSource } from '../pin.ts'
 import { CKK, CKM } from '../mechanisms.ts'
 import { CKO, type KeySpec } from '../templates.ts'
 import { findSlot, openModule, Token, TokenAway } from '../token.ts'
@@ -7,8 +8,8 @@ import { settle } from './settled-key.ts'
 
 /** A token that a ceremony works on: where both PINs are, and the folder to sync where the token lives in files. */
 export interface CeremonyToken extends TokenSettings {
-  /** The security officer's PIN. Only the test token keeps one in a file. */
-  readonly officerPinFile?: string
+  /** The security officer's PIN. Only the test token keeps one in a file; else it is typed, or in a file for as long as a ceremony needs it. */
+  readonly officerPinFile?: PinSource
   /** SoftHSM's folder of tokens. */
   readonly tokensFolder?: string
 }

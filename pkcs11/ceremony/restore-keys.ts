@@ -7,14 +7,15 @@ import { P256_PUBLIC } from '../algorithms.ts'
 import { type KekBackup, type KeyBackup, keyBackupRow, type Sealed } from '../key-backup.ts'
 import { masterKcv } from '../lane-keys.ts'
 import { masterK1 } from '../master-k1.ts'
-import { cryptokiError } from '../errors.ts'
 import { P256_PARAMS, p256Point } from '../mechanisms.ts'
 import { findRootKeys, identify, kwpCheckValue } from '../root-handles.ts'
-import { MAC_KEYS, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
+import { parseGeneration, ROTATED_KEY_NAMES, ROTATED_KEYS } from '../root-key-generations.ts'
+import { SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
 import { wrapForRecipient } from '../rsa-oaep.ts'
 import { CKA, CKO, type KeySpec } from '../templates.ts'
-import { type Token, tokenError } from '../token.ts'
+import type { Token } from '../token.ts'
 import { tokenKeySpec } from '../token-key-spec.ts'
+import { isNotUnwrapped } from '../unwrap-error.ts'
 import { findRecipient, fingerprintOf, unwrapAsRecipient } from './backup-recipient.ts'
 import { makeCheckpointKey } from './make-root-keys.ts'
 import { asOfficer, type CeremonyToken, openAsUser, trustedOriginal } from './officer.ts'
@@ -40,7 +41,7 @@ export interface KeysRestored {
  *
  * 1. the user finds no key of ours in the token, sets the mark of an unfinished ceremony, and unwraps the backup KEK by the token's RSA key into a session
  *    object that is not private: so it is never on disk, and the officer, who sees no private objects, can use it;
- * 2. the row-MAC key first: every other backup must bear its MAC. Then what is not TRUSTED, in final form at once; a new checkpoint key;
+ * 2. the row-MAC key first (each of its generations): every other backup must bear a MAC of it. Then what is not TRUSTED, in final form at once; a new checkpoint key;
  * 3. the officer unwraps what is TRUSTED into session objects; the user settles them;
  * 4. what was for the ceremony is destroyed; each key is used once and compared with the backup's KCV or public key; sync.
  *
@@ -73,10 +74,13 @@ export function restoreKeys(settings: CeremonyToken, backup: RestoreKeys): KeysR
   }
 }
 
-/** Every root key but the checkpoint key, each key once, all of one KEK. */
+/** Every root key but the checkpoint key (of those that are rotated a generation at least), each key once, all of one KEK. */
 function assertComplete(keys: readonly Sealed<KeyBackup>[]): void {
   const ids = keys.map(({ backup }) => backup.keyId)
-  const missing = [SYSTEM_KEYS.storageKek, ...MAC_KEYS, ...SIGNING_KEYS].filter((id) => !ids.includes(id))
+  const missing = [
+    ...ROTATED_KEY_NAMES.filter((key) => !ids.some((id) => parseGeneration(id)?.key === key)).map((key) => ROTATED_KEYS[key]),
+    ...[SYSTEM_KEYS.blindIndex, ...SIGNING_KEYS].filter((id) => !ids.includes(id)),
+  ]
   if (missing.length > 0) throw new Problem('request-invalid', `The backup is not whole: ${missing.join(', ')} is missing.`)
   if (new Set(ids).size !== ids.length) throw new Problem('request-invalid', 'The backup has a key twice.')
 }
@@ -87,15 +91,16 @@ function restoreInto(token: Token, settings: CeremonyToken, privateKey: Handle, 
   const backupKek = unwrapped(SYSTEM_KEYS.backupKek, () => unwrapAsRecipient(token, privateKey, kek.backup.wrapped, token.form(kekForm)))
   if (!kwpCheckValue(token, backupKek).equals(kek.backup.kek)) throw changed(SYSTEM_KEYS.backupKek)
 
-  const rowMac = restoreSecret(token, backupKek, keys.find(({ backup }) => backup.keyId === SYSTEM_KEYS.rowMac)?.backup as KeyBackup)
+  // All its generations: while one replaces another, rows bear MACs of both.
+  const rowMacs = keys.flatMap(({ backup }) => (isRowMac(backup) ? [restoreSecret(token, backupKek, backup)] : []))
   for (const { backup, mac } of [kek, ...keys]) {
     const isOfKek = equalBytes(backup.kek, kek.backup.kek)
-    if (!isOfKek || !token.cmac(rowMac, encodeRow(keyBackupRow(backup))).equals(mac)) throw changed(backup.keyId)
+    if (!isOfKek || !rowMacs.some((rowMac) => token.cmac(rowMac, encodeRow(keyBackupRow(backup))).equals(mac))) throw changed(backup.keyId)
   }
   const isTrusted = ({ backup: { keyId } }: Sealed<KeyBackup>): boolean => spec(keyId).trusted === true
   for (const { backup } of keys.filter((key) => !isTrusted(key))) {
     if (backup.algorithm === 'ec-p256') restorePair(token, backupKek, backup)
-    else if (backup.keyId !== SYSTEM_KEYS.rowMac) restoreSecret(token, backupKek, backup)
+    else if (!isRowMac(backup)) restoreSecret(token, backupKek, backup)
   }
   makeCheckpointKey(token, SYSTEM_KEYS.checkpoint)
 
@@ -119,8 +124,11 @@ function restoreInto(token: Token, settings: CeremonyToken, privateKey: Handle, 
   for (const { backup } of keys) if (!isSame(token, backup, identity)) throw changed(backup.keyId)
   if (next === undefined) return { identity }
   const nextKek = { ...kek.backup, tokenSerial: token.serial, recipient: fingerprintOf(next.publicKey), wrapped: next.wrapped }
-  return { identity, kek: { backup: nextKek, mac: token.cmac(roots.mac.get(SYSTEM_KEYS.rowMac) as Handle, encodeRow(keyBackupRow(nextKek))) } }
+  const newest = roots.rotated['row-mac'].all[0]?.handle as Handle
+  return { identity, kek: { backup: nextKek, mac: token.cmac(newest, encodeRow(keyBackupRow(nextKek))) } }
 }
+
+const isRowMac = ({ keyId }: KeyBackup): boolean => parseGeneration(keyId)?.key === 'row-mac'
 
 const changed = (id: KeyId, cause?: unknown): Problem =>
   new Problem(
@@ -129,18 +137,12 @@ const changed = (id: KeyId, cause?: unknown): Problem =>
     { cause },
   )
 
-/**
- * By these a token refuses to unwrap what was changed, which AES-KWP and OAEP both see: CKR_WRAPPED_KEY_INVALID and _LEN_RANGE, CKR_ENCRYPTED_DATA_INVALID and
- * _LEN_RANGE; SoftHSM by CKR_GENERAL_ERROR, others by CKR_FUNCTION_FAILED.
- */
-const NOT_UNWRAPPED: readonly (number | undefined)[] = [0x110, 0x112, 0x40, 0x41, 0x5, 0x6]
-
 /** Any other error of the token is its own. */
 function unwrapped(id: KeyId, unwrap: () => Handle): Handle {
   try {
     return unwrap()
   } catch (error) {
-    throw NOT_UNWRAPPED.includes(cryptokiError(tokenError(error))?.code) ? changed(id, error) : error
+    throw isNotUnwrapped(error) ? changed(id, error) : error
   }
 }
 

@@ -2,6 +2,8 @@ import { Problem } from '../../core/problem.ts'
 import { type ChildEnvironment, entryUrl, forkEntry } from '../child.ts'
 import { unavailable } from '../errors.ts'
 import type { Answer } from '../lane-message.ts'
+import { promptedHolder } from '../pin.ts'
+import { isPinAsked, type PinAsked, type PinGiven } from '../typed-pins.ts'
 import type { CEREMONIES, CeremonyName } from './ceremonies.ts'
 import type { CeremonyToken } from './officer.ts'
 
@@ -11,13 +13,23 @@ type Parts<Name extends CeremonyName> = Parameters<(typeof CEREMONIES)[Name]>
 type Made<Name extends CeremonyName> = ReturnType<(typeof CEREMONIES)[Name]>
 
 /** Runs one ceremony in a process of its own, which has ended when this resolves: what it still writes, nobody else reads. Throws its problem; `hsm-unavailable` when the process died, and then what it made may be there. */
-export function forkCeremony<Name extends CeremonyName>(environment: ChildEnvironment, name: Name, ...args: Parts<Name>): Promise<Made<Name>> {
+export async function forkCeremony<Name extends CeremonyName>(environment: ChildEnvironment, name: Name, ...args: Parts<Name>): Promise<Made<Name>> {
+  // Before its time runs: people type slowly.
+  for (const source of Object.values(args[0] as object)) {
+    const holder = promptedHolder(source)
+    if (holder !== undefined) await environment.pins?.prepare(holder)
+  }
   const child = forkEntry(entryUrl('ceremony/ceremony-process'), environment)
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS)
     let answer: Answer | undefined
-    child.once('message', (given: Answer) => {
-      answer = given
+    child.on('message', (given: Answer | PinAsked) => {
+      if (isPinAsked(given)) {
+        environment.pins?.seal(given.holder, given.publicKey).then(
+          (pin) => child.send({ kind: 'pin', pin } satisfies PinGiven, () => undefined),
+          () => child.kill('SIGKILL'),
+        )
+      } else answer = given
     })
     child.once('error', () => child.kill('SIGKILL'))
     child.once('exit', () => {
@@ -31,15 +43,21 @@ export function forkCeremony<Name extends CeremonyName>(environment: ChildEnviro
 }
 
 /** The ceremonies that run while the service does. */
-export type RunCeremony = <Name extends 'makeCardMaster' | 'makeTransportKey'>(name: Name, args: Parts<Name>[1]) => Promise<Made<Name>>
+type Running = 'makeCardMaster' | 'makeTransportKey' | 'makeGeneration' | 'destroyGeneration'
+export interface RunCeremony {
+  <Name extends Running>(name: Name, args: Parts<Name>[1]): Promise<Made<Name>>
+  /** Whether the security officer's PIN is at hand. */
+  readonly hasOfficer: boolean
+}
 
 /** One after another: the officer's login stands alone on a token. */
 export function ceremonyRunner(environment: ChildEnvironment, settings: CeremonyToken): RunCeremony {
   let last: Promise<unknown> = Promise.resolve()
-  return <Name extends 'makeCardMaster' | 'makeTransportKey'>(name: Name, args: Parts<Name>[1]) => {
+  const runner = <Name extends Running>(name: Name, args: Parts<Name>[1]): Promise<Made<Name>> => {
     const run = (): Promise<Made<Name>> => forkCeremony(environment, name, ...([settings, args] as unknown as Parts<Name>))
     const made = last.then(run)
     last = made.catch(() => undefined)
     return made
   }
+  return Object.assign(runner, { hasOfficer: settings.officerPinFile !== undefined })
 }

@@ -52,6 +52,7 @@ export async function faultToken({ lanes: count, deadlineMs }: { readonly lanes:
     hsm: open.hsm,
     integrity: open.integrity,
     identity: open.identity,
+    rootKeys: open.rootKeys,
     folder,
     close: async () => {
       module.clear()

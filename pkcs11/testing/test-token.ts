@@ -8,6 +8,7 @@ export interface TestToken {
   readonly hsm: OpenHsm['hsm']
   readonly integrity: Integrity
   readonly identity: TokenIdentity
+  readonly rootKeys: OpenHsm['rootKeys']
   /** The data folder. */
   readonly folder: string
   close(): Promise<void>
@@ -16,11 +17,12 @@ export interface TestToken {
 /** A real SoftHSM2 token in a temporary folder, with lanes. `close` ends the lanes and removes the folder. */
 export async function testToken({ lanes = 1, ...options }: Partial<Omit<OpenOptions, 'dataFolder'>> = {}): Promise<TestToken> {
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-token-'))
-  const { hsm, integrity, identity, close } = await openHsm({ ...options, dataFolder: folder, lanes })
+  const { hsm, integrity, identity, rootKeys, close } = await openHsm({ ...options, dataFolder: folder, lanes })
   return {
     hsm,
     integrity,
     identity,
+    rootKeys,
     folder,
     close: async () => {
       await close()

@@ -19,14 +19,15 @@ export function tokenInProcess(dataFolder: string): LaneKeys {
 }
 
 /** A secret key of known value, wrapped as the database would hold it: a planted control for scans, or a key whose answers are published. */
-export function wrapKnownKey({ token, roots }: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>, value: Uint8Array): Buffer {
+export function wrapKnownKey(keys: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>, value: Uint8Array): Buffer {
   if (value.length !== SECRET_ALGORITHMS[algorithm].lengthBytes) throw new RangeError('the value has another length than the algorithm')
+  const { token } = keys
   const key = token.importKey(token.form({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true }), {
     type: CKA.VALUE,
     value: Buffer.from(value),
   })
   try {
-    return Buffer.from(token.wrap(roots.storageKek, key))
+    return Buffer.from(token.wrap(keys.current('storage-kek'), key))
   } finally {
     token.destroy(key)
   }
