@@ -2,13 +2,21 @@ import { benchAttest } from './attest.ts'
 import { benchAudit } from './audit.ts'
 import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
+import { benchPolicy } from './policy.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
 import { benchSoak } from './soak.ts'
 import { benchToken } from './token.ts'
 
+interface Bench {
+  readonly about: string
+  /** Options of its own, besides --json. */
+  readonly options?: readonly string[]
+  readonly run: (say: (line: string) => void, options: readonly string[]) => Promise<Report>
+}
+
 /** What `npm run bench -- NAME` runs. Each measures its limit in the same run. */
-const BENCHES: Readonly<Record<string, { readonly about: string; readonly run: (say: (line: string) => void) => Promise<Report> }>> = {
+const BENCHES: Readonly<Record<string, Bench>> = {
   sign: { about: 'P-256 signatures: a bare token loop, batches over the API, single requests over mutual TLS', run: benchSign },
   fill: { about: 'cards filled: from approval to a sealed delivery, beside a bare loop of every C_ call', run: benchFill },
   attest: { about: 'cards that prove themselves: CMAC, Milenage, signature, evidence, each with its challenge and signed result', run: benchAttest },
@@ -16,12 +24,18 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly run: (
   'token-soak': { about: 'mixed operations on a token that fails in every way by turns, each answer verified; memory, handles, recovery', run: benchSoak },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
+  policy: {
+    about:
+      'decisions of the firewall at 10 to 10,000 rules beside Cedar, compiling, explaining, analysing; --exhaustive: a million decisions against the reference',
+    options: ['--exhaustive'],
+    run: benchPolicy,
+  },
 }
 
 const [name, ...options] = process.argv.slice(2)
 const json = options.includes('--json')
-const unknown = options.filter((option) => option !== '--json')
 const bench = name === undefined ? undefined : BENCHES[name]
+const unknown = options.filter((option) => option !== '--json' && bench?.options?.includes(option) !== true)
 
 if (bench === undefined || unknown.length > 0) {
   const width = Math.max(...Object.keys(BENCHES).map((known) => known.length))
@@ -29,6 +43,6 @@ if (bench === undefined || unknown.length > 0) {
   console.error([`usage: npm run bench -- NAME [--json]`, ...list].join('\n'))
   process.exitCode = name === '--help' ? 0 : 2
 } else {
-  const report = await bench.run((line) => console.error(line))
+  const report = await bench.run((line) => console.error(line), options)
   console.log(json ? JSON.stringify({ bench: report.bench, results: report.results }) : table(report))
 }

@@ -1,0 +1,11 @@
+/** The firewall's door: reading, testing, deciding, explaining, comparing policies. All of it pure but {@link RateTable}. */
+export { type Analysis, analysePolicy, type Finding } from './analyse.ts'
+export type { Asked, Claims, Decision } from './decide.ts'
+export type { Decide } from './compile.ts'
+export { type Explanation, explainer } from './explain.ts'
+export { compilePolicyText, loadPolicy, type LoadedPolicy } from './load.ts'
+export { compareMeaning, type Difference, type Region } from './meaning.ts'
+export { formatFault, PolicyError } from './policy-error.ts'
+export { askedBy, type FailedTest, parseTestAsk, runTests } from './policy-tests.ts'
+export { RateTable } from './rates.ts'
+export type { OperationFacts } from './references.ts'

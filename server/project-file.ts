@@ -1,0 +1,7 @@
+import { existsSync } from 'node:fs'
+
+/** A file of the project. Both the sources and `dist/` run. */
+export const projectFile = (path: string): URL => {
+  const beside = new URL(`../${path}`, import.meta.url)
+  return existsSync(beside) ? beside : new URL(`../../${path}`, import.meta.url)
+}
