@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
 import { type Hsm, ROOT_KEYS } from '../pkcs11/index.ts'
-import { systemCaller } from '../policies/caller.ts'
+import { type SamePerson, systemCaller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
-import { PgBindingStore } from './binding-store.pg.ts'
+import { bindingTables, PgBindingStore } from './binding-store.pg.ts'
 import { MOST_PURGED } from './challenge-store.ts'
-import { PgChallengeStore } from './challenge-store.pg.ts'
+import { challengeTable, PgChallengeStore } from './challenge-store.pg.ts'
 import { databaseClock, nearlyNow } from './database-clock.pg.ts'
-import { PgDecoyStore } from './decoy-store.pg.ts'
+import { decoyTable, PgDecoyStore } from './decoy-store.pg.ts'
 import type { CardSource } from './known-card.ts'
 import { answerChallenge } from './operations/answer-challenge.ts'
 import { appraiseEvidence } from './operations/appraise-evidence.ts'
@@ -27,8 +28,8 @@ import { purgeNonces } from './operations/purge-nonces.ts'
 import { requestUnbind } from './operations/request-unbind.ts'
 import { PurgeJob } from './purge-job.ts'
 import { keySetOf } from './result.ts'
-import { PgSqnStore } from './sqn-store.pg.ts'
-import { PgUnbindRequestStore } from './unbind-request-store.pg.ts'
+import { PgSqnStore, sequenceTable } from './sqn-store.pg.ts'
+import { PgUnbindRequestStore, unbindRequestTable } from './unbind-request-store.pg.ts'
 
 export type { CardCertificate, CardSource, KnownCard } from './known-card.ts'
 
@@ -39,6 +40,8 @@ export interface AttestationDeps {
   /** Through which the decoy is made and challenges are purged. */
   readonly gate: Gate
   readonly cards: CardSource
+  /** Whether who approves is the person who asked. */
+  readonly samePerson: SamePerson
   /** Name and version of this software, as results tell it: `gridseal 0.1.0`. */
   readonly build: string
   readonly now?: () => Date
@@ -55,15 +58,19 @@ export interface AttestationFeature {
   /** Makes the decoy where there is none, as the caller `system:attestation`. At each start, of several processes too; it does nothing at the second. */
   establish(): Promise<void>
   readonly purgeJob: Pick<PurgeJob, 'start' | 'stop'>
+  /** Its tables whose rows bear MACs. */
+  readonly sealedTables: readonly SealedTable[]
+  /** Forgets rows that are kept because they never change: a rotation of root keys has changed them. */
+  forgetRows(): void
   /** The keys that results are checked with: a JWK set (RFC 7517 5). */
   keySet(): object
 }
 
 export function attestationFeature(given: AttestationDeps): AttestationFeature {
-  const { hsm, sealer, sql, gate, cards, build, random = (n) => randomBytes(n) } = given
+  const { hsm, sealer, sql, gate, cards, samePerson, build, random = (n) => randomBytes(n) } = given
   const databaseNow = databaseClock(sql)
   const deps: Deps = {
-    ...{ hsm, cards, build, random },
+    ...{ hsm, cards, samePerson, build, random },
     challenges: new PgChallengeStore({ sql, sealer }),
     sequences: new PgSqnStore({ sql, sealer }),
     decoys: new PgDecoyStore({ sql, sealer }),
@@ -99,6 +106,8 @@ export function attestationFeature(given: AttestationDeps): AttestationFeature {
       ...(given.purgeMs === undefined ? {} : { everyMs: given.purgeMs }),
       ...(given.onPurgeFailure === undefined ? {} : { onFailure: given.onPurgeFailure }),
     }),
+    sealedTables: [decoyTable(sql), challengeTable(sql), sequenceTable(sql), ...bindingTables(sql), unbindRequestTable(sql)],
+    forgetRows: () => deps.decoys.forget(),
     keySet: () => keySetOf([hsm.rootPublicKey(ROOT_KEYS.result)]),
   }
 }

@@ -32,6 +32,3 @@ export const unbindRequestRow = (r: UnbindRequest): Row => ({
     approved_at: r.approvedAt?.toISOString(),
   },
 })
-
-/** The name in a caller's URN (`urn:gridseal:officer:alice`): one person's name is one person, whatever kind of caller. */
-export const nameOf = (urn: string): string => urn.split(':').slice(3).join(':')

@@ -2,13 +2,14 @@ import { type Faults, noFaults } from '../core/fault-point.ts'
 import type { KeyId } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
 import type { CardMaster, Hsm, StoredKey } from '../pkcs11/index.ts'
-import { systemCaller } from '../policies/caller.ts'
+import { type SamePerson, systemCaller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
-import { PgCardStore } from './card-store.pg.ts'
-import { PgDeliveryStore } from './delivery-store.pg.ts'
+import { cardTable, PgCardStore } from './card-store.pg.ts'
+import { deliveryTable, PgDeliveryStore } from './delivery-store.pg.ts'
 import { FillJob } from './fill-job.ts'
 import { beginOrder } from './operations/begin-order.ts'
 import { certifyCards } from './operations/certify-cards.ts'
@@ -29,11 +30,11 @@ import { registerVendor } from './operations/register-vendor.ts'
 import { resumeOrder } from './operations/resume-order.ts'
 import { sealDelivery } from './operations/seal-delivery.ts'
 import { submitOrder } from './operations/submit-order.ts'
-import { PgOrderStore } from './order-store.pg.ts'
+import { orderTables, PgOrderStore } from './order-store.pg.ts'
 import { DERIVATION_TYPES, findProfile, type ProfileId, PROFILES } from './profile.ts'
-import { PgProfileStore } from './profile-store.pg.ts'
-import { PgTransportKeyStore } from './transport-key-store.pg.ts'
-import { PgVendorStore } from './vendor-store.pg.ts'
+import { PgProfileStore, profileTables } from './profile-store.pg.ts'
+import { PgTransportKeyStore, transportKeyTables } from './transport-key-store.pg.ts'
+import { PgVendorStore, vendorTable } from './vendor-store.pg.ts'
 
 export interface CardPersonalizationDeps {
   readonly hsm: Hsm
@@ -43,6 +44,8 @@ export interface CardPersonalizationDeps {
   readonly gate: Gate
   /** The cards' CA. */
   readonly certifier: CardCertifier
+  /** Whether who confirms a fingerprint is a person who has confirmed it. */
+  readonly samePerson: SamePerson
   /** The delivery certificate and those above it up to the root, DER. Asked at each sealing. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>
   /** Lanes of the token. Twice as many chunks are filled at a time, so that a lane has work while another chunk is written. Default 2. */
@@ -61,6 +64,10 @@ export interface CardPersonalizationFeature {
   /** Makes the keys of each profile that has none, as the caller `system:profiles`. At each start; it does nothing at the second. */
   establishProfiles(): Promise<void>
   readonly fillJob: Pick<FillJob, 'start' | 'wake' | 'stop'>
+  /** Its tables whose rows bear MACs. */
+  readonly sealedTables: readonly SealedTable[]
+  /** Forgets rows that are kept because they never change: a rotation of root keys has changed them. */
+  forgetRows(): void
   /** What card authentication needs of a card; undefined for an ICCID that has no keys. The lane that uses a key checks its row. Reads of one turn are shared. */
   findKeys(iccid: string): Promise<CardKeys | undefined>
   /** The keys that all cards of a profile share. */
@@ -86,7 +93,7 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
   const orders = new PgOrderStore({ sql, sealer })
   const cards = new PgCardStore({ sql, sealer })
   const deps: Deps = {
-    ...{ hsm, sealer, profiles, orders, certifier: given.certifier },
+    ...{ hsm, sealer, profiles, orders, certifier: given.certifier, samePerson: given.samePerson },
     vendors: new PgVendorStore({ sql, sealer }),
     transportKeys: new PgTransportKeyStore({ sql, sealer }),
     cards,
@@ -116,7 +123,7 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
     ...(given.onFillFailure === undefined ? {} : { onFailure: given.onFillFailure }),
   })
 
-  // What a profile's keys are never changes: its rows are read once, and the lane checks them at each use.
+  // What a profile's keys are does not change but by a rotation of root keys: its rows are read once, and the lane checks them at each use.
   const known = new Map<ProfileId, ProfileKeys>()
   const profileKeys = async (id: ProfileId): Promise<ProfileKeys | undefined> => {
     const kept = known.get(id)
@@ -136,6 +143,8 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
       return found && shared && { ...shared, id: found.card.id, iccid, ki: { id: found.card.id, sealed: found.sealed } }
     },
     profileKeys,
+    sealedTables: [...[vendorTable(sql), ...transportKeyTables(sql), ...profileTables(sql)], ...[...orderTables(sql), cardTable(sql), deliveryTable(sql)]],
+    forgetRows: () => known.clear(),
     operations: [
       ...[registerVendor(deps), confirmVendor(deps), getVendor(deps), listVendors(deps), makeTransportKey(deps), getTransportKey(deps), establish],
       ...[submitOrder(deps), getOrder(deps), listOrders(deps), approveOrder(deps), cancelOrder(deps), resumeOrder(deps), begin, halt],

@@ -161,7 +161,9 @@ describe('who is nobody', () => {
 
   it('sees nothing of what there is: every operation answers 401 before it looks at anything, and what is not there 404', async () => {
     const document = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
-    for (const { method, path } of describedIn(document)) {
+    for (const { method, path, isOpen } of describedIn(document)) {
+      // Logging in is for who is nobody yet: server/people.e2e.test.ts.
+      if (isOpen) continue
       const reply = await site.ask({}, { method, path: path.replaceAll(/\{\w+\}/g, 'x'), headers: { 'content-type': 'text/plain' } })
       expect(problemOf(reply).code, path).toBe('unauthenticated')
     }

@@ -37,7 +37,7 @@ function identities(answers: Awaited<ReturnType<FindCaller>>[]) {
 describe('who is on a connection', () => {
   it('is what the registration says', async () => {
     const { known } = identities([billing])
-    expect(await known.callerOf(socket())).toEqual({ ...billing, certificate: 'aabb', address: '127.0.0.1' })
+    expect(await known.callerOf(socket())).toEqual({ ...billing, certificate: 'aabb', address: '127.0.0.1', listener: 'tls', strength: 'certificate' })
   })
 
   it('is asked for again after a second, so that a revocation works on an open connection', async () => {

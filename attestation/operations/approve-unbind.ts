@@ -5,7 +5,7 @@ import { digestRow } from '../../core/row.ts'
 import { type Caller, callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { type Binding, bindingRow } from '../binding.ts'
-import { nameOf, type UnbindRequest, unbindRequestRow } from '../unbind-request.ts'
+import { type UnbindRequest, unbindRequestRow } from '../unbind-request.ts'
 import type { Deps } from './deps.ts'
 import { found } from '../../core/found.ts'
 import { BINDING, type BindingView, viewBinding } from './views.ts'
@@ -17,6 +17,8 @@ interface Target extends Input {
   readonly request: UnbindRequest | undefined
   readonly binding: Binding | undefined
   readonly caller: Caller
+  /** Whether the caller's person is the one who asked. */
+  readonly isOwn: boolean
 }
 interface Result {
   readonly request: UnbindRequest
@@ -27,8 +29,9 @@ interface Result {
 export const approveUnbind = ({
   bindings,
   unbindRequests,
+  samePerson,
   databaseNow,
-}: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow'>): Operation<Input, Target, Result, BindingView> =>
+}: Pick<Deps, 'bindings' | 'unbindRequests' | 'samePerson' | 'databaseNow'>): Operation<Input, Target, Result, BindingView> =>
   operation({
     name: 'attestation.binding.approve-unbind',
     summary: 'Approves a request to unbind, as another person than who asked. The binding ends; its history stays.',
@@ -38,16 +41,17 @@ export const approveUnbind = ({
     output: BINDING,
     locate: async ({ requestId }, caller) => {
       const request = await unbindRequests.find(requestId)
-      return { requestId, request, binding: request && (await bindings.find(request.bindingId)), caller }
+      const isOwn = request !== undefined && (await samePerson(request.requestedBy, caller))
+      return { requestId, request, binding: request && (await bindings.find(request.bindingId)), caller, isOwn }
     },
     uses: () => [],
     facts: ({ requestId, request, binding }) => ({
       public: { request: requestId, ...(request === undefined ? {} : { binding: request.bindingId, requestedBy: request.requestedBy }) },
       ...(binding === undefined ? {} : { personal: { iccid: binding.iccid, imei: binding.imei } }),
     }),
-    admit: ({ request, binding, caller }) => {
+    admit: ({ request, binding, isOwn }) => {
       if (request === undefined || binding === undefined) return new Problem('not-found', 'There is no request of that id.')
-      if (nameOf(request.requestedBy) === caller.name) return new Problem('forbidden', 'You asked for this yourself. Another person must approve it.')
+      if (isOwn) return new Problem('forbidden', 'You asked for this yourself. Another person must approve it.')
       if (request.approvedBy !== undefined) return new Problem('conflict', 'The request was approved already.')
       return binding.until === undefined ? undefined : new Problem('conflict', 'The binding has ended already.')
     },

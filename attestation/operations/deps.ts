@@ -1,4 +1,5 @@
 import type { Hsm } from '../../pkcs11/index.ts'
+import type { SamePerson } from '../../policies/caller.ts'
 import type { BindingStore } from '../binding-store.ts'
 import type { ChallengeStore } from '../challenge-store.ts'
 import type { DecoyStore } from '../decoy-store.ts'
@@ -15,6 +16,7 @@ export interface Deps {
   readonly decoys: DecoyStore
   readonly bindings: BindingStore
   readonly unbindRequests: UnbindRequestStore
+  readonly samePerson: SamePerson
   readonly now: () => Date
   /** The database's clock, which dates what is durable. */
   readonly databaseNow: () => Promise<Date>

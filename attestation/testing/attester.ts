@@ -3,6 +3,7 @@ import { type Sql, sqlOf, Tx } from '../../core/tx.ts'
 import type { AuditLog, EntryDraft } from '../../policies/audit/log.ts'
 import type { Caller, CallerKind } from '../../policies/caller.ts'
 import { type Gate, perform } from '../../policies/gate.ts'
+import { sameName } from '../../policies/testing/same-name.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import { type AttestationDeps, type AttestationFeature, attestationFeature } from '../index.ts'
 import { type ChallengeAnswer, TestCards } from './cards.ts'
@@ -65,7 +66,7 @@ export class Attester {
     this.#gate = { decide: () => ({ effect: 'allow', rule: 'test', revision: 'test', reason: '' }), log }
     this.feature = attestationFeature({
       ...(token ?? { hsm: this.soft.hsm, sealer: this.soft.sealer, cards: this.cards }),
-      ...{ sql: recorded(db.sql), gate: this.#gate, build: 'gridseal test' },
+      ...{ sql: recorded(db.sql), gate: this.#gate, samePerson: sameName, build: 'gridseal test' },
     })
   }
 

@@ -16,9 +16,11 @@ interface Input {
 interface Target extends Input {
   readonly vendor: Vendor | undefined
   readonly caller: Caller
+  /** Whether the caller's person has confirmed it already. */
+  readonly hasConfirmed: boolean
 }
 
-export const confirmVendor = ({ vendors }: Pick<Deps, 'vendors'>): Operation<Input, Target, Vendor, VendorView> =>
+export const confirmVendor = ({ vendors, samePerson }: Pick<Deps, 'vendors' | 'samePerson'>): Operation<Input, Target, Vendor, VendorView> =>
   operation({
     name: 'card-personalization.vendor.confirm',
     summary: 'Confirms the fingerprint of a vendor’s encryption certificate, which the officer has from the vendor by another way. Two officers must.',
@@ -34,10 +36,14 @@ export const confirmVendor = ({ vendors }: Pick<Deps, 'vendors'>): Operation<Inp
         .meta({ description: 'SHA-256 of the certificate, hex, with or without colons.' }),
     }),
     output: VENDOR,
-    locate: async (input, caller) => ({ ...input, vendor: await vendors.find(input.vendorId), caller }),
+    locate: async (input, caller) => {
+      const vendor = await vendors.find(input.vendorId)
+      const confirmed = await Promise.all((vendor?.confirmers ?? []).map((urn) => samePerson(urn, caller)))
+      return { ...input, vendor, caller, hasConfirmed: confirmed.includes(true) }
+    },
     uses: () => [],
     facts: ({ vendorId, fingerprint }) => ({ public: { vendorId, fingerprint } }),
-    admit: ({ vendor, fingerprint, caller }) => {
+    admit: ({ vendor, fingerprint, caller, hasConfirmed }) => {
       if (caller.kind !== 'officer') return new Problem('forbidden', 'A fingerprint is confirmed by officers.')
       if (vendor === undefined) return new Problem('not-found', 'There is no vendor of that id.')
       if (hex(vendor.fingerprint) !== fingerprint) {
@@ -47,7 +53,7 @@ export const confirmVendor = ({ vendors }: Pick<Deps, 'vendors'>): Operation<Inp
         )
       }
       if (isConfirmed(vendor)) return new Problem('conflict', 'Two officers have confirmed this certificate already.')
-      if (vendor.confirmers.includes(callerUrn(caller))) return new Problem('conflict', 'You have confirmed this certificate already. Another officer must.')
+      if (hasConfirmed) return new Problem('conflict', 'You have confirmed this certificate already. Another officer must.')
       return undefined
     },
     execute: (_permit, { vendor, caller }) => {

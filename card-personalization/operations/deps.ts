@@ -3,7 +3,7 @@ import type { Problem } from '../../core/problem.ts'
 import type { RowDigest, RowSealer } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import type { Hsm } from '../../pkcs11/index.ts'
-import type { Caller } from '../../policies/caller.ts'
+import type { Caller, SamePerson } from '../../policies/caller.ts'
 import type { Permit } from '../../policies/permit.ts'
 import type { CardStore } from '../card-store.ts'
 import type { CertificatesOf } from '../delivery-body.ts'
@@ -50,6 +50,7 @@ export interface Deps {
   readonly cards: CardStore
   readonly deliveries: DeliveryStore
   readonly certifier: CardCertifier
+  readonly samePerson: SamePerson
   readonly now: () => Date
   /** The delivery certificate and those above it up to the root, DER. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>

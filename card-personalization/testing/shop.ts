@@ -7,6 +7,7 @@ import type { AuditLog, EntryDraft, LogTx } from '../../policies/audit/log.ts'
 import type { Caller, CallerKind } from '../../policies/caller.ts'
 import { type Gate, perform } from '../../policies/gate.ts'
 import type { Download } from '../../policies/operation.ts'
+import { sameName } from '../../policies/testing/same-name.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import { type CardPersonalizationDeps, type CardPersonalizationFeature, cardPersonalizationFeature } from '../index.ts'
 import type { CardCertifier } from '../operations/deps.ts'
@@ -56,6 +57,7 @@ export class Shop {
       ...{ hsm: place.token.hsm, sealer: place.token.integrity, sql, gate: this.#gate, faults, lanes: 2, pollMs: 50, retryMs: 5 },
       deliveryChain: () => Promise.resolve(place.chain),
       certifier: place.certifier,
+      samePerson: sameName,
       onFillFailure: (problem, orderId) => void this.failures.push({ problem, orderId }),
       ...deps,
     })

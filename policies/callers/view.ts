@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { UUID_PATTERN } from '../../core/ids.ts'
-import { CALLER_KINDS, callerUrn } from '../caller.ts'
+import { callerUrn, REGISTERED_KINDS } from '../caller.ts'
 import type { Registration } from './caller-store.ts'
 
 export const CALLER_NAME = z
@@ -14,12 +14,13 @@ export const CALLER_ID = z.string().regex(UUID_PATTERN, 'an id is a UUID in lowe
 export const REGISTRATION = z
   .strictObject({
     callerId: CALLER_ID,
-    kind: z.enum(CALLER_KINDS),
+    kind: z.enum(REGISTERED_KINDS),
     name: CALLER_NAME,
     urn: z.string().meta({ description: 'The SAN URI of its certificates.', example: 'urn:gridseal:vendor:acme-cards' }),
     state: z.enum(['active', 'revoked']),
     registeredBy: z.string(),
     registeredAt: z.string(),
+    personId: z.string().optional().meta({ description: 'The person it belongs to. Vendors and modules have none.' }),
   })
   .meta({ id: 'Caller' })
 export type RegistrationView = z.infer<typeof REGISTRATION>
@@ -32,4 +33,5 @@ export const viewRegistration = (r: Registration): RegistrationView => ({
   state: r.state,
   registeredBy: r.registeredBy,
   registeredAt: r.registeredAt,
+  ...(r.personId === undefined ? {} : { personId: r.personId }),
 })

@@ -3,21 +3,29 @@ import { newUuid } from '../../../core/ids.ts'
 import { digestRow } from '../../../core/row.ts'
 import { callerUrn } from '../../caller.ts'
 import { type Operation, operation } from '../../operation.ts'
+import { type Person, personRow } from '../../people/person.ts'
+import type { PersonStore } from '../../people/person-store.ts'
 import { type Bootstrap, bootstrapRow, type CallerStore, type Registration, registrationRow } from '../caller-store.ts'
 import { CALLER_NAME, REGISTRATION, type RegistrationView, viewRegistration } from '../view.ts'
 
 type Output = { officers: RegistrationView[] }
+interface Enrolled {
+  readonly officer: Registration
+  readonly person: Person
+}
 
-/** The one way in before anyone is in: exactly two officers, once. Only `gridseal init` performs it. */
+/** The one way in before anyone is in: exactly two officers, who are two persons, once. Only `gridseal init` performs it. */
 export const enrolFirstOfficers = ({
   callers,
+  persons,
   bootstrap,
   now,
 }: {
   readonly callers: CallerStore
+  readonly persons: PersonStore
   readonly bootstrap: Bootstrap
   readonly now: () => Date
-}): Operation<{ names: string[] }, Registration[], Registration[], Output> =>
+}): Operation<{ names: string[] }, Enrolled[], Enrolled[], Output> =>
   operation({
     name: 'policies.bootstrap.enrol',
     summary: 'Enrols the first two officers, and burns itself.',
@@ -31,24 +39,24 @@ export const enrolFirstOfficers = ({
     output: z.strictObject({ officers: z.array(REGISTRATION) }),
     locate: ({ names }, caller) =>
       Promise.resolve(
-        names.map((name) => ({
-          id: newUuid(),
-          kind: 'officer' as const,
-          name,
-          state: 'active' as const,
-          registeredBy: callerUrn(caller),
-          registeredAt: now().toISOString(),
-          version: 1,
-        })),
+        names.map((name) => {
+          const made = { name, state: 'active' as const, registeredBy: callerUrn(caller), registeredAt: now().toISOString(), version: 1 }
+          const person = { id: newUuid(), ...made }
+          return { person, officer: { id: newUuid(), kind: 'officer' as const, ...made, personId: person.id } }
+        }),
       ),
     uses: () => [],
-    facts: (officers) => ({ public: { officers: officers.map(callerUrn) } }),
-    execute: (_permit, officers) => Promise.resolve(officers),
-    record: async (tx, officers) => {
-      const ids = officers.map(({ id }) => id)
+    facts: (enrolled) => ({ public: { officers: enrolled.map(({ officer }) => callerUrn(officer)) } }),
+    execute: (_permit, enrolled) => Promise.resolve(enrolled),
+    record: async (tx, enrolled) => {
+      const ids = enrolled.map(({ officer }) => officer.id)
       await bootstrap.burn(tx, ids)
-      for (const officer of officers) await callers.insert(tx, officer)
-      return { facts: { rows: [bootstrapRow(ids), ...officers.map(registrationRow)].map(digestRow) } }
+      for (const { person, officer } of enrolled) {
+        await persons.insert(tx, person)
+        await callers.insert(tx, officer)
+      }
+      const rows = [bootstrapRow(ids), ...enrolled.flatMap(({ person, officer }) => [personRow(person), registrationRow(officer)])]
+      return { facts: { rows: rows.map(digestRow) } }
     },
-    respond: (_target, officers) => ({ officers: officers.map(viewRegistration) }),
+    respond: (_target, enrolled) => ({ officers: enrolled.map(({ officer }) => viewRegistration(officer)) }),
   })

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
-import { callerUrn } from '../../caller.ts'
+import { type Caller, callerUrn } from '../../caller.ts'
 import { type Operation, operation } from '../../operation.ts'
 import { type CallerStore, type Registration, registrationRow } from '../caller-store.ts'
 import { CALLER_ID, REGISTRATION, type RegistrationView, viewRegistration } from '../view.ts'
@@ -12,15 +12,21 @@ interface Target {
   readonly found: Registration | undefined
 }
 
+/** Every registration of one's own person is oneself. */
+async function ownership(callers: CallerStore, callerId: string, caller: Caller): Promise<Pick<Target, 'isSelf' | 'found'>> {
+  const found = await callers.find(callerId)
+  return { isSelf: caller.id === callerId || (found?.personId !== undefined && found.personId === caller.person?.id), found }
+}
+
 export const revokeCaller = ({ callers }: { readonly callers: CallerStore }): Operation<{ callerId: string }, Target, Registration, RegistrationView> =>
   operation({
     name: 'policies.caller.revoke',
-    summary: 'Revokes a caller for good: all its certificates stop working within 5 seconds, on open connections too.',
+    summary: 'Revokes a caller for good: all its certificates and sessions stop working within 5 seconds, on open connections too.',
     effect: 'durable',
     route: { method: 'POST', path: '/v1/policies/callers/{callerId}/revoke' },
     input: z.strictObject({ callerId: CALLER_ID }),
     output: REGISTRATION,
-    locate: async ({ callerId }, caller) => ({ callerId, isSelf: caller.id === callerId, found: await callers.find(callerId) }),
+    locate: async ({ callerId }, caller) => ({ callerId, ...(await ownership(callers, callerId, caller)) }),
     uses: () => [],
     facts: ({ callerId, found }) => ({ public: { callerId, ...(found ? { subject: callerUrn(found) } : {}) } }),
     admit: ({ found, isSelf }) => {
