@@ -2,17 +2,23 @@ import type { z } from 'zod'
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import { newOperationId, type OperationId } from '../core/ids.ts'
 import { asProblem, type Fault, Problem } from '../core/problem.ts'
-import type { AuditLog, EntryDraft, Facts, LogTx } from './audit/log.ts'
+import type { Tx } from '../core/tx.ts'
+import { type ClaimDesks, holdAtLeast, settleClaims, settleRate, type SettlingStep } from './claims.ts'
+import type { AuditLog, DecisionRecord, EntryDraft, Facts, LogTx } from './audit/log.ts'
 import type { Caller } from './caller.ts'
 import type { Asked, Decision } from './firewall/decide.ts'
 import type { Download, Operation, Recorded } from './operation.ts'
 import { expirePermit, type KeyUse, newPermit, type Permit } from './permit.ts'
 
-export interface Gate {
+export interface Gate extends ClaimDesks {
   /** Pure. Whatever it throws is a denial. */
   readonly decide: (asked: Asked) => Decision
   readonly log: AuditLog
   readonly faults?: Faults
+  /** The time that decisions are for, in milliseconds. Default the system's. */
+  readonly now?: () => number
+  /** Told of each operation that begins; what it answers is called when the operation has ended, however that was. */
+  readonly onBegin?: () => () => void
 }
 
 export interface Request {
@@ -22,12 +28,23 @@ export interface Request {
   readonly caller: Caller
   /** Body, path and query as one object, not yet checked. */
   readonly body: unknown
+  /** The hold that this is the run of: see policies/holds/. */
+  readonly holdId?: string
+}
+
+/** What is asked for and was decided: what all its entries begin with. */
+type Matter = Omit<EntryDraft, 'kind' | 'code' | 'facts'> & {
+  readonly decision: DecisionRecord
+  /** As the policy saw them. */
+  readonly stated: Facts
 }
 
 type Outcome<Result> = { readonly ok: true; readonly value: Result } | { readonly ok: false; readonly problem: Problem }
 
 /**
  * The pipeline, the only way to a key: decision, key use, audit record.
+ *
+ * What a decision claims (rate, approvals, quota) is settled before anything else is done: claims.ts.
  *
  * Order of durable effects of a durable operation, and what a crash after each leaves:
  * 1. reservations + intent, one transaction: an open intent that names its ids, and no key used;
@@ -41,43 +58,80 @@ type Outcome<Result> = { readonly ok: true; readonly value: Result } | { readonl
 export async function perform<Input, Target, Result, Output>(
   gate: Gate,
   op: Operation<Input, Target, Result, Output>,
-  { id = newOperationId(), parent, caller, body }: Request,
+  request: Request,
+): Promise<Output | Download> {
+  const end = gate.onBegin?.()
+  try {
+    return await run(gate, op, request)
+  } finally {
+    end?.()
+  }
+}
+
+async function run<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  { id = newOperationId(), parent, caller, body, holdId }: Request,
 ): Promise<Output | Download> {
   const input = parse(op.input, body)
   const target = await locate(gate, op, input, { id, operation: op.name, caller })
   const uses = op.uses(target)
-  const facts = op.facts(target)
-  const decision = decide(gate, { operation: op.name, caller, uses, facts: facts.public ?? {} })
-  const asked = { id, ...(parent === undefined ? {} : { parent }), operation: op.name, caller, uses, decision: trace(decision) }
+  const stated = op.facts(target)
+  const question: Asked = { operation: op.name, caller, uses, facts: stated.public ?? {}, at: (gate.now ?? Date.now)() }
+  const decision = holdAtLeast(decide(gate, question), op.leastHold?.(target))
+  const matter: Matter = { id, ...(parent === undefined ? {} : { parent }), operation: op.name, caller, uses, decision: trace(decision, question), stated }
+  const facts = decision.record === undefined ? stated : merge(stated, { public: decision.record })
+
+  if (decision.effect === 'deny') return refuse(gate, withFacts(matter, facts), new Problem('forbidden', decision.reason))
+  const exceeded = settleRate(gate, decision)
+  if (exceeded !== undefined) return refuse(gate, withFacts(denied(matter), facts), exceeded)
+  const obstacle = op.admit?.(target)
+  if (obstacle !== undefined) return refuse(gate, withFacts(matter, facts), obstacle)
+  const claiming = { id, operation: op.name, effect: op.effect, caller, body, facts: facts.public ?? {}, decision, holdId }
+  const claims = await settle(() => settleClaims(gate, claiming))
+  if (!claims.ok) {
+    if (!isRefusal(claims.problem)) throw claims.problem
+    return refuse(gate, withFacts(denied(matter), facts), claims.problem)
+  }
+  return carryOut(gate, op, matter, target, facts, claims.value)
+}
+
+/** What is allowed, and settled but for the steps that belong into its transaction. */
+async function carryOut<Input, Target, Result, Output>(
+  gate: Gate,
+  op: Operation<Input, Target, Result, Output>,
+  matter: Matter,
+  target: Target,
+  facts: Facts,
+  steps: readonly SettlingStep[],
+): Promise<Output | Download> {
+  const uses = matter.uses ?? []
   const faults = gate.faults ?? noFaults
 
-  if (decision.effect !== 'allow') return refuse(gate, { ...asked, facts }, new Problem('forbidden', decision.reason))
-  const obstacle = op.admit?.(target)
-  if (obstacle !== undefined) return refuse(gate, { ...asked, facts }, obstacle)
-
-  if (op.effect === 'transient') {
+  if (op.effect === 'transient' && steps.length === 0) {
     const outcome = await settle(() => withPermit(uses, (permit) => op.execute(permit, target)))
     const after = outcome.ok && op.outcomeFacts ? merge(facts, op.outcomeFacts(target, outcome.value)) : facts
-    await gate.log.append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: after })
+    await gate.log.append({ ...withFacts(matter, after), kind: 'outcome', code: codeOf(outcome) })
     return answer(op, target, outcome)
   }
 
-  if (uses.length === 0) return performAtOnce(gate, op, asked, target, facts)
+  if (uses.length === 0) return performAtOnce(gate, op, matter, target, facts, steps)
 
   const reserved = await settle(() =>
     gate.log.transact(async ({ tx, append }) => {
+      const settled = await settleIn(tx, steps)
       await op.reserve?.(tx, target)
-      append({ ...asked, kind: 'intent', facts })
+      append({ ...withFacts(matter, merge(facts, settled)), kind: 'intent' })
     }),
   )
   if (!reserved.ok) {
     if (!isRefusal(reserved.problem)) throw reserved.problem
-    return refuse(gate, { ...asked, facts }, reserved.problem)
+    return refuse(gate, withFacts(matter, facts), reserved.problem)
   }
   faults('gate.intent-committed', op.name)
   const outcome = await settle(() => withPermit(uses, (permit) => op.execute(permit, target)))
   faults('gate.executed', op.name)
-  const recorded = await record(gate, op, asked, target, outcome, facts)
+  const recorded = await record(gate, op, matter, target, outcome, facts)
   faults('gate.outcome-committed', op.name)
   return answer(op, target, recorded)
 }
@@ -86,23 +140,25 @@ export async function perform<Input, Target, Result, Output>(
 async function performAtOnce<Input, Target, Result, Output>(
   gate: Gate,
   op: Operation<Input, Target, Result, Output>,
-  asked: Omit<EntryDraft, 'kind'>,
+  matter: Matter,
   target: Target,
   facts: Facts,
+  steps: readonly SettlingStep[],
 ): Promise<Output | Download> {
   const done = await settle(async () => {
     const value = await withPermit([], (permit) => op.execute(permit, target))
     gate.faults?.('gate.executed', op.name)
     await gate.log.transact(async (log) => {
+      const settled = await settleIn(log.tx, steps)
       await op.reserve?.(log.tx, target)
-      log.append({ ...asked, kind: 'intent', facts })
-      await write(gate, op, asked, target, { ok: true, value }, facts, log)
+      log.append({ ...withFacts(matter, merge(facts, settled)), kind: 'intent' })
+      await write(gate, op, matter, target, { ok: true, value }, facts, log)
     })
     return value
   })
   if (!done.ok) {
     if (done.problem.code === 'log-unavailable' || done.problem.code === 'database-unavailable') throw done.problem
-    return refuse(gate, { ...asked, facts }, done.problem)
+    return refuse(gate, withFacts(matter, facts), done.problem)
   }
   gate.faults?.('gate.outcome-committed', op.name)
   return op.respond(target, done.value)
@@ -125,14 +181,14 @@ async function locate<Input, Target, Result, Output>(
 async function record<Input, Target, Result, Output>(
   gate: Gate,
   op: Operation<Input, Target, Result, Output>,
-  asked: Omit<EntryDraft, 'kind'>,
+  matter: Matter,
   target: Target,
   outcome: Outcome<Result>,
   facts: Facts,
 ): Promise<Outcome<Result>> {
-  const written = await settle(() => gate.log.transact((log) => write(gate, op, asked, target, outcome, facts, log)))
+  const written = await settle(() => gate.log.transact((log) => write(gate, op, matter, target, outcome, facts, log)))
   if (written.ok) return outcome
-  if (outcome.ok && isRefusal(written.problem)) return record(gate, op, asked, target, { ok: false, problem: written.problem }, facts)
+  if (outcome.ok && isRefusal(written.problem)) return record(gate, op, matter, target, { ok: false, problem: written.problem }, facts)
   throw written.problem
 }
 
@@ -140,16 +196,17 @@ async function record<Input, Target, Result, Output>(
 async function write<Input, Target, Result, Output>(
   gate: Gate,
   op: Operation<Input, Target, Result, Output>,
-  asked: Omit<EntryDraft, 'kind'>,
+  matter: Matter,
   target: Target,
   outcome: Outcome<Result>,
   facts: Facts,
   { tx, append }: LogTx,
 ): Promise<void> {
-  const recorded: Recorded = (outcome.ok ? await op.record?.(tx, target, outcome.value) : undefined) ?? {}
+  const recorded: Recorded =
+    (outcome.ok ? ((await op.record?.(tx, target, outcome.value)) ?? { facts: op.outcomeFacts?.(target, outcome.value) ?? {} }) : undefined) ?? {}
   if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
-  for (const item of recorded.items ?? []) append({ id: asked.id, operation: asked.operation, caller: asked.caller, kind: 'item', code: 'ok', facts: item })
-  append({ ...asked, kind: 'outcome', code: codeOf(outcome), facts: recorded.facts ? merge(facts, recorded.facts) : facts })
+  for (const item of recorded.items ?? []) append({ id: matter.id, operation: matter.operation, caller: matter.caller, kind: 'item', code: 'ok', facts: item })
+  append({ ...withFacts(matter, recorded.facts ? merge(facts, recorded.facts) : facts), kind: 'outcome', code: codeOf(outcome) })
   gate.faults?.('gate.outcome-written', op.name)
 }
 
@@ -166,6 +223,13 @@ function decide(gate: Gate, asked: Asked): Decision {
   } catch {
     return { effect: 'deny', rule: 'error', revision: 'unknown', reason: 'The policy could not be decided, so the answer is no.' }
   }
+}
+
+/** In their order, in the transaction of the intent. */
+async function settleIn(tx: Tx, steps: readonly SettlingStep[]): Promise<Facts> {
+  let settled: Facts = {}
+  for (const step of steps) settled = merge(settled, await step(tx))
+  return settled
 }
 
 async function withPermit<Result>(uses: readonly KeyUse[], work: (permit: Permit) => Promise<Result>): Promise<Result> {
@@ -195,7 +259,21 @@ const isRefusal = (problem: Problem): boolean => problem.status < 500
 
 const codeOf = (outcome: Outcome<unknown>): string => (outcome.ok ? 'ok' : outcome.problem.code)
 
-const trace = ({ effect, rule, revision }: Decision): { effect: 'allow' | 'deny'; rule: string; revision: string } => ({ effect, rule, revision })
+/** Entries know two effects: what a rule holds is not denied; that it was not done says the code `held`, and {@link denied}. */
+const trace = ({ effect, rule, revision }: Decision, { at, caller: { listener, strength } }: Asked): DecisionRecord => ({
+  ...{ effect: effect === 'deny' ? 'deny' : 'allow', rule, revision, at },
+  ...(listener === undefined ? {} : { listener }),
+  ...(strength === undefined ? {} : { strength }),
+})
+
+/** A rule whose claim cannot be settled does not allow. */
+const denied = (matter: Matter): Matter => ({ ...matter, decision: { ...matter.decision, effect: 'deny' } })
+
+/** An entry of the matter with these facts; it tells which of them the policy did not see. */
+function withFacts({ stated, ...entry }: Matter, facts: Facts): Omit<EntryDraft, 'kind'> {
+  const seen = stated.public ?? {}
+  return { ...entry, facts, decision: { ...entry.decision, added: Object.keys(facts.public ?? {}).filter((name) => !Object.hasOwn(seen, name)) } }
+}
 
 const merge = (a: Facts, b: Facts): Facts => ({
   public: { ...a.public, ...b.public },

@@ -3,6 +3,7 @@ import type { Tx } from '../core/tx.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Facts } from './audit/log.ts'
 import type { Caller } from './caller.ts'
+import type { HoldClaim } from './firewall/decide.ts'
 import type { KeyUse, Permit } from './permit.ts'
 
 /** A file or stream as an answer, where JSON will not do. */
@@ -25,6 +26,10 @@ export interface Route {
   readonly status?: 200 | 201 | 202
   /** Set where the answer is a {@link Download}: its content type, for the OpenAPI document. */
   readonly produces?: string
+  /** `anonymous`: for who has no certificate and no session. `self`: people call it for themselves, in no role. Absent: a registered caller. */
+  readonly access?: 'anonymous' | 'self'
+  /** What it does to the cookies of a browser that asks for it with `cookie`: the session's, and the one that the device is known by. */
+  readonly session?: 'opens' | 'closes' | 'knows-device'
 }
 
 /** What a durable operation wrote: the entry of its outcome, and one entry for each item. */
@@ -56,6 +61,8 @@ export interface Operation<Input, Target, Result, Output> {
   facts(target: Target): Facts
   /** Preconditions that need no key, after the decision: the problem they raise, if any. It is logged as a refusal. */
   admit?(target: Target): Problem | undefined
+  /** Approvals that it needs whatever the policy says. A rule can ask for more; none can ask for less. */
+  leastHold?(target: Target): HoldClaim
   /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent; it may run twice. A Problem thrown here is a refusal. */
   reserve?(tx: Tx, target: Target): Promise<void>
   /** Uses the keys. A Problem thrown here is the outcome. */

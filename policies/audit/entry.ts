@@ -102,7 +102,10 @@ export function encodeEntry(
     writer: { slot: at.writer.slot, epoch: at.writer.epoch, seq: at.writer.seq },
     operation,
     caller: { kind: caller.kind, name: caller.name, id: caller.id, certificate: caller.certificate, address: caller.address },
-    decision: decision && { effect: decision.effect, rule: decision.rule, revision: decision.revision },
+    decision: decision && {
+      ...{ effect: decision.effect, rule: decision.rule, revision: decision.revision, at: decision.at },
+      ...{ listener: decision.listener, strength: decision.strength, added: decision.added && decision.added.length > 0 ? decision.added : undefined },
+    },
     uses: uses && uses.length > 0 ? uses.map(({ action, keyId }) => ({ action, keyId })) : undefined,
     code,
     facts: publicFacts.length > 0 ? Object.fromEntries(publicFacts) : undefined,

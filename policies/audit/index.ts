@@ -5,8 +5,10 @@ import { checkpointFile as fileAt } from './checkpoint-file.ts'
 import { EarlyFailures } from './early-failures.ts'
 import type { AuditLog } from './log.ts'
 import { PgAuditLog } from './log.pg.ts'
+import { type GroupTable, groupTable } from './group-table.pg.ts'
 import type { LogFault } from './log-fault.ts'
 import { auditOperations } from './operations/index.ts'
+import type { LogReader } from './reader.ts'
 import { PgLogReader } from './reader.pg.ts'
 import { Reconciler, type ReconcileReport, type Resolver } from './reconcile.ts'
 import { PgOpenIntentStore } from './reconcile.pg.ts'
@@ -15,6 +17,7 @@ import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
+export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
 export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
@@ -55,6 +58,9 @@ export interface AuditFeature {
   readonly key: LogKey
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
+  readonly reader: LogReader
+  /** The MACs of the log's groups, for who replaces their key. */
+  readonly groups: GroupTable
   /** Sequences, signs and publishes all that is committed now. Without {@link start} too. */
   flush(): Promise<void>
   status(): SequencerStatus
@@ -109,13 +115,16 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     ...(onReconciled === undefined ? {} : { onReport: onReconciled }),
     ...(onError === undefined ? {} : { onError }),
   })
+  const reader = new PgLogReader(sql, (groups) => integrity.checkGroups(groups))
   const earlyFailures = new EarlyFailures({ log, now })
   let isStarted = false
   return {
     log,
     key,
-    operations: auditOperations({ reader: new PgLogReader(sql, (groups) => integrity.checkGroups(groups)), key, replaced }),
+    reader,
+    operations: auditOperations({ reader, key, replaced }),
     earlyFailures,
+    groups: groupTable(sql),
     flush: () => sequencer.flush(),
     status: () => sequencer.status,
     start: async () => {

@@ -1,7 +1,7 @@
 import type { OperationId } from '../../core/ids.ts'
 import type { RowDigest } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
-import type { Caller } from '../caller.ts'
+import type { Caller, Listener, Strength } from '../caller.ts'
 import type { KeyUse } from '../permit.ts'
 
 export type FactValue = string | number | boolean | readonly string[]
@@ -22,6 +22,19 @@ export interface Facts {
  */
 export type EntryKind = 'intent' | 'outcome' | 'item' | 'refusal' | 'event'
 
+/** A decision as entries tell it: with the rest of the entry and the policy of the revision it can be made again. */
+export interface DecisionRecord {
+  readonly effect: 'allow' | 'deny'
+  readonly rule: string
+  readonly revision: string
+  /** The time that it was for: milliseconds since 1970. */
+  readonly at?: number
+  readonly listener?: Listener
+  readonly strength?: Strength
+  /** Names of the public facts that were not put to the policy: what came after it. */
+  readonly added?: readonly string[]
+}
+
 /** What the gate knows of an entry. The log adds version, time, writer, epoch and sequence. */
 export interface EntryDraft {
   readonly kind: EntryKind
@@ -31,7 +44,7 @@ export interface EntryDraft {
   /** `kms.key.sign`; for an event its name, `system.started`. */
   readonly operation: string
   readonly caller: Caller
-  readonly decision?: { readonly effect: 'allow' | 'deny'; readonly rule: string; readonly revision: string }
+  readonly decision?: DecisionRecord
   readonly uses?: readonly KeyUse[]
   /** `ok`, or the code of the problem. Outcomes and refusals have one. */
   readonly code?: string

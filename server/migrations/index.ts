@@ -8,6 +8,10 @@ import * as cardCertificates from './0006-card-certificates.ts'
 import * as crls from './0007-crls.ts'
 import * as attestation from './0008-attestation.ts'
 import * as tokenBackups from './0009-token-backups.ts'
+import * as keyRotation from './0010-key-rotation.ts'
+import * as people from './0011-people.ts'
+import * as holdsAndQuotas from './0012-holds-and-quotas.ts'
+import * as policyRevisions from './0013-policy-revisions.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -27,4 +31,8 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0007-crls', up: crls.up },
   { name: '0008-attestation', up: attestation.up },
   { name: '0009-token-backups', up: tokenBackups.up },
+  { name: '0010-key-rotation', up: keyRotation.up },
+  { name: '0011-people', up: people.up },
+  { name: '0012-holds-and-quotas', up: holdsAndQuotas.up },
+  { name: '0013-policy-revisions', up: policyRevisions.up },
 ]

@@ -1,0 +1,66 @@
+import { type KeyObject, randomUUID } from 'node:crypto'
+import { isEcdsaSignature } from '../../core/ecdsa.ts'
+import { Problem } from '../../core/problem.ts'
+import type { RowSealer } from '../../core/row.ts'
+import type { Sql } from '../../core/tx.ts'
+import type { LogReader } from '../audit/reader.ts'
+import { type Caller, systemCaller } from '../caller.ts'
+import { compilePolicyText, loadPolicy, type LoadedPolicy, type OperationFacts } from '../firewall/index.ts'
+import { type Gate, perform } from '../gate.ts'
+import type { AnyOperation } from '../operation.ts'
+import { type Activation, activationMessage } from './activation.ts'
+import { activationTables, PgActivationStore } from './activation-store.pg.ts'
+import { PolicyKeeper } from './keeper.ts'
+import { activateRevision } from './operations/activate-revision.ts'
+import type { Deps, PolicySigner } from './operations/deps.ts'
+import { explainDecision, rerunDecision } from './operations/explain-decision.ts'
+import { PastPolicies } from './past-policies.ts'
+import { confirmRevision, endTrial, rollBackRevision } from './operations/end-trial.ts'
+import { establishPolicy } from './operations/establish-policy.ts'
+import { getRevision, listRevisions } from './operations/read-revisions.ts'
+
+export { revisionOf } from './activation.ts'
+export type { PolicySigner } from './operations/deps.ts'
+
+export interface RevisionParts {
+  readonly sql: Sql
+  readonly sealer: RowSealer
+  readonly gate: Gate
+  readonly reader: LogReader
+  readonly signer: PolicySigner
+  /** Of the token's policy key. */
+  readonly publicKey: KeyObject
+  /** All operations, known once everything is put together. */
+  readonly operations: () => readonly OperationFacts[]
+  readonly officersLike: (caller: Caller) => Promise<readonly Caller[]>
+  readonly onChange: (activation: Activation) => void
+  readonly onFailure: (problem: Problem) => void
+}
+
+/** Which policy runs: changed by two people, on trial first, the same on all nodes. */
+export function revisionFeature({ sql, sealer, gate, reader, signer, publicKey, operations, officersLike, onChange, onFailure }: RevisionParts) {
+  const databaseNow = async (): Promise<Date> => (await sql.query<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(Number.NaN)
+  const activations = new PgActivationStore({ sql, sealer })
+  const load = (text: string): LoadedPolicy => loadPolicy(text, { operations: operations(), now: Date.now() })
+  const ready = (text: string): LoadedPolicy => compilePolicyText(text, operations())
+  const explaining = { activations, reader, policies: new PastPolicies(ready) }
+  const deps: Deps = { activations, signer, load, officersLike, databaseNow }
+  const [system, runOut, establish] = [systemCaller('policies'), endTrial(deps), establishPolicy(deps)]
+  const keeper = new PolicyKeeper({
+    ...{ node: randomUUID(), store: activations, onChange, onFailure },
+    // Without its tests: they were put to it when it was asked for, and may look at the clock.
+    compile: (text) => ready(text).decide,
+    assertSigned: async (activation) => {
+      if (await isEcdsaSignature(publicKey, activationMessage(activation), activation.signature)) return
+      throw new Problem('integrity-failed', `The policy activation ${String(activation.number)} is not signed by the token. It was not used.`)
+    },
+    rollBack: async (number) => {
+      await perform(gate, runOut, { caller: system, body: { number } })
+    },
+  })
+  const own: readonly AnyOperation[] = [
+    ...[listRevisions(deps), getRevision(deps), activateRevision(deps), confirmRevision(deps), rollBackRevision(deps), runOut, establish],
+    ...[explainDecision(explaining), rerunDecision(explaining)],
+  ]
+  return { keeper, establish, activations, operations: own, sealedTables: activationTables(sql) }
+}

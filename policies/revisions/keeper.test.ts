@@ -1,0 +1,185 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Problem } from '../../core/problem.ts'
+import type { Asked, Decision } from '../firewall/index.ts'
+import { type Activation, revisionOf } from './activation.ts'
+import type { RuleHits, Standing } from './activation-store.ts'
+import { PolicyKeeper } from './keeper.ts'
+
+const EPOCH = Date.parse('2026-11-26T00:00:00Z')
+const asked: Asked = { operation: 'kms.key.sign', caller: { kind: 'module', name: 'billing', id: 'id' }, uses: [], facts: {}, at: EPOCH }
+
+/** A database and a clock that both nodes of a test see. */
+class World {
+  ms = 0
+  activations: Activation[] = []
+  isAway = false
+  /** Signatures that the token did not make. */
+  readonly forged = new Set<number>()
+  readonly hits: RuleHits[] = []
+  readonly rolledBack: number[] = []
+  compiled: string[] = []
+
+  put(text: string, more: Partial<Activation> = {}): Activation {
+    const number = this.activations.length + 1
+    const activation: Activation = {
+      ...{ number, revision: revisionOf(text), text, reason: 'a test', activatedBy: 'urn', activatedAt: new Date(EPOCH), state: 'confirmed', version: 1 },
+      ...{ signature: new Uint8Array(64), ...more },
+    }
+    this.activations.push(activation)
+    return activation
+  }
+
+  /** On trial for `ms`, falling back to the one before. */
+  try(text: string, ms: number): Activation {
+    return this.put(text, { state: 'trial', returnsTo: this.activations.length, confirmBy: new Date(EPOCH + this.ms + ms) })
+  }
+
+  node(failures: Problem[] = []): PolicyKeeper {
+    return new PolicyKeeper({
+      node: 'node',
+      nowMs: () => this.ms,
+      store: {
+        renew: (): Promise<Standing> => {
+          if (this.isAway) return Promise.reject(new Error('away'))
+          const latest = this.activations.at(-1)
+          return Promise.resolve({ now: new Date(EPOCH + this.ms), latest: latest && { number: latest.number, version: latest.version } })
+        },
+        find: (number) => Promise.resolve(this.activations.find((one) => one.number === number)),
+        leave: () => Promise.resolve(),
+        addHits: (hits) => {
+          if (this.isAway) return Promise.reject(new Error('away'))
+          this.hits.push(...hits)
+          return Promise.resolve()
+        },
+      },
+      assertSigned: ({ number }) => (this.forged.has(number) ? Promise.reject(new Error('not signed')) : Promise.resolve()),
+      compile: (text) => {
+        this.compiled.push(text)
+        return () => ({ effect: 'allow', rule: text, revision: revisionOf(text), reason: '' })
+      },
+      rollBack: (number) => {
+        this.rolledBack.push(number)
+        return Promise.resolve()
+      },
+      onFailure: (problem) => void failures.push(problem),
+    })
+  }
+}
+
+let world: World
+let keeper: PolicyKeeper
+const ruleOf = (): string => keeper.decide(asked).rule
+beforeEach(() => {
+  world = new World()
+  keeper = world.node()
+})
+
+describe('the policy of a node', () => {
+  it('decides nothing before it has a lease, nor without a policy', async () => {
+    expect(() => keeper.decide(asked)).toThrow('no policy')
+    await expect(keeper.refresh()).rejects.toThrow('no policy')
+    world.put('one')
+    await keeper.refresh()
+    expect(ruleOf()).toBe('one')
+  })
+
+  it('is taken with the next renewal, and compiled once', async () => {
+    world.put('one')
+    await keeper.refresh()
+    world.put('two')
+    expect(ruleOf()).toBe('one')
+    await keeper.refresh()
+    await keeper.refresh()
+    expect(ruleOf()).toBe('two')
+    expect(world.compiled).toEqual(['one', 'two'])
+  })
+
+  it('refuses 5 s after the last renewal was asked for, and decides again with the next', async () => {
+    world.put('one')
+    await keeper.refresh()
+    world.isAway = true
+    world.ms = 4999
+    await expect(keeper.refresh()).rejects.toThrow('away')
+    expect(ruleOf()).toBe('one')
+    world.ms = 5000
+    expect(keeper.decide(asked)).toMatchObject({ effect: 'deny', rule: 'lease', revision: revisionOf('one') } satisfies Partial<Decision>)
+    world.isAway = false
+    await keeper.refresh()
+    expect(ruleOf()).toBe('one')
+  })
+
+  it('on trial is what counts until its time is over, then the one before does, by itself', async () => {
+    world.put('one')
+    const trial = world.try('two', 3000)
+    await keeper.refresh()
+    world.ms = 2999
+    expect(ruleOf()).toBe('two')
+    world.ms = 3000
+    expect(ruleOf()).toBe('one')
+    expect(keeper.inForce?.number).toBe(1)
+    await keeper.refresh()
+    expect(world.rolledBack).toEqual([trial.number])
+    expect(ruleOf()).toBe('one')
+  })
+
+  it('that was confirmed stays', async () => {
+    world.put('one')
+    const trial = world.try('two', 3000)
+    await keeper.refresh()
+    world.activations[1] = { ...trial, state: 'confirmed', version: 2 }
+    world.ms = 1000
+    await keeper.refresh()
+    world.ms = 3500
+    expect(ruleOf()).toBe('two')
+    expect(world.compiled).toEqual(['two', 'one'])
+  })
+
+  it('of a node that starts when a trial has run out is the one before', async () => {
+    world.put('one')
+    world.try('two', 3000)
+    world.ms = 4000
+    await keeper.refresh()
+    expect(ruleOf()).toBe('one')
+  })
+
+  it('that the token did not sign is not taken, and the lease ends', async () => {
+    world.put('one')
+    await keeper.refresh()
+    world.forged.add(world.put('evil').number)
+    await expect(keeper.refresh()).rejects.toThrow('not signed')
+    expect(ruleOf()).toBe('one')
+    world.ms = 5000
+    expect(ruleOf()).toBe('lease')
+  })
+
+  it('is not set back: a database that forgot the latest one is refused', async () => {
+    world.put('one')
+    world.put('two')
+    await keeper.refresh()
+    world.activations.pop()
+    await expect(keeper.refresh()).rejects.toMatchObject({ code: 'integrity-failed' })
+  })
+})
+
+describe('hits', () => {
+  it('are counted by rule and revision, written now and then, and kept while they cannot be', async () => {
+    world.put('one')
+    await keeper.refresh()
+    for (let time = 0; time < 3; time++) keeper.decide(asked)
+    world.ms = 2000
+    keeper.decide(asked)
+    world.ms = 4900
+    await keeper.refresh()
+    expect(world.hits).toEqual([])
+    world.ms = 5000
+    await keeper.refresh()
+    const first = new Date(EPOCH)
+    expect(world.hits).toEqual([{ revision: revisionOf('one'), rule: 'one', hits: 4, firstAt: first, lastAt: new Date(EPOCH + 2000) }])
+    keeper.decide(asked)
+    world.isAway = true
+    await expect(keeper.stop()).rejects.toThrow('away')
+    world.isAway = false
+    await keeper.stop()
+    expect(world.hits.map(({ hits }) => hits)).toEqual([4, 1])
+  })
+})

@@ -1,0 +1,113 @@
+import { ApiProblem } from '../../clients/api.ts'
+import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
+import { CliError } from './cli-error.ts'
+import { assertReach, readText, withClient } from './with-client.ts'
+
+const REVISIONS = '/v1/policies/revisions'
+
+interface Activation {
+  readonly number: number
+  readonly revision: string
+  readonly state: string
+  readonly reason: string
+  readonly activatedBy: string
+  readonly activatedAt: string
+  readonly confirmBy?: string
+}
+
+const describeActivation = (a: Activation): readonly string[] => [
+  `${String(a.number).padEnd(6)}${a.revision}  ${a.state.padEnd(12)}${a.activatedAt}  ${a.activatedBy}  ${a.reason}`,
+  ...(a.state === 'trial' ? [`      on trial until ${a.confirmBy ?? ''}: gridseal policy confirm ${String(a.number)} ...`] : []),
+]
+
+/** Sends the policy in: it is checked by the service, and held until others have approved it. */
+export async function proposeCommand(
+  file: string,
+  { reason, within, ...options }: Options & { readonly reason: string; readonly within: string },
+): Promise<void> {
+  const confirmWithinSeconds = Number(within)
+  if (!Number.isInteger(confirmWithinSeconds)) throw new CliError('--within is a number of seconds.')
+  const text = readText(file)
+  assertReach(options)
+  const holdId = await withClient(options, async (client) => {
+    try {
+      await client.post(REVISIONS, { text, reason, confirmWithinSeconds })
+      throw new CliError('The service put it to work without an approval. That is not as it should be: look at its version.')
+    } catch (error) {
+      if (error instanceof ApiProblem && error.code === 'held') return error.instance.replace('urn:uuid:', '')
+      throw error
+    }
+  })
+  if (options.json === true) return console.log(JSON.stringify({ holdId }))
+  console.log(
+    [
+      'It is read and tested, and waits for approval:',
+      `  another officer   gridseal hold show ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
+      `  then you          gridseal hold run ${holdId} ...: from then on it is on trial for ${within} s`,
+    ].join('\n'),
+  )
+}
+
+export const confirmCommand = (number: string, options: Options): Promise<unknown> =>
+  show<Activation>(options, ['POST', `${REVISIONS}/${numberOf(number)}/confirm`], describeActivation)
+
+export const rollBackCommand = (number: string, { reason, ...options }: Options & { readonly reason: string }): Promise<unknown> =>
+  show<Activation>(options, ['POST', `${REVISIONS}/${numberOf(number)}/roll-back`, { reason }], describeActivation)
+
+function numberOf(text: string): string {
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new CliError(`${text} is not the number of an activation. See: gridseal policy history`)
+  return text
+}
+
+export const historyCommand = (options: Options): Promise<unknown> =>
+  show<{ activations: readonly Activation[]; nodes: readonly { node: string; number: number; renewedAt: string }[] }>(
+    options,
+    ['GET', REVISIONS],
+    ({ activations, nodes }) => [
+      ...activations.flatMap(describeActivation),
+      ...nodes.map(({ node, number, renewedAt }) => `node  ${node} decides by ${String(number)}, heard from at ${renewedAt}`),
+    ],
+  )
+
+interface Revision {
+  readonly text: string
+  readonly hits: readonly { readonly rule: string; readonly hits: number; readonly firstAt: string; readonly lastAt: string }[]
+}
+
+const revisionPath = (revision: string): string => {
+  if (!/^[0-9a-f]{16}$/.test(revision)) throw new CliError(`${revision} is not a revision: 16 hex digits, as decisions name it.`)
+  return `${REVISIONS}/${revision}`
+}
+
+export const textCommand = (revision: string, options: Options): Promise<unknown> =>
+  show<Revision>(options, ['GET', revisionPath(revision)], ({ text }) => [text.trimEnd()])
+
+export const hitsCommand = (revision: string, options: Options): Promise<unknown> =>
+  show<Revision>(options, ['GET', revisionPath(revision)], ({ hits }) =>
+    hits.length === 0
+      ? ['No rule of it has decided yet.']
+      : hits.map(({ rule, hits: count, firstAt, lastAt }) => `${String(count).padStart(10)}  ${rule}  ${firstAt} to ${lastAt}`),
+  )
+
+interface Rerun {
+  readonly revision: string
+  readonly recorded: { readonly effect: string; readonly rule: string; readonly code?: string }
+  readonly rerun: { readonly effect: string; readonly rule: string }
+  readonly agrees: boolean
+}
+
+/** Exit code 1 where the decision is another one now. */
+export async function rerunCommand(operationId: string, options: Options): Promise<void> {
+  const { agrees } = await show<Rerun>(
+    options,
+    ['GET', `/v1/policies/decisions/${uuidOf(operationId, 'an operation')}/rerun`],
+    ({ revision, recorded, rerun, agrees: isSame }) => {
+      return [
+        `the log says      ${recorded.effect} by ${recorded.rule}${recorded.code === undefined ? '' : ` (${recorded.code})`}`,
+        `revision ${revision} says  ${rerun.effect} by ${rerun.rule}`,
+        isSame ? 'The same.' : 'NOT THE SAME: the entry, the policy or the service was changed.',
+      ]
+    },
+  )
+  if (!agrees) process.exitCode = 1
+}
