@@ -9,6 +9,8 @@ export interface Connection {
   /** Absent: a caller that shows no certificate. */
   readonly certificate?: string
   readonly key?: string
+  /** The token of a session, for who has logged in. */
+  readonly session?: string
 }
 
 /** A refusal or failure, as the service tells it (RFC 9457). */
@@ -72,7 +74,10 @@ export class ApiClient {
 
   #send(method: string, path: string, body?: string, contentType = 'application/json'): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const headers = body === undefined ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(body) }
+      const headers = {
+        ...(body === undefined ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(body) }),
+        ...(this.#connection.session === undefined ? {} : { authorization: `Bearer ${this.#connection.session}` }),
+      }
       const sent = request(new URL(path, this.#connection.url), { method, agent: this.#agent, headers, timeout: 120_000 }, (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -81,7 +86,8 @@ export class ApiClient {
           const bytes = Buffer.concat(chunks)
           const status = response.statusCode ?? 0
           if (!response.complete) reject(new Error('the answer ended early'))
-          else if (status < 400) resolve(bytes)
+          // What the policy holds was accepted, and not done.
+          else if (status < 400 && !String(response.headers['content-type']).startsWith('application/problem+json')) resolve(bytes)
           else reject(asApiProblem(status, bytes))
         })
       })

@@ -23,6 +23,8 @@ export interface SiteSettings {
   readonly onLog?: (line: string) => void
   /** How long a start may take. Default 120,000. */
   readonly startTimeoutMs?: number
+  /** Arguments of node in place of those that run `gridseal serve`. */
+  readonly program?: readonly string[]
 }
 
 /** A running service, as its own process. */
@@ -50,7 +52,10 @@ const environment = ({ data, env }: SiteSettings): NodeJS.ProcessEnv => ({
 /** Starts `gridseal serve` and waits until it is ready. Throws with what it said last when it ends before. */
 export function startService(settings: SiteSettings): Promise<Service> {
   const { onLog, startTimeoutMs = 120_000 } = settings
-  const child = spawn(process.execPath, [...programArguments(), 'serve'], { env: environment(settings), stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...(settings.program ?? [...programArguments(), 'serve'])], {
+    env: environment(settings),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const ended = new Promise<number | null>((resolve) => void child.once('exit', resolve))
   const last: string[] = []
   return new Promise((resolve, reject) => {
@@ -138,7 +143,7 @@ export async function enrolFirstOfficers(
 export async function enrol(
   officer: Participant,
   { url, trust }: { readonly url: string; readonly trust: string },
-  { kind, name }: { readonly kind: 'vendor' | 'module' | 'officer' | 'auditor'; readonly name: string },
+  { kind, name }: { readonly kind: 'vendor' | 'module' | 'officer' | 'auditor' | 'business'; readonly name: string },
 ): Promise<Participant> {
   const { privateKey: key, csr } = await makeTlsRequest(name)
   const { callerId } = await officer.client.post<{ callerId: string }>('/v1/policies/callers', { kind, name })

@@ -8,6 +8,10 @@ export const FAULT_POINTS = [
   'order.chunk-filled', // a chunk's cards are committed; the next is not begun
   'order.all-filled', // every card is keyed; the delivery is not sealed
   'order.sealed', // the delivery is sealed; nobody has fetched it
+  'rotation.begun', // the new generation of a root key is current; no row is under it yet
+  'rotation.page-renewed', // a page of rows is under it; the next is not begun
+  'rotation.closing', // nothing is under the old one, and nobody uses it; it is still in the token
+  'rotation.retired', // it is destroyed, and recorded so
 ] as const
 export type FaultPoint = (typeof FAULT_POINTS)[number]
 

@@ -2,6 +2,7 @@ import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import { newUuid } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer, SealedRow } from '../core/row.ts'
+import type { SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
 import type { Ciphers, Hsm, TokenIdentity, TokenKeys } from '../pkcs11/index.ts'
 import { systemCaller } from '../policies/caller.ts'
@@ -10,9 +11,9 @@ import type { AnyOperation } from '../policies/operation.ts'
 import { chainPem, loadChain } from './certificates/authorities.ts'
 import { type CardCertificates, cardCertificates } from './certificates/card-certificates.ts'
 import type { SubjectKind } from './certificates/certificate.ts'
-import { PgCertificateStore } from './certificates/certificate-store.pg.ts'
+import { certificateTable, PgCertificateStore } from './certificates/certificate-store.pg.ts'
 import { CrlJob } from './certificates/crl-job.ts'
-import { PgCrlStore } from './certificates/crl-store.pg.ts'
+import { crlTable, PgCrlStore } from './certificates/crl-store.pg.ts'
 import { crlReader, type ServedCrl } from './certificates/crls.ts'
 import { parseCsr } from './certificates/csr.ts'
 import { certificatePem } from './certificates/issuing.ts'
@@ -25,7 +26,7 @@ import { issueCrlOperation } from './certificates/operations/issue-crl.ts'
 import { issueServiceCertificateOperation } from './certificates/operations/issue-service-certificate.ts'
 import { revokeCertificateOperation } from './certificates/operations/revoke-certificate.ts'
 import { AUTHORITY_NAMES, type AuthorityName, type ServicePurpose } from './certificates/profile.ts'
-import { PgKeyStore } from './keys/key-store.pg.ts'
+import { keyTable, PgKeyStore } from './keys/key-store.pg.ts'
 import { attestKeyOperation } from './keys/operations/attest-key.ts'
 import { decryptOperation } from './keys/operations/decrypt.ts'
 import { encryptOperation } from './keys/operations/encrypt.ts'
@@ -99,6 +100,8 @@ export interface KmsFeature {
     readonly issueServiceCertificate: ReturnType<typeof issueServiceCertificateOperation>
     readonly issueCrl: ReturnType<typeof issueCrlOperation>
   }
+  /** Its tables whose rows bear MACs. */
+  readonly sealedTables: readonly SealedTable[]
   readonly certificates: Certificates
   readonly cardCertificates: CardCertificates
   /** The authority's CRL; undefined before there is one. Throws `integrity-failed` on one that is not what was issued. */
@@ -166,6 +169,7 @@ export function kmsFeature({
       getAuthorityOperation(deps),
     ],
     systemOperations: { establish: establishAuthoritiesOperation(deps), issueServiceCertificate: issueServiceCertificateOperation(deps), issueCrl },
+    sealedTables: [keyTable(sql), certificateTable(sql), crlTable(sql)],
     cardCertificates: cardCertificates(deps),
     findCrl: (authority) => crls.find(authority),
     crlJob,

@@ -1,10 +1,12 @@
-import type { TLSSocket } from 'node:tls'
 import Koa from 'koa'
 import type { Logger } from 'pino'
 import { asProblem, causeOf, Problem } from '../core/problem.ts'
 import type { Gate } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
 import type { Identities } from './identity.ts'
+import { clearedSessionCookie, readCookie, SESSION_COOKIE } from './session-cookie.ts'
+import type { SessionIdentities } from './session-identity.ts'
+import { whoCalls } from './who-calls.ts'
 import type { Metrics } from './metrics.ts'
 import { dropRest } from './body.ts'
 import { openApiDocument } from './openapi.ts'
@@ -16,6 +18,7 @@ export interface AppParts {
   readonly operations: readonly AnyOperation[]
   readonly gate: Gate
   readonly identities: Identities
+  readonly sessions: Pick<SessionIdentities, 'callerOf'>
   readonly metrics: Metrics
   readonly logger: Logger
   /** Public keys that check what the service signs for relying parties (RFC 7517), JSON. */
@@ -25,12 +28,15 @@ export interface AppParts {
 }
 
 /** Failures that come before a decision: they go to the access log and to the aggregates, not to entries of their own. */
-const EARLY = new Set(['request-invalid', 'unauthenticated', 'method-not-allowed', 'body-too-large', 'media-type-unsupported'])
+const EARLY = new Set([
+  ...['request-invalid', 'unauthenticated', 'method-not-allowed', 'body-too-large', 'media-type-unsupported'],
+  ...['ticket-invalid', 'login-delayed', 'cross-site'],
+])
 const OPENAPI = '/openapi.json'
 export const KEY_SET_PATH = '/.well-known/jwks.json'
 
 /** The TLS listener's application. Few middlewares, in order: problem details, address and method, routes (with the caller). */
-export function createApp({ operations, gate, identities, metrics, logger, keySet, countEarlyFailure }: AppParts): Koa {
+export function createApp({ operations, gate, identities, sessions, metrics, logger, keySet, countEarlyFailure }: AppParts): Koa {
   const app = new Koa()
   /** What anyone may read, without a certificate. */
   const documents = new Map([
@@ -38,7 +44,7 @@ export function createApp({ operations, gate, identities, metrics, logger, keySe
     [KEY_SET_PATH, JSON.stringify(keySet)],
   ])
   const countEarly = (ctx: Koa.Context, code: string): void => countEarlyFailure(ctx.req.socket.remoteAddress ?? 'unknown', code)
-  const router = mountRoutes({ operations, gate, metrics, callerOf: (ctx) => identities.callerOf(ctx.req.socket as TLSSocket) })
+  const router = mountRoutes({ operations, gate, metrics, callerOf: whoCalls({ identities, sessions }) })
 
   app.use(async (ctx, next) => {
     const started = performance.now()
@@ -57,13 +63,16 @@ export function createApp({ operations, gate, identities, metrics, logger, keySe
       ctx.status = problem.status
       ctx.type = PROBLEM_JSON
       ctx.body = problemBody(problem, id)
-      if (problem.status === 503) ctx.set('retry-after', '2')
+      if (problem.code === 'held') ctx.set('location', `/v1/policies/holds/${id}`)
+      const wait = problem.retryAfterSeconds ?? (problem.status === 503 ? 2 : undefined)
+      if (wait !== undefined) ctx.set('retry-after', String(wait))
       if (problem.status >= 500)
         logger.error(
           { id, code: problem.code, cause: causeOf(problem), stack: problem.cause instanceof Error ? problem.cause.stack : undefined },
           'operation failed',
         )
       if (EARLY.has(problem.code)) countEarly(ctx, problem.code)
+      if (problem.code === 'unauthenticated' && readCookie(ctx.req, SESSION_COOKIE) !== undefined) ctx.append('set-cookie', clearedSessionCookie())
     } finally {
       if (!isDone || logger.isLevelEnabled('debug'))
         logger.info(

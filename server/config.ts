@@ -107,6 +107,16 @@ const SETTINGS = {
       .optional(),
     about: 'The login that owns the tables and migrates them. Absent: DATABASE_URL.',
   },
+  sessionIdleMinutes: {
+    env: 'GRIDSEAL_SESSION_IDLE_MINUTES',
+    schema: z.coerce.number().int().min(1).max(60).default(15),
+    about: 'A session that nobody uses ends after so long.',
+  },
+  sessionMaxHours: {
+    env: 'GRIDSEAL_SESSION_MAX_HOURS',
+    schema: z.coerce.number().int().min(1).max(24).default(8),
+    about: 'A session ends after so long, used or not.',
+  },
   logLevel: {
     env: 'GRIDSEAL_LOG_LEVEL',
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -115,7 +125,7 @@ const SETTINGS = {
   officerPinFile: {
     env: 'GRIDSEAL_OFFICER_PIN_FILE',
     schema: z.string().min(1).optional(),
-    about: 'For a token chosen by GRIDSEAL_TOKEN: the file with the security officer’s PIN, for ceremonies.',
+    about: 'For a token chosen by GRIDSEAL_TOKEN: the file with the security officer’s PIN, for ceremonies; or prompt: it is typed at the terminal.',
   },
   insecureTokenIgnores: {
     env: 'GRIDSEAL_INSECURE_TOKEN_IGNORES',

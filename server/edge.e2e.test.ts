@@ -200,20 +200,25 @@ describe('/openapi.json', () => {
   it('names actions of the policy: a policy of all of them compiles, but for the one that is not there', async () => {
     const document = JSON.parse((await site.ask({}, { path: '/openapi.json' })).text) as OpenApi
     const rules = [...describedIn(document).map(({ operationId }) => operationId), 'kms.key.export'].map(
-      (name, at) => `  - { name: r${String(at)}, effect: allow, callers: ["officer:*"], operations: [${name}] }`,
+      (name, at) => `      - { id: r${String(at)}, verdict: allow, reason: x, callers: ["officer:*"], operations: [${name}] }`,
     )
-    const failed = await startFailing({ policy: `policy: 1\nrules:\n${rules.join('\n')}\n` })
+    const failed = await startFailing({
+      policy: `policy: 2\nowner: x\nzones: { all: { others: true } }\nchains:\n  - name: all\n    zones: [all]\n    rules:\n${rules.join('\n')}\n`,
+    })
     expect(failed).toContain('other-policy.yaml: the policy cannot be used')
     expect(failed.match(/no operation is named .*/g)).toEqual(['no operation is named kms.key.export'])
   })
 })
 
-/** What `gridseal serve` says on a data folder of this site when it must not start; it ends by itself, with exit code 1. */
+/**
+ * What `gridseal serve` says when it must not start; it ends by itself, with exit code 1. Where a policy is in the way it is on a data folder of its own: the file counts
+ * until a service has once started with it.
+ */
 function startFailing({ policy, env = {} }: { readonly policy?: string; readonly env?: Readonly<Record<string, string>> }): Promise<string> {
   const file = join(site.crash.folder, 'other-policy.yaml')
   if (policy !== undefined) writeFileSync(file, policy)
   const settings = {
-    GRIDSEAL_DATA: site.crash.data,
+    GRIDSEAL_DATA: policy === undefined ? site.crash.data : join(site.crash.folder, 'unborn'),
     GRIDSEAL_TLS_PORT: '0',
     GRIDSEAL_PLAIN_PORT: '0',
     ...(policy === undefined ? {} : { GRIDSEAL_POLICY: file }),
@@ -223,7 +228,7 @@ function startFailing({ policy, env = {} }: { readonly policy?: string; readonly
     execFile(
       process.execPath,
       [...programArguments(), 'serve'],
-      { env: { ...process.env, ...settings }, timeout: 30_000, killSignal: 'SIGKILL' },
+      { env: { ...process.env, ...settings }, timeout: 60_000, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => {
         if (error?.code === 1) resolve(stderr)
         else reject(new Error(`it ended with ${String(error?.code ?? error?.signal ?? 0)}: ${stdout}${stderr}`))
@@ -232,20 +237,19 @@ function startFailing({ policy, env = {} }: { readonly policy?: string; readonly
   })
 }
 
+const RULE = '      - { id: a, verdict: allow, reason: x, callers: ["officer:*"], operations: ["*"] }'
+const TEST = '  - name: alice may\n    ask: { caller: "officer:alice", operation: kms.key.sign }\n    expect: { verdict: allow }\n'
+const policyOf = (rules: string): string =>
+  `policy: 2\nowner: x\nzones: { all: { others: true } }\nchains:\n  - name: all\n    zones: [all]\n    rules:\n${rules}\n`
+
 describe('a start that cannot be', () => {
   it.each([
-    ['is not YAML', 'policy: 1\nrules:\n  - name: [a\n', /line 4|line 3/],
-    [
-      'has a rule twice',
-      'policy: 1\nrules:\n  - { name: a, effect: deny, callers: ["officer:*"], operations: ["*"] }\n  - { name: a, effect: deny, callers: ["officer:*"], operations: ["*"] }\n',
-      /rules\.1: there is a rule named a already/,
-    ],
-    [
-      'names a zone that is none',
-      'policy: 1\nrules:\n  - { name: a, effect: allow, zones: [plant], callers: ["officer:*"], operations: ["*"] }\n',
-      /rules\.0 \(a\): no zone is named plant/,
-    ],
-    ['has an effect that is none', 'policy: 1\nrules:\n  - { name: a, effect: permit, callers: ["officer:*"], operations: ["*"] }\n', /rules\.0\.effect/],
+    ['is not YAML', 'policy: 2\nchains:\n  - name: [a\n', /line [34], column/],
+    ['is of version 1', 'policy: 1\nrules: []\n', /line 1, column 9: policy: found 1, expected 2.*docs\/policy\.md/],
+    ['has a rule twice', policyOf(`${RULE}\n${RULE}`), /line 9, column 15: .*there is a rule named a already/],
+    ['names a zone that is none', policyOf(RULE.replace(' operations', ' zones: [plant], operations')), /line 8, column 77: .*no zone is named plant/],
+    ['has a verdict that is none', policyOf(RULE.replace('allow', 'permit')), /line 8, column 27: .*found "permit", expected one of allow, deny, hold/],
+    ['fails its own test', `${policyOf(RULE)}tests:\n${TEST}`, /line 12, column 13: test "alice may": found deny by default, expected allow/],
   ])('a policy that %s: it says where', async (_claim, policy, place) => {
     const said = await startFailing({ policy })
     expect(said).toMatch(place)

@@ -1,6 +1,7 @@
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiSecuritySchemeObject } from 'zod-openapi'
 import { z } from 'zod'
 import type { AnyOperation, Route } from '../policies/operation.ts'
+import { SESSION_COOKIE } from './session-cookie.ts'
 
 const PROBLEM = z
   .object({
@@ -32,10 +33,16 @@ export function openApiDocument(operations: readonly AnyOperation[]): object {
       title: 'Gridseal',
       version: '1',
       description:
-        'The certificate and key service of a power grid’s Internet-of-Things card platform. Every call is made over TLS with a client certificate of the callers’ CA.',
+        'The certificate and key service of a power grid’s Internet-of-Things card platform. Every call is made over TLS, with a client certificate of the callers’ CA or a session of a person who has logged in.',
     },
-    security: [{ clientCertificate: [] }],
-    components: { securitySchemes: { clientCertificate: MUTUAL_TLS } },
+    security: [{ clientCertificate: [] }, { session: [] }, { sessionCookie: [] }],
+    components: {
+      securitySchemes: {
+        clientCertificate: MUTUAL_TLS,
+        session: { type: 'http', scheme: 'bearer' },
+        sessionCookie: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
+      },
+    },
     paths,
   })
 }
@@ -53,6 +60,7 @@ function describe(op: AnyOperation, route: Route): ZodOpenApiOperationObject {
   return {
     operationId: op.name,
     summary: op.summary,
+    ...(route.access === 'anonymous' ? { security: [] } : {}),
     tags: [op.name.split('.').slice(0, -1).join('.')],
     requestParams: {
       ...(inPath.length > 0 ? { path: pick((name) => inPath.includes(name)) } : {}),

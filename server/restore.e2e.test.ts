@@ -13,6 +13,7 @@ import { forkCeremony } from '../pkcs11/ceremony/run-ceremony.ts'
 import { softToken, type SoftToken } from '../pkcs11/testing/soft-token.ts'
 import { fastFolder } from './postgres/test-server.ts'
 import { CrashSite } from './testing/crash-site.ts'
+import { eventually } from './testing/processes.ts'
 
 /** The drill: a token dies with its folder, and the service goes on with another one, restored from the backup. */
 
@@ -109,13 +110,29 @@ describe('the drill', () => {
     oldKey = site.vkey
   })
 
+  it('two of its root keys are rotated, and their successors are backed up too', async () => {
+    const [alice, bob] = site.officers
+    for (const key of ['storage-kek', 'row-mac']) {
+      const { rotationId } = (await alice?.client.post<{ rotationId: string }>(`/v1/kms/root-keys/${key}/rotations`, { reason: 'a drill' })) ?? {}
+      await bob?.client.post(`/v1/kms/root-keys/rotations/${rotationId}/approve`)
+      await eventually(
+        `the end of the rotation of ${key}`,
+        async () => ((await alice?.client.get<{ state: string }>(`/v1/kms/root-keys/rotations/${rotationId}`))?.state === 'retired' ? true : undefined),
+        { timeoutMs: 90_000, everyMs: 500 },
+      )
+    }
+    for (const [keyId, signature] of signatures) expect(await verifies(keyId, signature)).toBe(true)
+  })
+
   it('its backup is exported while it runs, and shows nothing of a key', async () => {
     exported = join(folder, 'backup.json')
     expect(await gridseal(['token', 'backup', '--out', exported])).not.toContain('NOT IN IT')
     const backup = JSON.parse(readFileSync(exported, 'utf8')) as { keys: { id: string }[] }
     expect(backup.keys.map(({ id }) => id.replace(/:[0-9a-f-]{36}$/, ''))).toEqual(
-      expect.arrayContaining(['root:storage-kek', 'root:row-mac', 'root:ca-root', 'master', 'transport']),
+      expect.arrayContaining(['root:storage-kek-2', 'root:row-mac-2', 'root:group-mac', 'root:ca-root', 'master', 'transport']),
     )
+    // Retired keys are not restored into a token of now.
+    expect(backup.keys.map(({ id }) => id)).not.toContain('root:storage-kek')
     expect(await gridseal(['token', 'show'])).toMatch(/has a backup of \d+ keys for the recipient [0-9a-f]{64}; all keys are in it/)
   })
 

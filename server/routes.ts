@@ -8,6 +8,7 @@ import type { AnyOperation, Download, Route } from '../policies/operation.ts'
 import { assertNoNul, hasBody, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
 import { requestId } from './request-id.ts'
+import { assertSameOrigin, clearedSessionCookie, DEVICE_COOKIE, deviceCookie, readCookie, SESSION_COOKIE, sessionCookie } from './session-cookie.ts'
 
 /** The methods that are mounted at an address. HEAD is none of them: it would perform an operation whose answer nobody gets. */
 export function methodsAt(router: Router, path: string): readonly string[] {
@@ -23,7 +24,7 @@ export function mountRoutes({
 }: {
   readonly operations: readonly AnyOperation[]
   readonly gate: Gate
-  readonly callerOf: (ctx: Context) => Promise<Caller>
+  readonly callerOf: (ctx: Context, access: Route['access']) => Promise<Caller>
   readonly metrics: Metrics
 }): Router {
   const router = new Router({ sensitive: true, strict: true })
@@ -35,9 +36,14 @@ export function mountRoutes({
       let code = 'ok'
       ctx.set('operation-id', requestId(ctx.req))
       try {
-        const caller = await callerOf(ctx)
+        const caller = await callerOf(ctx, route.access)
         const body = await inputOf(ctx, route)
-        answer(ctx, route, (await perform(gate, op, { id: requestId(ctx.req), caller, body })) as object)
+        const toBrowser = (route.session === 'opens' || route.session === 'knows-device') && body['cookie'] === true
+        if (toBrowser) assertSameOrigin(ctx.req)
+        if (toBrowser && route.session === 'opens') nameDevice(ctx, body)
+        const output = (await perform(gate, op, { id: requestId(ctx.req), caller, body })) as object
+        if (route.session === 'closes') endCookie(ctx)
+        answer(ctx, route, toBrowser ? withCookies(ctx, output) : output)
       } catch (error) {
         code = asProblem(error).code
         throw error
@@ -47,6 +53,23 @@ export function mountRoutes({
     })
   }
   return router
+}
+
+/** A login from a page is by the device's cookie, where there is one. */
+function nameDevice(ctx: Context, body: Record<string, unknown>): void {
+  const device = readCookie(ctx.req, DEVICE_COOKIE)
+  if (device !== undefined) body['device'] ??= device
+}
+
+/** What a browser keeps in cookies, where no script reads it, is not in the answer. */
+function withCookies(ctx: Context, output: object): object {
+  const { token, device, ...rest } = output as { token?: string; device?: string }
+  ctx.append('set-cookie', [...(token === undefined ? [] : [sessionCookie(token)]), ...(device === undefined ? [] : [deviceCookie(device)])])
+  return rest
+}
+
+function endCookie(ctx: Context): void {
+  if (readCookie(ctx.req, SESSION_COOKIE) !== undefined) ctx.append('set-cookie', clearedSessionCookie())
 }
 
 /** Path, and body or query, as one object. A field given in two places is a fault. */

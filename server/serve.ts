@@ -17,26 +17,27 @@ import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
 import { pemBlocks } from './pem.ts'
-import { type OpenService, openService } from './service.ts'
+import { type MakePersonSecrets, type OpenService, openService } from './service.ts'
+import { SessionIdentities } from './session-identity.ts'
 import { loadTlsIdentity } from './tls-identity.ts'
 
 /** How often the service looks for ceremonies that were held beside it, such as the export of a backup. */
 const CEREMONIES_EVERY_MS = 60_000
 
 /** Runs the service until SIGTERM or SIGINT. Prints a line `ready` with both addresses when it answers. */
-export async function serve(config: Config): Promise<void> {
+export async function serve(config: Config, makeSecrets?: MakePersonSecrets): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   const stop = new AbortController()
   // From the first moment on: one that comes during the start is obeyed once it is done, and in order.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
-  const service = await openService(config, logger, faultsOf(config))
+  const service = await openService(config, logger, faultsOf(config), undefined, makeSecrets)
   try {
     const closeListeners = await listen(config, service, logger)
     if (!stop.signal.aborted) await once(stop.signal, 'abort')
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop()])
+    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.rotations.rotationJob.stop()])
     await service.close()
   }
 }
@@ -50,6 +51,13 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   metrics.gauge('gridseal_lanes_load', 'What waits for the lanes, counted in P-256 signatures.', () => lanes().lanes.load)
   metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => lanes().lanes.restarts)
   metrics.gauge('gridseal_lane_deadlines', 'Lanes that were killed because they gave no sign of life.', () => lanes().lanes.deadlines)
+  const rotation = (): OpenService['rotations']['rotationJob']['progress'] => service.rotations.rotationJob.progress
+  metrics.gauge(
+    'gridseal_root_key_rotation_state',
+    'The rotation of a root key: 0 none, 1 to be approved, 2 its key is being made, 3 rows are brought under it, 4 the old key is to be destroyed.',
+    () => ROTATION_STATES[rotation().state],
+  )
+  metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
@@ -74,6 +82,8 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.cards.fillJob.start()
   service.kms.crlJob.start()
   service.attestation.purgeJob.start()
+  service.rotations.rotationJob.start()
+  service.holds.job.start()
 
   const tls = await loadTlsIdentity({
     folder: join(config.data, 'tls'),
@@ -94,6 +104,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   const app = createApp({
     operations: service.operations,
     gate: service.gate,
+    sessions: new SessionIdentities(service.people),
     identities: new Identities({ find: service.findCaller, issuer: new X509Certificate(callersChain[0] ?? '') }),
     metrics,
     logger,
@@ -151,6 +162,8 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
 
 const AUTHORITIES = ['root', 'callers', 'cards'] as const
 const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
+
+const ROTATION_STATES = { none: 0, requested: 1, making: 2, working: 3, closing: 4, retired: 0, cancelled: 0 } as const
 
 const TOKEN_STATES = { ready: 2, degraded: 1, away: 0 } as const
 

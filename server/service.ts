@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type AttestationFeature, attestationFeature } from '../attestation/index.ts'
@@ -7,24 +7,34 @@ import { type Faults, noFaults } from '../core/fault-point.ts'
 import { causeOf } from '../core/problem.ts'
 import { type KmsFeature, kmsFeature } from '../kms/index.ts'
 import type { TokenOptions } from '../pkcs11/ceremonies.ts'
+import { openGenerations, type RootKeyFeature, rootKeyFeature, type RotationTimes } from '../kms/root-keys/index.ts'
 import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
 import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
-import { compilePolicy } from '../policies/firewall/compile.ts'
-import type { Asked, Decision } from '../policies/firewall/decide.ts'
-import { parsePolicy, PolicyError } from '../policies/firewall/parse.ts'
+import { NO_PERSON_SECRETS, type PeopleFeature, peopleFeature, type PersonSecrets } from '../policies/people/index.ts'
+import { type Decide, RateTable } from '../policies/firewall/index.ts'
 import { type Gate, perform } from '../policies/gate.ts'
+import { holdFeature } from '../policies/holds/index.ts'
+import { quotaFeature } from '../policies/quotas/index.ts'
+import { revisionFeature } from '../policies/revisions/index.ts'
 import type { AnyOperation } from '../policies/operation.ts'
-import { type Config, ConfigError } from './config.ts'
+import type { Config } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
-import { writeDurably } from '../core/durable-file.ts'
+import type { RowSealer } from '../core/row.ts'
 import { rememberRows } from '../core/row-memory.ts'
 import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
+import { tokenParking } from './parking.ts'
+import { isPolicyOf, loadPolicyFile, operationFacts } from './policy-file.ts'
+import { officersLike, policyKey, policySigner } from './policy-parts.ts'
+import { projectFile } from './project-file.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
+
+/** What logins need of the token; `sealer` checks the rows of secrets. */
+export type MakePersonSecrets = (sealer: RowSealer) => PersonSecrets
 
 /** The service without its listeners and timers: what `serve` and `init` both stand on. */
 export interface OpenService {
@@ -34,9 +44,13 @@ export interface OpenService {
   readonly hsm: Awaited<ReturnType<typeof openHsm>>
   readonly audit: AuditFeature
   readonly callers: ReturnType<typeof callerFeature>
+  readonly people: PeopleFeature
   readonly kms: KmsFeature
   readonly cards: CardPersonalizationFeature
   readonly attestation: AttestationFeature
+  readonly rotations: RootKeyFeature
+  readonly holds: ReturnType<typeof holdFeature>
+  readonly revisions: ReturnType<typeof revisionFeature>
   readonly findCaller: FindCaller
   /** Puts into the log what ceremonies of the command line did, and it does not have yet. Once the log is started. */
   logCeremonies(): Promise<void>
@@ -50,7 +64,13 @@ export interface OpenService {
  * token and root keys, tables, authorities, certificates of the service's own keys, the card profile. Each of these is done whole or found missing by the next start.
  * Throws an error that says what to do; nothing stays running then.
  */
-export async function openService(config: Config, logger: Logger, faults: Faults = noFaults): Promise<OpenService> {
+export async function openService(
+  config: Config,
+  logger: Logger,
+  faults: Faults = noFaults,
+  times?: RotationTimes,
+  makeSecrets: MakePersonSecrets = () => NO_PERSON_SECRETS,
+): Promise<OpenService> {
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const closers: (() => Promise<unknown>)[] = []
   const close = async (): Promise<void> => {
@@ -58,7 +78,7 @@ export async function openService(config: Config, logger: Logger, faults: Faults
       await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
   }
   try {
-    return await open({ config, logger, faults, closers, close })
+    return await open({ config, logger, faults, times, makeSecrets, closers, close })
   } catch (error) {
     await close()
     throw error
@@ -69,12 +89,17 @@ async function open({
   config,
   logger,
   faults,
+  times,
+  makeSecrets,
   closers,
   close,
 }: {
   readonly config: Config
   readonly logger: Logger
   readonly faults: Faults
+  /** Of rotations: for tests. */
+  readonly times: RotationTimes | undefined
+  readonly makeSecrets: MakePersonSecrets
   readonly closers: (() => Promise<unknown>)[]
   readonly close: () => Promise<void>
 }): Promise<OpenService> {
@@ -97,6 +122,14 @@ async function open({
   closers.push(() => hsm.close())
   const rootKeys = new PgRootKeyStore(database.sql)
   await rootKeys.assertSameToken(hsm.identity)
+  const keepers: { forgetRows(): void }[] = []
+  const generations = await openGenerations({
+    ...{ hsm, sql: database.sql, connect: () => database.connect(), ...(times === undefined ? {} : { times }) },
+    onChange: () => keepers.forEach((keeper) => keeper.forgetRows()),
+    onError: (error) => logger.warn({ cause: String(error) }, 'what is recorded of root keys is looked for again'),
+  })
+  closers.push(() => generations.follower.close())
+  generations.follower.start()
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
   await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
 
@@ -115,12 +148,39 @@ async function open({
   })
   closers.push(() => audit.close())
 
-  let policy: (asked: Asked) => Decision = () => {
+  let policy: Decide = () => {
     throw new Error('the policy is not compiled yet')
   }
-  const gate: Gate = { decide: (asked) => policy(asked), log: audit.log, faults }
-  const shared = { hsm: hsm.hsm, sealer: rememberRows(hsm.integrity), sql: database.sql, now }
+  const gate: Gate = {
+    ...{ decide: (asked) => policy(asked), log: audit.log, faults, rates: new RateTable(), onBegin: () => generations.inProgress.begin() },
+    quotas: { take: (tx, claim) => quotas.desk.take(tx, claim), takeLeased: (claim) => quotas.desk.takeLeased(claim) },
+    holds: { park: (request) => holds.desk.park(request), take: (holdId, request) => holds.desk.take(holdId, request) },
+  }
+  const sealer = rememberRows(hsm.integrity)
+  keepers.push(sealer)
+  const shared = { hsm: hsm.hsm, sealer, sql: database.sql, now }
   const callers = callerFeature(shared)
+  const quotas = quotaFeature({ ...shared, gate })
+  const holds = holdFeature({
+    ...{ ...shared, gate, parking: tokenParking(shared), operations: () => operations },
+    isActive: async (callerId) => (await callers.callers.find(callerId))?.state === 'active',
+    onExpiryFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'held requests whose time is over are ended later'),
+  })
+  const revisions = revisionFeature({
+    ...{ ...shared, gate, reader: audit.reader, signer: policySigner(hsm.hsm), publicKey: policyKey(hsm.hsm), operations: () => operationFacts(operations) },
+    officersLike: officersLike({ list: (page) => callers.callers.list(page), findActive: (id) => people.findActive(id) }),
+    onChange: ({ number, revision, state }) => logger.info({ number, revision, state }, 'this policy decides'),
+    onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'the lease on the policy is renewed later'),
+  })
+  closers.push(
+    () => revisions.keeper.stop(),
+    () => holds.job.stop(),
+  )
+  const people = peopleFeature({
+    ...{ ...shared, gate, callers: callers.callers, persons: callers.persons, secrets: makeSecrets(shared.sealer) },
+    limits: { idleMs: config.sessionIdleMinutes * 60_000, mostMs: config.sessionMaxHours * 3_600_000 },
+    onFailure: (error) => logger.warn({ cause: String(error) }, 'a session or password is not ended by the service itself'),
+  })
   const kms = kmsFeature({
     ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
     onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
@@ -131,6 +191,7 @@ async function open({
     faults,
     lanes: config.lanes,
     certifier: kms.cardCertificates,
+    samePerson: callers.samePerson,
     deliveryChain: () => kms.certificates.serviceChain('delivery'),
     onFillFailure: (problem, order) => logger.warn({ order, code: problem.code, cause: causeOf(problem) }, 'filling is tried again'),
   })
@@ -138,6 +199,7 @@ async function open({
     ...shared,
     gate,
     build: `gridseal ${version()}`,
+    samePerson: callers.samePerson,
     onPurgeFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'old challenges are purged later'),
     cards: {
       find: async (iccid) => {
@@ -149,15 +211,45 @@ async function open({
       decoyParts: () => cards.profileKeys('grid-usim-1'),
     },
   })
+  keepers.push(cards, attestation, people)
+  const rotations = rootKeyFeature({
+    ...{
+      hsm,
+      sql: database.sql,
+      gate,
+      generations,
+      groups: audit.groups,
+      samePerson: callers.samePerson,
+      faults,
+      now,
+      ...(times === undefined ? {} : { times }),
+    },
+    tables: () => [
+      ...callers.sealedTables,
+      ...quotas.sealedTables,
+      ...holds.sealedTables,
+      ...revisions.sealedTables,
+      ...people.sealedTables,
+      ...kms.sealedTables,
+      ...cards.sealedTables,
+      ...attestation.sealedTables,
+    ],
+    leads: () => audit.status().leading,
+    onFailure: (problem, rotation) => logger.warn({ rotation: rotation?.id, code: problem.code, cause: causeOf(problem) }, 'a rotation goes on later'),
+  })
   const operations: readonly AnyOperation[] = [
     ...audit.operations,
     ...callers.operations,
+    ...quotas.operations,
+    ...holds.operations,
+    ...revisions.operations,
+    ...people.operations,
     ...kms.operations,
     ...Object.values(kms.systemOperations),
     ...cards.operations,
     ...attestation.operations,
+    ...rotations.operations,
   ]
-  policy = loadPolicy(config.policy, operations)
 
   const performSystem = async (caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>> => {
     const op = operations.find((candidate) => candidate.name === name)
@@ -165,10 +257,22 @@ async function open({
     return (await perform(gate, op, { caller, body })) as Record<string, unknown>
   }
   const start = systemCaller('start')
+  const established = await revisions.activations.latest()
+  if (established === undefined) {
+    const shipped = loadPolicyFile(config.policy, operations)
+    policy = shipped.decide
+    await performSystem(start, 'policies.revision.establish', { text: shipped.text })
+  } else if (!isPolicyOf(config.policy, established.revision)) {
+    logger.warn({ file: config.policy, revision: established.revision }, 'the policy file is not the policy in force: it changes by gridseal policy propose')
+  }
+  await revisions.keeper.refresh()
+  policy = (asked) => revisions.keeper.decide(asked)
+  revisions.keeper.start()
   if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
   for (const purpose of ['delivery', 'statement'] as const) {
     if ((await kms.certificates.findService(purpose)) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose })
   }
+  await people.adoptRegistrations()
   await cards.establishProfiles()
   await attestation.establish()
   await first.end()
@@ -176,11 +280,10 @@ async function open({
   const findCaller: FindCaller = async (fingerprint) => {
     const certificate = await kms.certificates.findByFingerprint(fingerprint)
     if (certificate === undefined || certificate.state !== 'issued' || certificate.notAfter.getTime() < Date.now()) return undefined
-    const registration = await callers.callers.find(certificate.callerId)
-    return registration?.state === 'active' ? { kind: registration.kind, name: registration.name, id: registration.id } : undefined
+    return people.findActive(certificate.callerId)
   }
   return {
-    ...{ gate, operations, database, hsm, audit, callers, kms, cards, attestation, findCaller, performSystem, close },
+    ...{ gate, operations, holds, revisions, database, hsm, audit, callers, people, kms, cards, attestation, rotations, findCaller, performSystem, close },
     logCeremonies: () => logCeremonies({ audit, database, adoptions }),
   }
 }
@@ -206,31 +309,4 @@ export async function databaseUrls(
   return { serviceUrl: embedded.url('service'), ownerUrl: embedded.url('owner') }
 }
 
-/** Throws a {@link ConfigError} that names the file, and the place of each fault in it. */
-function loadPolicy(file: string, operations: readonly AnyOperation[]): (asked: Asked) => Decision {
-  try {
-    return compilePolicy(
-      parsePolicy(readPolicy(file)),
-      operations.map(({ name, effect, route }) => ({ name, effect, isRouted: route !== undefined })),
-    )
-  } catch (error) {
-    if (error instanceof PolicyError) throw new ConfigError(`${file}: ${error.message}`)
-    throw error
-  }
-}
-
-/** The policy's text. At first start the example policy is written where the settings say. */
-function readPolicy(file: string): string {
-  if (!existsSync(file)) writeDurably(file, readFileSync(examplePolicy(), 'utf8'))
-  return readFileSync(file, 'utf8')
-}
-
-const examplePolicy = (): URL => projectFile('examples/policy.yaml')
-
 const version = (): string => (JSON.parse(readFileSync(projectFile('package.json'), 'utf8')) as { version: string }).version
-
-/** Both the sources and `dist/` run. */
-const projectFile = (path: string): URL => {
-  const beside = new URL(`../${path}`, import.meta.url)
-  return existsSync(beside) ? beside : new URL(`../../${path}`, import.meta.url)
-}

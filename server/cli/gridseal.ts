@@ -1,8 +1,14 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 import { Problem } from '../../core/problem.ts'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { CliError } from './cli-error.ts'
+import type { SearchOptions } from './audit-search.ts'
+import type { LoginOptions } from './login.ts'
+import type { PersonOptions } from './person.ts'
+import type { AskOptions as Ask } from './api-command.ts'
+import type { RotateOptions } from './token-rotation.ts'
+import type { ReachOptions } from './with-client.ts'
 
 const program = new Command('gridseal')
   .description('The certificate and key service of a grid’s card platform: the service, and the programs of its people, vendors and auditors.')
@@ -14,13 +20,18 @@ Examples:
   gridseal serve                                             the service, with the settings of the environment and gridseal.yaml
   gridseal caller request --name alice --out people          a key and a certificate request; the key stays there
   gridseal init --officer alice=people/alice.csr.pem --officer bob=people/bob.csr.pem --out people
+  gridseal person --help                                     for officers: people, tickets, sessions
+  gridseal login --help                                      for people who log in by password and code
   gridseal vendor open --help                                checks and opens a delivery on the vendor's side
   gridseal token check --help                                checks whether a token can serve
   gridseal token restore --help                              puts the keys of a lost token into another one
+  gridseal token rotate --help                               replaces a root key while the service runs
   gridseal audit verify --help                               checks a whole exported log offline
   gridseal audit verify-proof --help                         checks one entry of the log offline
   gridseal key verify-statement --help                       checks offline what the token says of a key
-  gridseal attest verify --help                              checks an attestation result offline`,
+  gridseal hold --help                                       what waits for approval
+  gridseal attest verify --help                              checks an attestation result offline
+  gridseal policy --help                                     checks, tests, compares and explains policies offline`,
   )
 
 program
@@ -75,6 +86,142 @@ caller
     const { writePkcs12 } = await import('./caller.ts')
     writePkcs12({ ...options, password: process.env[options.passwordEnv] })
   })
+
+const SERVICE_URL = new Option('--url <url>', 'the service').default('https://127.0.0.1:8443')
+const TRUST = 'the service’s root certificate, from its officers'
+
+const person = program
+  .command('person')
+  .description('For officers: people, what they are registered as, tickets for setting passwords, sessions.')
+  .addHelpText(
+    'after',
+    `
+A person may be registered as several things, officer and business person for one; who audits is nothing else. Approvals by "another" count persons. Officers come in by certificate alone; business persons and auditors also by password and one-time code, for which they need a ticket.
+
+  gridseal person register chen --kind business --certificate alice.pem --key alice.key.pem --trust root.pem
+  gridseal person ticket chen   --certificate alice.pem --key alice.key.pem --trust root.pem       hand it over in person: whoever has it becomes chen
+  gridseal login enrol --trust root.pem                                                            chen sets password and codes
+docs/people.md says the rest.`,
+  )
+
+/** What every command for officers takes. */
+const officers = (command: Command): Command =>
+  command
+    .option('--json', 'the answer as JSON')
+    .addOption(SERVICE_URL)
+    .requiredOption('--certificate <chain.pem>', 'the officer’s certificate')
+    .requiredOption('--key <key.pem>', 'its private key')
+    .requiredOption('--trust <root.pem>', TRUST)
+
+officers(person.command('register'))
+  .description('Registers somebody. Without --kind the person alone; with it a registration, whose person is new, or is named.')
+  .argument('<name>', 'the name of the registration, and of a new person')
+  .addOption(new Option('--kind <kind>', 'as what').choices(['officer', 'auditor', 'business']))
+  .option('--person <name>', 'the person it belongs to, who is registered already')
+  .action(async (name: string, options: PersonOptions & { kind?: string; person?: string }) => {
+    const { registerPersonCommand } = await import('./person.ts')
+    await registerPersonCommand({ ...options, name })
+  })
+
+officers(person.command('list'))
+  .description('Lists all people: what they are registered as, and whether they log in by password.')
+  .action(async (options: PersonOptions) => {
+    const { listPersonsCommand } = await import('./person.ts')
+    await listPersonsCommand(options)
+  })
+
+officers(person.command('ticket'))
+  .description('Gives out a ticket: with it a person sets password and one-time codes, once, within 24 hours. It also helps who has lost theirs.')
+  .argument('<name>', 'the person')
+  .action(async (name: string, options: PersonOptions) => {
+    const { issueTicketCommand } = await import('./person.ts')
+    await issueTicketCommand({ ...options, name })
+  })
+
+officers(person.command('revoke'))
+  .description('Revokes a person for good: no certificate and no session of theirs works 5 s later.')
+  .argument('<name>', 'the person')
+  .action(async (name: string, options: PersonOptions) => {
+    const { revokePersonCommand } = await import('./person.ts')
+    await revokePersonCommand({ ...options, name })
+  })
+
+officers(person.command('sessions'))
+  .description('Lists a person’s sessions, or ends them.')
+  .argument('<name>', 'the person')
+  .option('--end [id]', 'ends the session of this id; without an id all of them')
+  .action(async (name: string, options: PersonOptions & { end?: string | true }) => {
+    const { sessionsCommand } = await import('./person.ts')
+    await sessionsCommand({ ...options, name })
+  })
+
+const login = program
+  .command('login')
+  .description('Logs a business person or auditor in, by password and one-time code. The session goes into a file (mode 0600) that other commands take.')
+  .option('--name <name>', 'the person’s name')
+  .option('--session <file>', 'where the session goes')
+  .option('--recovery', 'with a recovery code in place of one of the authenticator')
+  .addOption(SERVICE_URL)
+  .requiredOption('--trust <root.pem>', TRUST)
+  .addHelpText(
+    'after',
+    `
+Example:
+  gridseal login enrol --session ann.session --trust root.pem            once, with the ticket of an officer: password, QR code, recovery codes
+  gridseal login --name ann --session ann.session --trust root.pem       asks for password and code
+  gridseal audit search --code forbidden --session ann.session --trust root.pem
+  gridseal login out --session ann.session --trust root.pem
+
+What is secret is typed without being shown. Where standard input is no terminal, its lines are the answers: password, code.
+The session works from this address alone, ends after 15 minutes without use, and after 8 hours. Keep the file when you log out: the next login on this device
+does not wait then when others have tried your name.`,
+  )
+  .action(async ({ name, session, ...options }: ReachOptions & { name?: string; recovery?: boolean }) => {
+    if (name === undefined || session === undefined)
+      throw new CliError('Say who you are and where the session goes: gridseal login --name ann --session ann.session ...')
+    const { loginCommand } = await import('./login.ts')
+    await loginCommand({ ...options, name, session })
+  })
+
+login
+  .command('enrol')
+  .description('Sets password and one-time codes with the ticket of an officer. Shows a QR code for the authenticator, then recovery codes.')
+  .action(async (_options: object, command: Command) => {
+    const { enrolCommand } = await import('./login.ts')
+    await enrolCommand(command.optsWithGlobals<ReachOptions>())
+  })
+
+login
+  .command('out')
+  .description('Ends the session of a file.')
+  .action(async (_options: object, command: Command) => {
+    const { logoutCommand } = await import('./login.ts')
+    await logoutCommand(sessionOf(command))
+  })
+
+login
+  .command('password')
+  .description('Changes one’s own password, by the old one and a code. Every session of one’s own ends.')
+  .action(async (_options: object, command: Command) => {
+    const { changePasswordCommand } = await import('./login.ts')
+    await changePasswordCommand(sessionOf(command))
+  })
+
+login
+  .command('sessions')
+  .description('Lists one’s own sessions, or ends one.')
+  .option('--end <id>', 'ends the session of this id')
+  .action(async ({ end }: { end?: string }, command: Command) => {
+    const { ownSessionsCommand } = await import('./login.ts')
+    await ownSessionsCommand({ ...sessionOf(command), ...(end === undefined ? {} : { end }) })
+  })
+
+/** The options of `login` and its commands, with a session file. */
+function sessionOf(command: Command): LoginOptions {
+  const { session, ...options } = command.optsWithGlobals<ReachOptions>()
+  if (session === undefined) throw new CliError('Name the session file: --session FILE')
+  return { url: options.url, trust: options.trust, session }
+}
 
 const vendor = program.command('vendor').description('For card vendors.')
 
@@ -189,6 +336,42 @@ token
   })
 
 token
+  .command('rotate')
+  .description('Replaces a root key by its next generation, while the service runs. Two officers: one asks, another approves.')
+  .addArgument(new Argument('[key]', 'which root key').choices(['storage-kek', 'row-mac', 'group-mac']))
+  .option('--reason <text>', 'asks for the rotation of the key: why, for who approves it')
+  .option('--approve <id>', 'approves a rotation: the new key is made in the token, and is current from then on')
+  .option('--cancel <id>', 'cancels a rotation that nobody has approved')
+  .option('--accept-refused <id>', 'gives up the rows of no generation that a rotation has found, as you have looked into them')
+  .option('--count <n>', 'with --accept-refused: how many')
+  .option('--status [id]', 'shows how far a rotation is; without an id the newest')
+  .option('--json', 'the rotation as JSON')
+  .option('--url <url>', 'the service', 'https://127.0.0.1:8443')
+  .requiredOption('--certificate <chain.pem>', 'the officer’s certificate')
+  .requiredOption('--key <key.pem>', 'its private key')
+  .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+  .addHelpText(
+    'after',
+    `
+storage-kek   wraps every key that lives in the database: each is opened and wrapped anew. Made TRUSTED, so the service needs GRIDSEAL_OFFICER_PIN_FILE.
+row-mac       seals every row of the database: each bears a new MAC, and is the row that it was.
+group-mac     seals what the log commits, until it is in the signed tree.
+
+Example, by two officers:
+  gridseal token rotate storage-kek --reason yearly --certificate alice.pem --key alice.key.pem --trust root.pem
+  gridseal token rotate --approve 01890000-... --certificate bob.pem --key bob.key.pem --trust root.pem
+  gridseal token rotate --status --certificate bob.pem --key bob.key.pem --trust root.pem
+
+Nobody is refused meanwhile, and whatever is killed goes on by itself. Once nothing is under the old key it is destroyed; its backups stay, since a backup of
+the database of before needs them. Export the token's backup anew afterwards: gridseal token backup. More: docs/key-rotation.md
+Exit codes: 0, done; 1, refused or failed.`,
+  )
+  .action(async (key: string | undefined, options: RotateOptions) => {
+    const { rotateCommand } = await import('./token-rotation.ts')
+    await rotateCommand({ ...options, ...(key === undefined ? {} : { rotated: key }) })
+  })
+
+token
   .command('show')
   .description('Shows what a token has: root keys with check values and fingerprints, backup state, and whether the database knows it.')
   .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
@@ -212,6 +395,26 @@ audit
   .action(async (file: string, { key }: { key: readonly string[] }) => {
     const { verifyExport } = await import('./audit.ts')
     await verifyExport({ file, keys: key })
+  })
+
+audit
+  .command('search')
+  .description('Finds entries of the log of a running service, and prints each as a line of JSON.')
+  .option('--from <index>', 'the index to start at')
+  .option('--limit <n>', 'how many at most')
+  .option('--operation-id <id>', 'of this operation: the id that every answer has')
+  .option('--operation <name>', 'of operations of this name, such as kms.key.sign')
+  .option('--caller <urn>', 'of this caller, such as urn:gridseal:officer:alice')
+  .option('--code <code>', 'with this code: ok, or that of a problem')
+  .addOption(SERVICE_URL)
+  .requiredOption('--trust <root.pem>', TRUST)
+  .option('--certificate <chain.pem>', 'the auditor’s certificate')
+  .option('--key <key.pem>', 'its private key')
+  .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+  .addHelpText('after', '\nExample: gridseal audit search --code login-failed --session ann.session --trust root.pem')
+  .action(async (options: SearchOptions) => {
+    const { searchCommand } = await import('./audit-search.ts')
+    await searchCommand(options)
   })
 
 audit
@@ -254,6 +457,216 @@ attest
   .action(async (result: string, options: { keys: string; nonce?: string; at?: string }) => {
     const { verifyResultFile } = await import('./attest.ts')
     verifyResultFile({ result, ...options })
+  })
+
+const policy = program
+  .command('policy')
+  .description('For who keeps the policy. check, test, diff and explain work on files alone; the others ask the service.')
+  .addHelpText(
+    'after',
+    '\nExit codes: 0, fine; 1, a finding, a difference or a failed test; 2, wrong usage, or a file that cannot be read. docs/policy.md teaches the language.',
+  )
+  .exitOverride((error) => {
+    throw error.exitCode === 0 ? error : new CommanderError(2, error.code, error.message)
+  })
+
+policy
+  .command('check')
+  .description('Reads a policy, puts its tests to it, and looks for rules that are of no use: unreachable, shadowed, redundant, expired.')
+  .argument('<file>', 'the policy')
+  .option('--at <time>', 'the time from which on it is to hold (RFC 3339); without it now')
+  .option('--json', 'the report as JSON')
+  .action(async (file: string, options: { at?: string; json?: boolean }) => {
+    const { checkPolicyFile } = await import('./policy.ts')
+    checkPolicyFile({ file, ...options })
+  })
+
+policy
+  .command('test')
+  .description('Puts a policy’s own tests to it, and explains those that fail.')
+  .argument('<file>', 'the policy')
+  .option('--at <time>', 'the time of tests that name none (RFC 3339); without it now')
+  .option('--json', 'the report as JSON')
+  .action(async (file: string, options: { at?: string; json?: boolean }) => {
+    const { testPolicyFile } = await import('./policy.ts')
+    testPolicyFile({ file, ...options })
+  })
+
+policy
+  .command('diff')
+  .description('Tells what two policies decide differently, each with a request that they do decide so. Names, comments and owners are no difference.')
+  .argument('<old>', 'the policy as it was')
+  .argument('<new>', 'the policy as it would be')
+  .option('--at <time>', 'the time from which on they are compared (RFC 3339); without it now')
+  .option('--json', 'the report as JSON')
+  .action(async (before: string, after: string, options: { at?: string; json?: boolean }) => {
+    const { diffPolicyFiles } = await import('./policy.ts')
+    diffPolicyFiles({ before, after, ...options })
+  })
+
+policy
+  .command('explain')
+  .description('Says how a request would be decided, by which rule, and what stopped the others.')
+  .argument('<file>', 'the policy')
+  .requiredOption('--caller <kind:name>', 'who asks')
+  .requiredOption('--operation <name>', 'for what')
+  .option('--address <address>', 'the address that the connection comes from')
+  .option('--listener <listener>', 'the listener that it comes to: tls, or plain')
+  .option('--strength <strength>', 'how the caller proved who it is: certificate, or password+totp')
+  .option('--uses-key', 'it would use a key')
+  .option('--fact <name=value>', 'what the operation states, such as owner=$caller (many times)', (value: string, all: string[]) => [...all, value], [])
+  .option('--at <time>', 'when (RFC 3339); without it now')
+  .option('--json', 'the answer as JSON')
+  .action(
+    async (
+      file: string,
+      options: {
+        caller: string
+        operation: string
+        address?: string
+        listener?: string
+        strength?: string
+        usesKey?: boolean
+        fact: string[]
+        at?: string
+        json?: boolean
+      },
+    ) => {
+      const { explainRequest } = await import('./policy.ts')
+      explainRequest({ file, ...options })
+    },
+  )
+
+/** Where the service is, and who asks. */
+const asking = (command: Command): Command =>
+  command
+    .option('--json', 'the answer as JSON')
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'your certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+
+asking(policy.command('propose'))
+  .description('Asks the service for another policy: it is checked, held for approval, and put to work on trial when you run it.')
+  .argument('<file>', 'the policy')
+  .requiredOption('--reason <text>', 'why, for who approves it')
+  .option('--within <seconds>', 'how long the trial lasts: not confirmed by then, the policy of now counts again', '600')
+  .addHelpText(
+    'after',
+    `
+Example, by two officers:
+  gridseal policy propose next.yaml --reason "vendor acme" --certificate alice.pem --key alice.key.pem --trust root.pem
+  gridseal hold show 01890000-... --json ... | jq -r .input.text > next.yaml; gridseal policy diff now.yaml next.yaml      the other one looks
+  gridseal hold approve 01890000-... --digest ... --certificate bob.pem --key bob.key.pem --trust root.pem
+  gridseal hold run 01890000-... ...          on trial from here on
+  gridseal policy confirm 2 ...               it stays
+A change of the guard chain takes two others. docs/policy-revisions.md`,
+  )
+  .action(async (file: string, options: Ask & { reason: string; within: string }) => {
+    const { proposeCommand } = await import('./policy-change.ts')
+    await proposeCommand(file, options)
+  })
+
+asking(policy.command('confirm'))
+  .description('Confirms the policy that is on trial.')
+  .argument('<number>', 'of its activation')
+  .action(async (number: string, options: Ask) => {
+    const { confirmCommand } = await import('./policy-change.ts')
+    await confirmCommand(number, options)
+  })
+
+asking(policy.command('rollback'))
+  .description('Ends the trial of a policy: the one before it counts again.')
+  .argument('<number>', 'of its activation')
+  .requiredOption('--reason <text>', 'why')
+  .action(async (number: string, options: Ask & { reason: string }) => {
+    const { rollBackCommand } = await import('./policy-change.ts')
+    await rollBackCommand(number, options)
+  })
+
+asking(policy.command('history'))
+  .description('Lists the policies that were put to work, and what each node decides by.')
+  .action(async (options: Ask) => {
+    const { historyCommand } = await import('./policy-change.ts')
+    await historyCommand(options)
+  })
+
+asking(policy.command('text'))
+  .description('Prints the text of a policy that was put to work.')
+  .argument('<revision>', 'as decisions name it')
+  .action(async (revision: string, options: Ask) => {
+    const { textCommand } = await import('./policy-change.ts')
+    await textCommand(revision, options)
+  })
+
+asking(policy.command('hits'))
+  .description('Tells how often each rule of a policy decided, on all nodes.')
+  .argument('<revision>', 'as decisions name it')
+  .action(async (revision: string, options: Ask) => {
+    const { hitsCommand } = await import('./policy-change.ts')
+    await hitsCommand(revision, options)
+  })
+
+asking(policy.command('rerun'))
+  .description('Makes a decision of the past again, from its entry in the log and the policy of then. Exit code 1 where it is another one.')
+  .argument('<operation>', 'id of the operation')
+  .action(async (operationId: string, options: Ask) => {
+    const { rerunCommand } = await import('./policy-change.ts')
+    await rerunCommand(operationId, options)
+  })
+
+const hold = program.command('hold').description('For who approves what the policy holds, and who waits for it. docs/holds.md')
+
+asking(hold.command('list'))
+  .description('Lists held requests, the newest first.')
+  .option('--mine', 'only those that you asked for')
+  .option('--state <state>', 'waiting, run, refused, withdrawn or expired')
+  .action(async (options: Ask & { mine?: boolean; state?: string }) => {
+    const { listHoldsCommand } = await import('./hold.ts')
+    await listHoldsCommand(options)
+  })
+
+asking(hold.command('show'))
+  .description('Shows a held request with what was sent.')
+  .argument('<id>', 'of the held request')
+  .action(async (id: string, options: Ask) => {
+    const { showHoldCommand } = await import('./hold.ts')
+    await showHoldCommand(id, options)
+  })
+
+asking(hold.command('approve'))
+  .description('Approves a held request, as another person than who asked.')
+  .argument('<id>', 'of the held request')
+  .requiredOption('--digest <digest>', 'of what you looked at: gridseal hold show')
+  .action(async (id: string, options: Ask & { digest: string }) => {
+    const { approveHoldCommand } = await import('./hold.ts')
+    await approveHoldCommand(id, options)
+  })
+
+asking(hold.command('refuse'))
+  .description('Refuses a held request for good.')
+  .argument('<id>', 'of the held request')
+  .requiredOption('--reason <text>', 'why')
+  .action(async (id: string, options: Ask & { reason: string }) => {
+    const { refuseHoldCommand } = await import('./hold.ts')
+    await refuseHoldCommand(id, options)
+  })
+
+asking(hold.command('withdraw'))
+  .description('Withdraws a request of your own that is held.')
+  .argument('<id>', 'of the held request')
+  .action(async (id: string, options: Ask) => {
+    const { withdrawHoldCommand } = await import('./hold.ts')
+    await withdrawHoldCommand(id, options)
+  })
+
+asking(hold.command('run'))
+  .description('Does what you asked for, once it is approved. Prints the answer of the operation.')
+  .argument('<id>', 'of the held request')
+  .action(async (id: string, options: Ask) => {
+    const { runHoldCommand } = await import('./hold.ts')
+    await runHoldCommand(id, options)
   })
 
 program.exitOverride()

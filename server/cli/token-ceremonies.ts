@@ -5,7 +5,7 @@ import pg from 'pg'
 import { writeDurably } from '../../core/durable-file.ts'
 import { equalBytes, hex } from '../../core/bytes.ts'
 import { newOperationId } from '../../core/ids.ts'
-import type { Row, RowSealer } from '../../core/row.ts'
+import type { RowSealer } from '../../core/row.ts'
 import type { Sql } from '../../core/tx.ts'
 import {
   adoptionRow,
@@ -13,9 +13,13 @@ import {
   checkpointKeyOf,
   encodeBackup,
   fingerprintOf,
+  generationOf,
+  type GenerationState,
   identityFault,
   initialiseKeys,
   parseBackup,
+  parseGeneration,
+  type RecordedGeneration,
   SYSTEM_KEYS,
   type TokenAdoption,
   TokenCeremonies,
@@ -184,18 +188,42 @@ async function compareWith(sql: Sql, { identity, backupKek }: TokenShown): Promi
       ? 'remembers no token yet'
       : identity === undefined
         ? `knows the token ${known[0].tokenSerial}, and this one lacks root keys`
-        : (identityFault({ serial: known[0].tokenSerial, keys: known }, identity) ??
+        : (identityFault({ serial: known[0].tokenSerial, keys: known, ...(await store.changing()) }, identity) ??
           'knows this token: serial, check values and public keys are the recorded ones')
   const backups = await new PgKeyBackupStore(sql).load()
   const isThere = backups.some(({ backup }) => hex(backup.kek) === backupKek)
   return [
     `database    ${fault}`,
+    ...describeGenerations(
+      (await store.generations()).map(({ record }) => record),
+      identity,
+    ),
     ...(await store.adoptions()).map(
       ({ adoption: a }) => `history     ${a.adoptedAt} ${a.kind}: token ${a.oldSerial} to ${a.newSerial}, log key replaced after ${a.logSize} entries`,
     ),
     ...(backupKek === undefined ? [] : [`            ${isThere ? await describeBackup(sql) : 'has no backup under this backup KEK'}`]),
   ]
 }
+
+const GENERATION_STATES: Readonly<Record<GenerationState, string>> = {
+  current: 'current: new things are made with it',
+  older: 'older: what is under it is brought under its successor',
+  closing: 'closing: nothing is under it, and it is about to be destroyed',
+  retired: 'retired: it was destroyed',
+}
+
+/** Of each rotated key; one that was never rotated has its first generation, which is current. */
+function describeGenerations(records: readonly RecordedGeneration[], identity: TokenIdentity | undefined): string[] {
+  const rotated = new Set(records.map((record) => generationOf(record).key))
+  const first = (identity?.keys ?? []).flatMap((key) => {
+    const generation = parseGeneration(key.keyId)
+    return generation === undefined || rotated.has(generation.key) || key.algorithm !== 'aes-256' ? [] : [{ identity: key, state: 'current' as const }]
+  })
+  return [...first, ...records].map(describeGeneration)
+}
+
+const describeGeneration = ({ identity, state }: Pick<RecordedGeneration, 'identity' | 'state'>): string =>
+  `generation  ${identity.keyId.padEnd(20)} KCV ${hex(identity.kcv.value)}  ${GENERATION_STATES[state]}`
 
 async function describeBackup(sql: Sql): Promise<string> {
   const store = new PgKeyBackupStore(sql)
@@ -221,7 +249,8 @@ async function assertSameButCheckpoint(sql: Sql, identity: TokenIdentity, { same
   if (serial === undefined) throw new CliError('The database remembers no token yet: nothing is to be adopted. Start the service: gridseal serve')
   const newKey = checkpointKeyOf(identity.keys)
   const expected = known.map((key) => (key.keyId === SYSTEM_KEYS.checkpoint ? { keyId: key.keyId, ...newKey } : key))
-  const fault = identityFault({ serial: sameToken ? serial : identity.serial, keys: expected }, identity)
+  const changing = await new PgRootKeyStore(sql).changing()
+  const fault = identityFault({ serial: sameToken ? serial : identity.serial, keys: expected, ...changing }, identity)
   if (fault !== undefined) throw new CliError(`${fault} It is no restored copy of the token that the database knows, serial ${serial}. Nothing was changed.`)
   return { serial, label: '', keys: known }
 }
@@ -235,6 +264,7 @@ async function adopt(
   const known = await assertSameButCheckpoint(sql, identity, { sameToken: false })
   const [oldKey, newKey] = [checkpointKeyOf(known.keys), checkpointKeyOf(identity.keys)]
   const sealer = sealerOf(ceremonies)
+  const rowMac = (await store.generations()).find(({ record }) => record.state === 'current' && generationOf(record).key === 'row-mac')?.record.identity.keyId
   let adoption: TokenAdoption | undefined
   if (known.serial !== identity.serial || !equalBytes(oldKey.publicKey, newKey.publicKey)) {
     const adoptions = await loadAdoptions(store, sealer)
@@ -246,7 +276,7 @@ async function adopt(
       logSize: await signedSize(config, { sql, oldKey, adoptions }),
       adoptedAt: new Date().toISOString(),
     }
-    const [mac = new Uint8Array()] = await ceremonies.macRows([adoptionRow(adoption)])
+    const [mac = new Uint8Array()] = await ceremonies.macRows([adoptionRow(adoption)], rowMac)
     await store.insertAdoption({ adoption, mac })
   }
   await recordPendingBackup({ data: config.data, sql, sealer })
@@ -254,17 +284,14 @@ async function adopt(
 }
 
 /** Row MACs by a token that no lane holds. */
-const sealerOf = (ceremonies: TokenCeremonies): RowSealer => {
-  const macRows = (rows: readonly Row[]): Promise<Uint8Array[]> => ceremonies.macRows(rows)
-  return {
-    macRows,
-    assertRows: async (rows) => {
-      const macs = await macRows(rows.map(({ row }) => row))
-      const wrong = rows.find(({ mac }, at) => !equalBytes(mac, macs[at] ?? new Uint8Array()))
-      if (wrong !== undefined) throw new CliError(`The row ${wrong.row.id} of ${wrong.row.table} is not what this token sealed. Nothing was changed.`)
-    },
-  }
-}
+const sealerOf = (ceremonies: TokenCeremonies): RowSealer => ({
+  macRows: (rows) => ceremonies.macRows(rows),
+  assertRows: async (rows) => {
+    const right = await ceremonies.checkRows(rows)
+    const wrong = rows.find((_, at) => right[at] !== true)
+    if (wrong !== undefined) throw new CliError(`The row ${wrong.row.id} of ${wrong.row.table} is not what this token sealed. Nothing was changed.`)
+  },
+})
 
 /** Entries under the last checkpoint of the database, which the old key must have signed; the one in the data folder may not be ahead of it. */
 async function signedSize(

@@ -6,16 +6,20 @@ export interface Described {
   readonly operationId: string
   readonly method: 'GET' | 'POST'
   readonly path: string
+  /** Whether it is for anybody, without certificate and session. */
+  readonly isOpen: boolean
 }
 
 export interface OpenApi {
   readonly openapi: string
-  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly operationId: string }>>>>
+  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly operationId: string; readonly security?: readonly object[] }>>>>
 }
 
 export const describedIn = ({ paths }: OpenApi): Described[] =>
   Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { operationId }]) => ({ operationId, method: method.toUpperCase() as Described['method'], path })),
+    Object.entries(methods).map(([method, { operationId, security }]) => ({
+      ...{ operationId, method: method.toUpperCase() as Described['method'], path, isOpen: security?.length === 0 },
+    })),
   )
 
 /** Requests near to valid ones: who may call, and fields of which some are of things that are there. */
@@ -54,9 +58,42 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'kms.certificate.get': { who: alice, fields: { serial: '0'.repeat(32) } },
     'kms.certificate.revoke': { who: alice, fields: { serial: '0'.repeat(32), reason: 'superseded' } },
     'kms.authority.get': { who: alice, fields: { name: 'root' } },
+    'kms.root-key.request-rotation': { who: alice, fields: { key: 'row-mac', reason: 'fuzzed' } },
+    'kms.root-key.approve-rotation': { who: alice, fields: { rotationId: NOWHERE } },
+    'kms.root-key.cancel-rotation': { who: alice, fields: { rotationId: NOWHERE } },
+    'kms.root-key.accept-refused': { who: alice, fields: { rotationId: NOWHERE, count: 3 } },
+    'kms.root-key.get-rotation': { who: alice, fields: { rotationId: NOWHERE } },
+    'kms.root-key.list-rotations': { who: alice, fields: { before: NOWHERE, limit: '10' } },
     'policies.caller.register': { who: alice, fields: { kind: 'module', name: 'fuzzed' } },
     'policies.caller.list': { who: alice, fields: page },
     'policies.caller.revoke': { who: alice, fields: { callerId: NOWHERE } },
+    'policies.hold.list': { who: alice, fields: { mine: 'true', state: 'waiting', before: NOWHERE, limit: '5' } },
+    'policies.hold.get': { who: alice, fields: { holdId: NOWHERE } },
+    'policies.hold.approve': { who: alice, fields: { holdId: NOWHERE, digest: 'A'.repeat(43) } },
+    'policies.hold.refuse': { who: alice, fields: { holdId: NOWHERE, reason: 'fuzzed' } },
+    'policies.hold.withdraw': { who: alice, fields: { holdId: NOWHERE } },
+    'policies.hold.run': { who: alice, fields: { holdId: NOWHERE } },
+    'policies.revision.list': { who: alice, fields: { before: '2', limit: '5' } },
+    'policies.revision.get': { who: alice, fields: { revision: '0123456789abcdef' } },
+    'policies.revision.activate': { who: alice, fields: { text: 'policy: 2\nchains: []\n', reason: 'fuzzed', confirmWithinSeconds: 30 } },
+    'policies.revision.confirm': { who: alice, fields: { number: '1' } },
+    'policies.revision.roll-back': { who: alice, fields: { number: '1', reason: 'fuzzed' } },
+    'policies.decision.explain': { who: alice, fields: { request: { caller: 'module:billing', operation: 'kms.key.sign', address: '127.0.0.1' } } },
+    'policies.decision.rerun': { who: auditor, fields: { operationId: NOWHERE } },
+    'policies.person.register': { who: alice, fields: { name: 'fuzzed-person' } },
+    'policies.person.list': { who: alice, fields: page },
+    'policies.person.revoke': { who: alice, fields: { personId: NOWHERE } },
+    'policies.person.issue-ticket': { who: alice, fields: { personId: NOWHERE } },
+    'policies.person.list-sessions': { who: alice, fields: { personId: NOWHERE } },
+    'policies.person.end-sessions': { who: alice, fields: { personId: NOWHERE, sessionId: NOWHERE } },
+    'policies.password.set': { who: {}, fields: { ticket: 'A'.repeat(43), password: 'tower gravel anise 9' } },
+    'policies.password.change': { who: alice, fields: { password: 'tower gravel anise 9', newPassword: 'other words entirely 4', code: '123456' } },
+    'policies.totp.enrol': { who: {}, fields: { ticket: 'A'.repeat(43) } },
+    'policies.totp.confirm': { who: {}, fields: { ticket: 'A'.repeat(43), code: '123456' } },
+    'policies.session.open': { who: {}, fields: { name: 'nobody', password: 'tower gravel anise 9', code: '123456' } },
+    'policies.session.list': { who: alice, fields: {} },
+    'policies.session.close': { who: alice, fields: {} },
+    'policies.session.revoke': { who: alice, fields: { sessionId: NOWHERE } },
     'policies.audit.search': {
       who: auditor,
       fields: { from: '0', limit: '10', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },

@@ -1,0 +1,36 @@
+import { attestationFeature } from '../../attestation/index.ts'
+import { cardPersonalizationFeature } from '../../card-personalization/index.ts'
+import { kmsFeature } from '../../kms/index.ts'
+import { rootKeyFeature } from '../../kms/root-keys/index.ts'
+import { auditOperations } from '../../policies/audit/operations/index.ts'
+import { callerFeature } from '../../policies/callers/index.ts'
+import { holdFeature } from '../../policies/holds/index.ts'
+import type { AnyOperation } from '../../policies/operation.ts'
+import { peopleFeature } from '../../policies/people/index.ts'
+import { quotaFeature } from '../../policies/quotas/index.ts'
+import { revisionFeature } from '../../policies/revisions/index.ts'
+
+/** Stands for what operations need to run, which none does here: their names, effects and routes are all that is looked at. */
+const nothing = new Proxy(() => undefined, { get: (_target, name): unknown => (name === 'then' ? undefined : nothing) }) as never
+
+/** All operations of the service, without a token or a database. */
+export function allOperations(): readonly AnyOperation[] {
+  const shared = { hsm: nothing, sealer: nothing, sql: nothing, now: () => new Date(0) }
+  const kms = kmsFeature({ ...shared, token: nothing, callers: nothing })
+  return [
+    ...auditOperations(nothing),
+    ...callerFeature(shared).operations,
+    ...quotaFeature({ ...shared, gate: nothing }).operations,
+    ...holdFeature({ ...shared, gate: nothing, parking: nothing, operations: nothing, isActive: nothing, onExpiryFailure: nothing }).operations,
+    ...revisionFeature({
+      ...{ ...shared, gate: nothing, reader: nothing, signer: nothing, publicKey: nothing },
+      ...{ operations: nothing, officersLike: nothing, onChange: nothing, onFailure: nothing },
+    }).operations,
+    ...peopleFeature({ ...shared, gate: nothing, callers: nothing, persons: nothing, secrets: nothing }).operations,
+    ...kms.operations,
+    ...Object.values(kms.systemOperations),
+    ...cardPersonalizationFeature({ ...shared, gate: nothing, certifier: nothing, samePerson: nothing, deliveryChain: nothing }).operations,
+    ...rootKeyFeature({ ...shared, gate: nothing, generations: nothing, tables: () => [], groups: nothing, samePerson: nothing, leads: nothing }).operations,
+    ...attestationFeature({ ...shared, gate: nothing, cards: nothing, samePerson: nothing, build: 'none' }).operations,
+  ]
+}
