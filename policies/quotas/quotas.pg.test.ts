@@ -61,20 +61,20 @@ describe.each(['with a key', 'without a key'])('a quota of durable operations %s
   const op = subject('durable', how === 'with a key')
 
   it('allows exactly so many, to 16 callers on two nodes at once', async () => {
-    const nodes = [node(() => quota(`exact ${how}`, 200)), node(() => quota(`exact ${how}`, 200))]
+    const nodes = [node(() => quota(`exact ${how}`, 1000)), node(() => quota(`exact ${how}`, 1000))]
     const answers = (
       await Promise.all(
         Array.from({ length: 16 }, async (_, at) => {
           const own: string[] = []
-          for (let turn = 0; turn < 20; turn++) own.push((await nodes[at % 2]?.ask(op)) ?? '')
+          for (let turn = 0; turn < 70; turn++) own.push((await nodes[at % 2]?.ask(op)) ?? '')
           return own
         }),
       )
     ).flat()
-    expect([count(answers, 'ok'), count(answers, 'quota-exceeded'), answers.length]).toEqual([200, 120, 320])
-    expect(await usedOf(`exact ${how}`)).toBe(200)
+    expect([count(answers, 'ok'), count(answers, 'quota-exceeded'), answers.length]).toEqual([1000, 120, 1120])
+    expect(await usedOf(`exact ${how}`)).toBe(1000)
     const entries = nodes.flatMap(({ log }) => log.entries)
-    expect(entries.filter(({ kind }) => kind === 'intent')).toHaveLength(200)
+    expect(entries.filter(({ kind }) => kind === 'intent')).toHaveLength(1000)
     expect(entries.filter(({ kind, code }) => kind === 'refusal' && code === 'quota-exceeded')).toHaveLength(120)
   })
 

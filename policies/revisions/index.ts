@@ -7,6 +7,7 @@ import type { LogReader } from '../audit/reader.ts'
 import { type Caller, systemCaller } from '../caller.ts'
 import { compilePolicyText, loadPolicy, type LoadedPolicy, type OperationFacts } from '../firewall/index.ts'
 import { type Gate, perform } from '../gate.ts'
+import type { GrantStore } from '../grants/grant-store.ts'
 import type { AnyOperation } from '../operation.ts'
 import { type Activation, activationMessage } from './activation.ts'
 import { activationTables, PgActivationStore } from './activation-store.pg.ts'
@@ -28,6 +29,7 @@ export interface RevisionParts {
   readonly gate: Gate
   readonly reader: LogReader
   readonly signer: PolicySigner
+  readonly grants: Pick<GrantStore, 'find' | 'live'>
   /** Of the token's policy key. */
   readonly publicKey: KeyObject
   /** All operations, known once everything is put together. */
@@ -38,16 +40,16 @@ export interface RevisionParts {
 }
 
 /** Which policy runs: changed by two people, on trial first, the same on all nodes. */
-export function revisionFeature({ sql, sealer, gate, reader, signer, publicKey, operations, officersLike, onChange, onFailure }: RevisionParts) {
+export function revisionFeature({ sql, sealer, gate, reader, grants, signer, publicKey, operations, officersLike, onChange, onFailure }: RevisionParts) {
   const databaseNow = async (): Promise<Date> => (await sql.query<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(Number.NaN)
   const activations = new PgActivationStore({ sql, sealer })
   const load = (text: string): LoadedPolicy => loadPolicy(text, { operations: operations(), now: Date.now() })
   const ready = (text: string): LoadedPolicy => compilePolicyText(text, operations())
-  const explaining = { activations, reader, policies: new PastPolicies(ready) }
+  const explaining = { activations, reader, grants, policies: new PastPolicies(ready) }
   const deps: Deps = { activations, signer, load, officersLike, databaseNow }
   const [system, runOut, establish] = [systemCaller('policies'), endTrial(deps), establishPolicy(deps)]
   const keeper = new PolicyKeeper({
-    ...{ node: randomUUID(), store: activations, onChange, onFailure },
+    ...{ node: randomUUID(), store: activations, liveGrants: () => grants.live(), onChange, onFailure },
     // Without its tests: they were put to it when it was asked for, and may look at the clock.
     compile: (text) => ready(text).decide,
     assertSigned: async (activation) => {

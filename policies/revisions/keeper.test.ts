@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Problem } from '../../core/problem.ts'
 import type { Asked, Decision } from '../firewall/index.ts'
+import type { Grant } from '../grants/grant.ts'
 import { type Activation, revisionOf } from './activation.ts'
 import type { RuleHits, Standing } from './activation-store.ts'
 import { PolicyKeeper } from './keeper.ts'
@@ -18,6 +19,10 @@ class World {
   readonly hits: RuleHits[] = []
   readonly rolledBack: number[] = []
   compiled: string[] = []
+  /** What every policy decides. */
+  verdict: Pick<Decision, 'effect' | 'origin'> & { readonly rule?: string } = { effect: 'allow' }
+  grants: Grant[] = []
+  areGrantsAway = false
 
   put(text: string, more: Partial<Activation> = {}): Activation {
     const number = this.activations.length + 1
@@ -52,10 +57,11 @@ class World {
           return Promise.resolve()
         },
       },
+      liveGrants: () => (this.areGrantsAway ? Promise.reject(new Error('away')) : Promise.resolve(this.grants.filter(({ revoked }) => revoked === undefined))),
       assertSigned: ({ number }) => (this.forged.has(number) ? Promise.reject(new Error('not signed')) : Promise.resolve()),
       compile: (text) => {
         this.compiled.push(text)
-        return () => ({ effect: 'allow', rule: text, revision: revisionOf(text), reason: '' })
+        return () => ({ rule: text, revision: revisionOf(text), reason: '', ...this.verdict })
       },
       rollBack: (number) => {
         this.rolledBack.push(number)
@@ -181,5 +187,55 @@ describe('hits', () => {
     world.isAway = false
     await keeper.stop()
     expect(world.hits.map(({ hits }) => hits)).toEqual([4, 1])
+  })
+})
+
+describe('grants', () => {
+  const grant: Grant = {
+    ...{ id: '01890000-0000-7000-8000-000000000001', reason: 'r', callers: ['urn:gridseal:module:billing'], operations: ['kms.key.sign'], zones: [] },
+    ...{ networks: [], from: new Date(EPOCH), until: new Date(EPOCH + 60_000), issuedBy: 'urn', issuedAt: new Date(EPOCH), version: 1 },
+  }
+  beforeEach(() => {
+    world.verdict = { effect: 'deny', rule: 'default', origin: { zones: ['plant'], isOutside: false } }
+    world.put('one')
+  })
+
+  it('are taken with the next renewal, and given up with it', async () => {
+    await keeper.refresh()
+    world.grants = [grant]
+    expect(ruleOf()).toBe('default')
+    await keeper.refresh()
+    expect(ruleOf()).toBe(`grant:${grant.id}`)
+    world.grants = [{ ...grant, revoked: { by: 'urn', at: new Date(EPOCH), reason: 'r' } }]
+    expect(ruleOf()).toBe(`grant:${grant.id}`)
+    await keeper.refresh()
+    expect(ruleOf()).toBe('default')
+  })
+
+  it('allow nothing on a node that cannot renew its lease', async () => {
+    world.grants = [grant]
+    await keeper.refresh()
+    world.isAway = true
+    world.ms = 5000
+    expect(ruleOf()).toBe('lease')
+  })
+
+  it('that cannot be read keep the lease from being renewed: a revocation may be among them', async () => {
+    world.grants = [grant]
+    await keeper.refresh()
+    world.areGrantsAway = true
+    world.ms = 4999
+    await expect(keeper.refresh()).rejects.toThrow('away')
+    expect(ruleOf()).toBe(`grant:${grant.id}`)
+    world.ms = 5000
+    expect(ruleOf()).toBe('lease')
+  })
+
+  it('are counted as what decided', async () => {
+    world.grants = [grant]
+    await keeper.refresh()
+    keeper.decide(asked)
+    await keeper.stop()
+    expect(world.hits).toMatchObject([{ rule: `grant:${grant.id}`, hits: 1 }])
   })
 })

@@ -2,6 +2,7 @@ import { asProblem, Problem } from '../../core/problem.ts'
 import { PollLoop } from '../../core/poll-loop.ts'
 import { callerUrn } from '../caller.ts'
 import type { Asked, Decide, Decision } from '../firewall/index.ts'
+import { decideWithGrants, type Grant } from '../grants/grant.ts'
 import { type Activation, hasRunOut } from './activation.ts'
 import type { ActivationStore, RuleHits, Standing } from './activation-store.ts'
 
@@ -14,6 +15,8 @@ const HITS_MS = 5000
 export interface KeeperParts {
   readonly node: string
   readonly store: Pick<ActivationStore, 'renew' | 'find' | 'leave' | 'addHits'>
+  /** The grants that count now or soon. Read with each renewal: the lease is one on them too. */
+  readonly liveGrants: () => Promise<readonly Grant[]>
   /** Throws where the policy key did not sign it. */
   readonly assertSigned: (activation: Activation) => Promise<void>
   readonly compile: (text: string) => Decide
@@ -45,6 +48,7 @@ export class PolicyKeeper {
   #latest: InForce | undefined
   #fallback: InForce | undefined
   #inForce: InForce | undefined
+  #grants: readonly Grant[] = []
   #leaseUntil = Number.NEGATIVE_INFINITY
   /** When the database's clock and this one said the same. */
   #clock = { database: 0, own: 0 }
@@ -68,7 +72,7 @@ export class PolicyKeeper {
     if (inForce === undefined) throw new Error('there is no policy yet')
     if (this.#nowMs() >= this.#leaseUntil) return noLease(asked, inForce.activation.revision)
     this.#expire()
-    const decision = (this.#inForce ?? inForce).decide(asked)
+    const decision = decideWithGrants((this.#inForce ?? inForce).decide(asked), asked, this.#grants)
     this.#count(decision)
     return decision
   }
@@ -99,12 +103,13 @@ export class PolicyKeeper {
   async #renew(): Promise<void> {
     const { store, node } = this.#parts
     const asked = this.#nowMs()
-    const { latest, now } = await store.renew(node, this.#inForce?.activation.number ?? 0)
+    const [{ latest, now }, grants] = await Promise.all([store.renew(node, this.#inForce?.activation.number ?? 0), this.#parts.liveGrants()])
     if (latest === undefined) throw new Problem('internal', 'There is no policy in the database.')
     if (this.#known !== undefined && latest.number < this.#known.number)
       throw new Problem('integrity-failed', `The database has forgotten the policy activation ${String(this.#known.number)}: it was set back.`)
     if (latest.number !== this.#known?.number || latest.version !== this.#known.version) await this.#load(latest.number)
     this.#known = latest
+    this.#grants = grants
     this.#clock = { database: now.getTime(), own: asked }
     this.#leaseUntil = asked + LEASE_MS
     this.#expire()

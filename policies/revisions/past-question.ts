@@ -1,4 +1,5 @@
 import type { Entry } from '../audit/entry.ts'
+import { ADMITTED_AT_ANY_TIME, needsAdmission } from '../caller.ts'
 import type { Asked } from '../firewall/index.ts'
 
 /** What was put to the policy, from the first entry of the operation that tells its decision. Undefined where that does not say enough: entries before the first revision. */
@@ -11,6 +12,8 @@ export function questionOf({ operation, caller, uses, facts, decision }: Entry):
       ...caller,
       ...(decision.listener === undefined ? {} : { listener: decision.listener }),
       ...(decision.strength === undefined ? {} : { strength: decision.strength }),
+      // Before there were admissions nobody was asked for one.
+      ...(needsAdmission(caller.kind) ? { admittedUntil: decision.admittedUntil ?? ADMITTED_AT_ANY_TIME } : {}),
     },
   }
 }

@@ -5,9 +5,10 @@ import { Problem } from '../../core/problem.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import type { Entry } from '../audit/entry.ts'
 import type { LogReader } from '../audit/reader.ts'
-import { type Caller, systemCaller } from '../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, systemCaller } from '../caller.ts'
 import type { Decide } from '../firewall/index.ts'
 import { type Gate, perform } from '../gate.ts'
+import { PgGrantStore } from '../grants/grant-store.pg.ts'
 import { holdFeature } from '../holds/index.ts'
 import type { AnyOperation } from '../operation.ts'
 import { DatabaseLog } from '../testing/database-log.ts'
@@ -88,7 +89,15 @@ function node() {
     onExpiryFailure: (problem) => void failures.push(problem),
   })
   const revisions = revisionFeature({
-    ...{ sql: db.sql, sealer: testSealer, gate, publicKey, reader: readerOf(log), onChange: () => undefined },
+    ...{
+      sql: db.sql,
+      sealer: testSealer,
+      gate,
+      publicKey,
+      reader: readerOf(log),
+      grants: new PgGrantStore({ sql: db.sql, sealer: testSealer }),
+      onChange: () => undefined,
+    },
     signer: {
       keyId: KEY,
       sign: (permit, message) => {
@@ -146,10 +155,14 @@ async function activate(
   }
   return ask('policies.hold.run', { holdId }, alice)
 }
+const billing: Caller = {
+  ...{ kind: 'module', name: 'billing', id: 'id', address: '10.1.0.8', listener: 'tls', strength: 'certificate' },
+  admittedUntil: ADMITTED_AT_ANY_TIME,
+}
 const decides = (at: ReturnType<typeof node>, operation: string) =>
   at.keeper.decide({
     operation,
-    caller: { kind: 'module', name: 'billing', id: 'id', address: '10.1.0.8', listener: 'tls', strength: 'certificate' },
+    caller: billing,
     uses: [],
     facts: {},
     at: Date.now(),
@@ -299,7 +312,7 @@ describe('decisions of the past', () => {
   const held = () => one().log.entries.filter(({ decision }) => decision !== undefined)
 
   it('are the same when they are made again, whatever the policy is by then', async () => {
-    const module: Caller = { kind: 'module', name: 'billing', id: 'id', address: '10.1.0.8', listener: 'tls', strength: 'certificate' }
+    const module = billing
     const tries = async (): Promise<void> => {
       for (const caller of [alice, module, { ...alice, address: '192.0.2.1' }]) {
         for (const name of ['policies.revision.list', 'policies.hold.list'])
@@ -331,7 +344,7 @@ describe('decisions of the past', () => {
   })
 
   it('are explained: the rule, and what stopped the others', async () => {
-    const module: Caller = { kind: 'module', name: 'billing', id: 'id', address: '10.1.0.8', listener: 'tls', strength: 'certificate' }
+    const module = billing
     await one()
       .ask('policies.revision.list', {}, module)
       .catch(() => undefined)

@@ -4,17 +4,21 @@ import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { Entry } from '../../audit/entry.ts'
 import type { LogReader } from '../../audit/reader.ts'
-import { CALLER_KINDS, type CallerKind, LISTENERS, STRENGTHS } from '../../caller.ts'
-import { type Asked, PolicyError } from '../../firewall/index.ts'
+import { ADMITTED_AT_ANY_TIME, CALLER_KINDS, type CallerKind, LISTENERS, needsAdmission, STRENGTHS } from '../../caller.ts'
+import { type Asked, type Decision, PolicyError } from '../../firewall/index.ts'
 import type { Explanation } from '../../firewall/explain.ts'
+import { decideWithGrants, type Grant, grantIdOf } from '../../grants/grant.ts'
+import type { GrantStore } from '../../grants/grant-store.ts'
 import { type Operation, operation } from '../../operation.ts'
 import type { Activation } from '../activation.ts'
+import { LEASE_MS } from '../keeper.ts'
 import type { PastPolicies, PastPolicy } from '../past-policies.ts'
 import { questionOf } from '../past-question.ts'
 import type { Deps } from './deps.ts'
 
 interface ExplainDeps extends Pick<Deps, 'activations'> {
   readonly reader: LogReader
+  readonly grants: Pick<GrantStore, 'find'>
   readonly policies: PastPolicies
 }
 
@@ -24,6 +28,13 @@ const OPERATION_ID = z.string().regex(UUID_PATTERN, 'an id is a UUID in lower ca
 async function findDecided(reader: LogReader, operationId: string): Promise<Entry | undefined> {
   const entries = await reader.search({ from: 0, limit: 10, operationId })
   return entries.map(({ entry }) => entry).find(({ decision }) => decision !== undefined)
+}
+
+/** The grant that decided, where one did. Its node may have heard of its revocation as late as its lease let it. */
+async function findGranted(grants: ExplainDeps['grants'], entry: Entry | undefined): Promise<readonly Grant[]> {
+  const id = entry?.decision && grantIdOf(entry.decision.rule)
+  const grant = id === undefined ? undefined : await grants.find(id)
+  return grant === undefined ? [] : [grant]
 }
 
 const noDecision = (): Problem => new Problem('not-found', 'The log has no decision of this operation. One that has just ended is there within a second or so.')
@@ -68,6 +79,7 @@ const IMAGINED = z
     address: z.union([z.ipv4(), z.ipv6()]).optional(),
     listener: z.enum(LISTENERS).optional().meta({ description: 'Default `tls`.' }),
     strength: z.enum(STRENGTHS).optional().meta({ description: 'Default `certificate`.' }),
+    admitted: z.boolean().optional().meta({ description: 'Whether a vendor or module is admitted. Default: yes.' }),
     usesKey: z.boolean().optional(),
     facts: z.record(z.string().max(64), SCALAR).optional(),
     at: z.iso.datetime({ offset: true }).optional().meta({ description: 'RFC 3339. Default: now.' }),
@@ -81,11 +93,12 @@ interface ExplainInput {
 interface Target {
   readonly question: Asked | undefined
   readonly activation: Activation | undefined
+  readonly granted: readonly Grant[]
   readonly input: ExplainInput
 }
 
 /** Why a request was, or would be, decided as it is. Of one that was made: by the policy of then. */
-export const explainDecision = ({ activations, reader, policies }: ExplainDeps): Operation<ExplainInput, Target, Explanation, ExplanationView> =>
+export const explainDecision = ({ activations, reader, grants, policies }: ExplainDeps): Operation<ExplainInput, Target, Explanation, ExplanationView> =>
   operation({
     name: 'policies.decision.explain',
     summary: 'Explains the decision of a request, made or imagined: the rule, and what stopped the others.',
@@ -111,11 +124,12 @@ export const explainDecision = ({ activations, reader, policies }: ExplainDeps):
     locate: async (input): Promise<Target> => {
       if (input.request !== undefined) {
         const activation = input.revision === undefined ? await activations.latest() : await activations.findRevision(input.revision)
-        return { input, question: imagined(input.request), activation }
+        return { input, question: imagined(input.request), activation, granted: [] }
       }
       const entry = await findDecided(reader, found(input.operationId))
       const question = entry && questionOf(entry)
-      return { input, question, activation: entry?.decision && (await activations.findRevision(entry.decision.revision)) }
+      const activation = entry?.decision && (await activations.findRevision(entry.decision.revision))
+      return { input, question, activation, granted: await findGranted(grants, entry) }
     },
     uses: () => [],
     facts: ({ input: { operationId, request } }) => ({ public: operationId === undefined ? { asked: found(request).operation } : { operationId } }),
@@ -123,7 +137,11 @@ export const explainDecision = ({ activations, reader, policies }: ExplainDeps):
       if (question === undefined) return noDecision()
       return activation === undefined ? new Problem('not-found', 'That revision was never put to work.') : undefined
     },
-    execute: (_permit, { question, activation }) => Promise.resolve(readyPolicy(policies, activation).explain(found(question))),
+    execute: (_permit, { question, activation, granted }) => {
+      const explanation = readyPolicy(policies, activation).explain(found(question))
+      const { effect, rule, reason } = decideWithGrants(explanation, found(question), granted, LEASE_MS)
+      return Promise.resolve({ ...explanation, effect, rule, reason })
+    },
     respond: (_target, explanation) => viewExplanation(explanation),
   })
 
@@ -133,6 +151,7 @@ function imagined({
   address,
   listener = 'tls',
   strength = 'certificate',
+  admitted = true,
   usesKey = false,
   facts = {},
   at,
@@ -141,7 +160,13 @@ function imagined({
   const from = kind === 'system' ? {} : { listener, strength, ...(address === undefined ? {} : { address }) }
   return {
     ...{ operation: name, facts, at: at === undefined ? Date.now() : Date.parse(at) },
-    caller: { kind: kind as CallerKind, name: called, id: 'imagined', ...from },
+    caller: {
+      kind: kind as CallerKind,
+      name: called,
+      id: 'imagined',
+      ...from,
+      ...(admitted && needsAdmission(kind) ? { admittedUntil: ADMITTED_AT_ANY_TIME } : {}),
+    },
     uses: usesKey ? [{ action: 'sign', keyId: 'imagined' as never }] : [],
   }
 }
@@ -160,6 +185,7 @@ interface RerunTarget {
   readonly operationId: string
   readonly entry: Entry | undefined
   readonly activation: Activation | undefined
+  readonly granted: readonly Grant[]
 }
 interface Rerun {
   readonly effect: 'allow' | 'deny' | 'hold'
@@ -179,7 +205,12 @@ const RERUN = z
 const CLAIMED: ReadonlySet<string | undefined> = new Set(['rate-exceeded', 'quota-exceeded', 'held'])
 
 /** Makes a decision of the past again, from its entry and the policy of then. */
-export const rerunDecision = ({ activations, reader, policies }: ExplainDeps): Operation<{ operationId: string }, RerunTarget, Rerun, z.infer<typeof RERUN>> =>
+export const rerunDecision = ({
+  activations,
+  reader,
+  grants,
+  policies,
+}: ExplainDeps): Operation<{ operationId: string }, RerunTarget, Rerun, z.infer<typeof RERUN>> =>
   operation({
     name: 'policies.decision.rerun',
     summary: 'Makes a decision of the past again, from its entry in the log and the policy of then.',
@@ -189,7 +220,8 @@ export const rerunDecision = ({ activations, reader, policies }: ExplainDeps): O
     output: RERUN,
     locate: async ({ operationId }) => {
       const entry = await findDecided(reader, operationId)
-      return { operationId, entry, activation: entry?.decision && (await activations.findRevision(entry.decision.revision)) }
+      const activation = entry?.decision && (await activations.findRevision(entry.decision.revision))
+      return { operationId, entry, activation, granted: await findGranted(grants, entry) }
     },
     uses: () => [],
     facts: ({ operationId }) => ({ public: { operationId } }),
@@ -199,8 +231,9 @@ export const rerunDecision = ({ activations, reader, policies }: ExplainDeps): O
         ? new Problem('conflict', `No policy decided this: ${String(entry.decision?.rule)} did, before any policy was asked or because none could be.`)
         : undefined
     },
-    execute: (_permit, { entry, activation }) => {
-      const { effect, rule } = decideOr(readyPolicy(policies, activation), found(questionOf(found(entry))))
+    execute: (_permit, { entry, activation, granted }) => {
+      const question = found(questionOf(found(entry)))
+      const { effect, rule } = decideWithGrants(decideOr(readyPolicy(policies, activation), question), question, granted, LEASE_MS)
       return Promise.resolve({ effect, rule })
     },
     outcomeFacts: (target, rerun) => ({ public: { agrees: agrees(found(target.entry), rerun) } }),
@@ -212,11 +245,11 @@ export const rerunDecision = ({ activations, reader, policies }: ExplainDeps): O
   })
 
 /** An error in deciding was a denial. */
-function decideOr(policy: PastPolicy, question: Asked): Rerun {
+function decideOr(policy: PastPolicy, question: Asked): Decision {
   try {
     return policy.decide(question)
   } catch {
-    return { effect: 'deny', rule: 'error' }
+    return { effect: 'deny', rule: 'error', revision: 'unknown', reason: '' }
   }
 }
 
