@@ -113,10 +113,10 @@ const imeiOf = ({ iccid }: SimulatedCard): string => `26053179${iccid.slice(-7, 
 /** Proofs of cards over the API, each of 32 callers with cards of its own, beside the bare loop of one P-256 signature, which each result needs. */
 export const benchAttest = (say: (line: string) => void): Promise<Report> =>
   withSite({}, async (site) => {
-    const [alice] = site.officers
-    if (alice === undefined) throw new Error('no officer')
+    const [alice, bob] = site.officers
+    if (alice === undefined || bob === undefined) throw new Error('two officers are needed')
     const place = { url: site.service.url, trust: site.trust }
-    const enrolled = await enrol(alice, place, { kind: 'module', name: 'bench' })
+    const enrolled = await enrol(alice, place, { kind: 'module', name: 'bench', approver: bob })
     const module = { ...enrolled, client: new ApiClient({ ...place, certificate: enrolled.certificate, key: enrolled.key }, { maxSockets: CALLERS }) }
     say(`cards: an order of ${String(CALLERS * CARDS_EACH)}, opened and put into simulated cards ...`)
     const cards = await makeCards(site)

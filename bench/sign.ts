@@ -16,9 +16,9 @@ const CONNECTIONS = 32
 
 export const benchSign = (say: (line: string) => void): Promise<Report> =>
   withSite({}, async (site) => {
-    const [alice] = site.officers
-    if (alice === undefined) throw new Error('no officer')
-    const module = await enrol(alice, { url: site.service.url, trust: site.trust }, { kind: 'module', name: 'bench' })
+    const [alice, bob] = site.officers
+    if (alice === undefined || bob === undefined) throw new Error('two officers are needed')
+    const module = await enrol(alice, { url: site.service.url, trust: site.trust }, { kind: 'module', name: 'bench', approver: bob })
     const { keyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'bench', algorithm: 'ec-p256' })
 
     say('bare: C_Sign in a loop, one thread, on the same token ...')

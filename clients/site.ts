@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { exampleFiling, fileAdmission } from './admission.ts'
 import { ApiClient } from './api.ts'
 import { makeTlsRequest } from './csr.ts'
 
@@ -23,8 +24,6 @@ export interface SiteSettings {
   readonly onLog?: (line: string) => void
   /** How long a start may take. Default 120,000. */
   readonly startTimeoutMs?: number
-  /** Arguments of node in place of those that run `gridseal serve`. */
-  readonly program?: readonly string[]
 }
 
 /** A running service, as its own process. */
@@ -52,7 +51,7 @@ const environment = ({ data, env }: SiteSettings): NodeJS.ProcessEnv => ({
 /** Starts `gridseal serve` and waits until it is ready. Throws with what it said last when it ends before. */
 export function startService(settings: SiteSettings): Promise<Service> {
   const { onLog, startTimeoutMs = 120_000 } = settings
-  const child = spawn(process.execPath, [...(settings.program ?? [...programArguments(), 'serve'])], {
+  const child = spawn(process.execPath, [...programArguments(), 'serve'], {
     env: environment(settings),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -139,14 +138,31 @@ export async function enrolFirstOfficers(
   return { officers, trust }
 }
 
-/** Registers a caller and gives it a certificate, as an officer does. */
-export async function enrol(
+interface Place {
+  readonly url: string
+  readonly trust: string
+}
+
+/** Registers a caller and gives it a certificate, as an officer does. A vendor or module can do nothing yet: see {@link enrol}. */
+export async function register(
   officer: Participant,
-  { url, trust }: { readonly url: string; readonly trust: string },
+  { url, trust }: Place,
   { kind, name }: { readonly kind: 'vendor' | 'module' | 'officer' | 'auditor' | 'business'; readonly name: string },
 ): Promise<Participant> {
   const { privateKey: key, csr } = await makeTlsRequest(name)
   const { callerId } = await officer.client.post<{ callerId: string }>('/v1/policies/callers', { kind, name })
   const { certificate } = await officer.client.post<{ certificate: string }>('/v1/kms/certificates', { callerId, csr })
   return { name, callerId, certificate, key, client: new ApiClient({ url, trust, certificate, key }) }
+}
+
+/** Who is enrolled. A vendor or module is filed too, which another officer approves. */
+export type Enrolment =
+  | { readonly kind: 'officer' | 'auditor' | 'business'; readonly name: string }
+  | { readonly kind: 'vendor' | 'module'; readonly name: string; readonly approver: Participant }
+
+/** Registers a caller, gives it a certificate, and has it admitted where it needs that. */
+export async function enrol(officer: Participant, place: Place, enrolment: Enrolment): Promise<Participant> {
+  const participant = await register(officer, place, enrolment)
+  if ('approver' in enrolment) await fileAdmission([officer, enrolment.approver], participant.callerId, exampleFiling(enrolment.name))
+  return participant
 }

@@ -15,7 +15,7 @@ export interface Vendor extends Participant {
 
 const BASE = '/v1/card-personalization'
 
-/** Everything until a vendor may order: registration, certificate, two confirmations of its encryption certificate, transport key. */
+/** Everything until a vendor may order: registration, certificate, admission, two confirmations of its encryption certificate, transport key. */
 export async function enrolVendor({
   site,
   name,
@@ -25,7 +25,7 @@ export async function enrolVendor({
 }): Promise<Vendor> {
   const [first, second] = site.officers
   if (first === undefined || second === undefined) throw new Error('two officers are needed')
-  const participant = await enrol(first, { url: site.service.url, trust: site.trust }, { kind: 'vendor', name })
+  const participant = await enrol(first, { url: site.service.url, trust: site.trust }, { kind: 'vendor', name, approver: second })
   const { privateKey, certificate } = await makeEncryptionCertificate(name)
   const fingerprint = new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase()
   const { vendorId } = await first.client.post<{ vendorId: string }>(`${BASE}/vendors`, { name, callerName: name, encryptionCertificate: certificate })

@@ -33,6 +33,17 @@ export const SECRET_ALGORITHMS: Readonly<Record<Exclude<KeyAlgorithm, 'ec-p256'>
 export const isKeyAlgorithm = (text: unknown): text is KeyAlgorithm =>
   text === 'ec-p256' || (typeof text === 'string' && Object.hasOwn(SECRET_ALGORITHMS, text))
 
+/** The secret of one-time codes: HMAC-SHA-1 with a 20-byte key (RFC 4226 4, R6). No operation can name one, and none is a caller's key: {@link KeyAlgorithm} has none of it. */
+export const OTP_ALGORITHM = 'hmac-sha1'
+export const OTP_SECRET_BYTES = 20
+export const OTP_SPEC: KeySpec = { class: CKO.SECRET, keyType: CKK.GENERIC_SECRET, uses: ['sign'], mechanisms: [CKM.SHA_1_HMAC] }
+
+/** Everything that rows of the database hold under the storage KEK: what a rotation of it opens and wraps anew. */
+export type StoredAlgorithm = KeyAlgorithm | typeof OTP_ALGORITHM
+
+export const isStoredAlgorithm = (text: unknown): text is StoredAlgorithm => text === OTP_ALGORITHM || isKeyAlgorithm(text)
+export const storedSpec = (algorithm: StoredAlgorithm): KeySpec => (algorithm === OTP_ALGORITHM ? OTP_SPEC : loadedSpec(algorithm))
+
 /** A key as it is used: it cannot leave. */
 export function loadedSpec(algorithm: KeyAlgorithm): KeySpec {
   if (algorithm === 'ec-p256') return { class: CKO.PRIVATE, keyType: CKK.EC, uses: ['sign'], mechanisms: [CKM.ECDSA] }

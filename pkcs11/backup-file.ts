@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { base64, equalBytes, fromBase64, fromHex, hex, sha256, utf8 } from '../core/bytes.ts'
 import { keyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
-import { isKekBackup, type KekBackup, type KeyBackup, type Sealed } from './key-backup.ts'
+import { algorithmOf, isKekBackup, type KekBackup, type KeyBackup, type Sealed } from './key-backup.ts'
 import { SYSTEM_KEYS } from './root-keys.ts'
 
 /** The keys of a token under its backup KEK, and that encrypted for one recipient: useless without the recipient's token. */
@@ -39,7 +39,11 @@ const BODY = z.strictObject({
   recipient: z.strictObject({ fingerprint: hexadecimal, ...wrapped }),
   keys: z.array(
     z.union([
-      z.strictObject({ id: z.string(), kcv: z.strictObject({ method: z.enum(['aes-kwp', 'aes-cmac', 'kdf3-aes-gp']), value: hexadecimal }), ...wrapped }),
+      z.strictObject({
+        id: z.string(),
+        kcv: z.strictObject({ method: z.enum(['aes-kwp', 'aes-cmac', 'kdf3-aes-gp', 'hmac-sha256']), value: hexadecimal }),
+        ...wrapped,
+      }),
       z.strictObject({ id: z.string(), publicKey: bytes, ...wrapped }),
     ]),
   ),
@@ -86,7 +90,8 @@ export function parseBackup(text: string): TokenBackup {
       const common = { keyId: keyId(id), kek, tokenSerial: key.tokenSerial, wrapped: key.wrapped }
       return {
         mac,
-        backup: 'kcv' in key ? { ...common, algorithm: 'aes-256', kcv: key.kcv } : { ...common, algorithm: 'ec-p256', publicKey: key.publicKey },
+        backup:
+          'kcv' in key ? { ...common, algorithm: algorithmOf(key.kcv.method), kcv: key.kcv } : { ...common, algorithm: 'ec-p256', publicKey: key.publicKey },
       }
     }),
   }

@@ -1,6 +1,6 @@
 import { createHash, createPrivateKey, createPublicKey, privateDecrypt, verify } from 'node:crypto'
 import type { Handle } from 'pkcs11js'
-import { freshSpec, kcvOf, loadedSpec, P256_PUBLIC } from './algorithms.ts'
+import { freshSpec, kcvOf, loadedSpec, OTP_SPEC, P256_PUBLIC } from './algorithms.ts'
 import { decryptGcm, encryptGcm } from './gcm.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
 import { cardKeySpec, kdf3Block } from './lane-keys.ts'
@@ -84,9 +84,16 @@ export const CAPABILITIES = {
   'hmac-sha256': {
     title: 'HMAC-SHA-256',
     mechanisms: ['GENERIC_SECRET_KEY_GEN', 'SHA256_HMAC'],
-    use: 'keys of modules',
-    need: 'feature',
+    use: 'the pepper of passwords, keys of modules',
+    need: 'start',
     trial: tryHmac,
+  },
+  'hmac-sha1': {
+    title: 'HMAC-SHA-1 by a secret of 20 bytes, and that under AES-KWP and back',
+    mechanisms: ['SHA_1_HMAC'],
+    use: 'one-time codes of people',
+    need: 'feature',
+    trial: tryHmacSha1,
   },
   'aes-gcm': {
     title: 'AES-GCM',
@@ -210,6 +217,21 @@ function tryHmac(trial: Trial): void {
   const hmac = (handle: Handle): Buffer => trial.token.sign(CKM.SHA256_HMAC, handle, hex(message), Buffer.alloc(32))
   trial.expect('RFC 4231 case 6', hmac(trial.known(key, spec)), mac)
   hmac(trial.generate(spec, 32))
+}
+
+function tryHmacSha1(trial: Trial): void {
+  const { token } = trial
+  const { secret, hmacs } = KNOWN_ANSWERS.hotp
+  const hmac = (key: Handle, count: number): Buffer => {
+    const counter = Buffer.alloc(8)
+    counter.writeBigUInt64BE(BigInt(count))
+    return token.sign(CKM.SHA_1_HMAC, key, counter, Buffer.alloc(20))
+  }
+  const known = trial.known(secret, { ...OTP_SPEC, extractable: true })
+  hmacs.forEach((right, count) => trial.expect(`RFC 4226 D, count ${String(count)}`, hmac(known, count), right))
+  const wrapping = trial.generate({ ...AES, uses: ['wrap', 'unwrap'], mechanisms: [token.kwp] }, 32)
+  const unwrapped = token.unwrap(wrapping, token.wrap(wrapping, known), token.form(OTP_SPEC))
+  trial.expect('RFC 4226 D, by an unwrapped secret', hmac(unwrapped, 0), hmacs[0])
 }
 
 function tryGcm(trial: Trial): void {

@@ -2,6 +2,7 @@
 import type { KeyId } from '../core/ids.ts'
 import type { Row, SealedRow } from '../core/row.ts'
 import type { TokenBackup } from './backup-file.ts'
+import type { RootKeysAdded } from './ceremony/add-root-keys.ts'
 import { fingerprintOf, type Recipient } from './ceremony/backup-recipient.ts'
 import type { TokenShown } from './ceremony/identify-token.ts'
 import { forkCeremony } from './ceremony/run-ceremony.ts'
@@ -15,7 +16,7 @@ export type { TokenOptions } from './chosen-token.ts'
 export { generationOf, type GenerationState, type RecordedGeneration } from './generation-record.ts'
 export { PendingBackup } from './pending-backup.ts'
 export { parseGeneration } from './root-key-generations.ts'
-export { identityFault, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
+export { identityFault, LATER_ROOT_KEYS, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 export { adoptionRow, checkpointKeyOf, type CheckpointKey, type TokenAdoption } from './token-adoption.ts'
 export { fingerprintOf }
 
@@ -65,6 +66,11 @@ export class TokenCeremonies {
     else this.#pending.write({ kek: restored.kek, keys: backup.keys }, new Date().toISOString())
     await forkCeremony(environment, 'finishRootKeys', token)
     return restored.identity
+  }
+
+  /** See `addRootKeys`. */
+  addRootKeys(adding: { readonly keys: readonly KeyId[]; readonly rowMac: KeyId }): Promise<RootKeysAdded> {
+    return forkCeremony(this.#chosen.environment, 'addRootKeys', this.#chosen.token, adding)
   }
 
   /** See `makeNextCheckpointKey`. */

@@ -10,6 +10,7 @@ import { promptSource } from './pin.ts'
 import { PinKeeper } from './pin-keeper.ts'
 import { PROMPT } from './pkcs11-uri.ts'
 import type { ProbeName } from './probe-names.ts'
+import { isFromBefore, lackingKeys } from './root-keys.ts'
 import { findSoftHsm, TokenFolder } from './token-folder.ts'
 
 /** Which token, and what its ceremonies need. */
@@ -124,6 +125,8 @@ async function namedToken(chosen: Chosen, options: TokenOptions, { recipient }: 
     if (recipient !== undefined) throw haveKeys()
     return chosen
   }
+  if (!unfinished && isFromBefore(missing))
+    throw new Problem('hsm-unavailable', `The token cannot be used, so the service does not start: ${lackingKeys(missing)}.`)
   if (!none && !unfinished)
     throw new Problem(
       'hsm-unavailable',

@@ -38,6 +38,8 @@ describe('the first start', () => {
       'root:checkpoint',
       'root:delivery',
       'root:group-mac',
+      'root:pepper',
+      'root:policy',
       'root:result',
       'root:row-mac',
       'root:statement',

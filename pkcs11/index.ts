@@ -1,4 +1,4 @@
-/** The door to the HSM for callers' keys, by permit. The other is integrity.ts. */
+/** The door to the HSM for callers' keys, by permit. `openHsm` gives the two others of a running service too: integrity.ts and person-secrets.ts. */
 export type {
   CardKeyPlan,
   CardMaster,

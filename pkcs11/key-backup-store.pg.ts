@@ -13,7 +13,7 @@ interface Columns {
   readonly token_serial: string
   readonly kek: Uint8Array
   readonly recipient: Uint8Array | null
-  readonly algorithm: 'aes-256' | 'ec-p256'
+  readonly algorithm: 'aes-256' | 'hmac-sha256' | 'ec-p256'
   readonly wrapped: Uint8Array
   readonly public_key: Uint8Array | null
   readonly kcv_method: TokenKcv['method'] | null
@@ -54,6 +54,11 @@ export class PgKeyBackupStore {
     for (const { backup, mac } of backups) await this.#sql.query(INSERT, valuesOf(backup, mac))
   }
 
+  /** Of keys that a ceremony has just made in a token whose backup KEK is known already: they bear its MACs. */
+  async add(keys: readonly Sealed<KeyBackup>[]): Promise<void> {
+    for (const { backup, mac } of keys) await this.#sql.query(INSERT, valuesOf(backup, mac))
+  }
+
   /** The ids of keys that the database knows to live in the token and has no backup of under this KEK; the checkpoint key is never backed up. */
   async unsaved(kek: Uint8Array): Promise<string[]> {
     const rows = await this.#sql.query<{ id: string }>(
@@ -86,7 +91,11 @@ function toBackup(row: Columns): KekBackup | KeyBackup {
   const common = { keyId: keyId(row.key_id), tokenSerial: row.token_serial, kek: row.kek, wrapped: row.wrapped }
   if (row.recipient !== null) return { ...common, algorithm: 'aes-256', recipient: row.recipient }
   if (row.public_key !== null) return { ...common, algorithm: 'ec-p256', publicKey: row.public_key }
-  return { ...common, algorithm: 'aes-256', kcv: { method: row.kcv_method ?? 'aes-kwp', value: row.kcv ?? new Uint8Array() } }
+  return {
+    ...common,
+    algorithm: row.algorithm === 'hmac-sha256' ? row.algorithm : 'aes-256',
+    kcv: { method: row.kcv_method ?? 'aes-kwp', value: row.kcv ?? new Uint8Array() },
+  }
 }
 
 export const keyBackupTables = (sql: Sql): readonly SealedTable[] => [

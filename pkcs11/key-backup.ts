@@ -31,7 +31,13 @@ export interface KekBackup extends Common {
 export type KeyBackup = Common & {
   /** AES-KWP; of a P-256 key over its PKCS#8. */
   readonly wrapped: Uint8Array
-} & ({ readonly algorithm: 'aes-256'; readonly kcv: TokenKcv } | { readonly algorithm: 'ec-p256'; readonly publicKey: Uint8Array /* SPKI DER */ })
+} & (
+    | { readonly algorithm: 'aes-256' | 'hmac-sha256'; readonly kcv: TokenKcv }
+    | { readonly algorithm: 'ec-p256'; readonly publicKey: Uint8Array /* SPKI DER */ }
+  )
+
+/** The algorithm of a backup whose key tells its check value by a method. */
+export const algorithmOf = (method: TokenKcv['method']): 'aes-256' | 'hmac-sha256' => (method === 'hmac-sha256' ? 'hmac-sha256' : 'aes-256')
 
 export const isKekBackup = (backup: KekBackup | KeyBackup): backup is KekBackup => backup.keyId === SYSTEM_KEYS.backupKek
 

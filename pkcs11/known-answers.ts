@@ -6,6 +6,7 @@
  * - cmac: RFC 4493 clause 4, examples 1 to 4 (also NIST SP 800-38B D.1).
  * - kdf3: GlobalPlatformPro, TestPlaintextKeys.java, `kdf3` with the key 4041..4F and its KCVs (AES-ECB of 01*16, first 3 bytes).
  * - hmac: RFC 4231 clause 4.7, test case 6 (SoftHSM takes no key shorter than 32 bytes).
+ * - hotp: RFC 4226 appendix D: the secret, and the HMAC-SHA-1 of the counts 0 to 9.
  * - aes: FIPS 197 C.1.
  * - milenage: 3GPP TS 35.208 clause 4.3, test set 1; `autn` = SQN xor f5 || AMF || f1 (TS 33.102 6.3.2) of its values.
  * - ecdsa: RFC 6979 A.2.5, P-256 with SHA-256, message "sample": public point (x, y) and signature (r, s).
@@ -59,6 +60,21 @@ export const KNOWN_ANSWERS = {
     key: 'aa'.repeat(131),
     message: '54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b6579202d2048617368204b6579204669727374',
     mac: '60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54',
+  },
+  hotp: {
+    secret: '3132333435363738393031323334353637383930',
+    hmacs: [
+      'cc93cf18508d94934c64b65d8ba7667fb7cde4b0',
+      '75a48a19d4cbe100644e8ac1397eea747a2d33ab',
+      '0bacb7fa082fef30782211938bc1c5e70416ff44',
+      '66c28227d03a2d5529262ff016a1e6ef76557ece',
+      'a904c900a64b35909874b33e61c5938a8e15ed1c',
+      'a37e783d7b7233c083d4f62926c7a25f238d0316',
+      'bc9cd28561042c83f219324d3c607256c03272ae',
+      'a4fb960c0bc06e1eabb804e5b397cdc4b45596fa',
+      '1b3c89f65e6c9e883012052823443f048b4332db',
+      '1637409809a679dc698207310c8c7fc07290d9e5',
+    ],
   },
   aes: { key: '000102030405060708090a0b0c0d0e0f', block: '00112233445566778899aabbccddeeff', encrypted: '69c4e0d86a7b0430d8cdb78070b4c55a' },
   milenage: {

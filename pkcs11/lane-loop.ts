@@ -2,6 +2,7 @@ import { Problem } from '../core/problem.ts'
 import { classify, DETAILS } from './errors.ts'
 import { LaneKeys } from './lane-keys.ts'
 import type { Answer, Call, FromLane, LaneSettings, ToLane } from './lane-message.ts'
+import { wipeSecret } from './otp-secret.ts'
 import { identify } from './root-handles.ts'
 import type { GenerationsInUse } from './root-key-generations.ts'
 import { identityFault } from './root-keys.ts'
@@ -107,6 +108,7 @@ async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, 
     if (performance.now() - signedAt > 2 * ALIVE_MS) await signOfLife(keys)
   }
   await send({ kind: 'answers', id, answers })
+  for (const answer of answers) if (answer.ok) wipeSecret(answer.value)
   if (ending !== undefined) await end(ending)
 }
 

@@ -1,6 +1,7 @@
 import { Problem } from '../core/problem.ts'
 import type { CeremonyToken } from './ceremony/officer.ts'
 import { ceremonyRunner } from './ceremony/run-ceremony.ts'
+import type { PersonSecrets } from '../policies/people/index.ts'
 import { type ChildEnvironment, entryUrl } from './child.ts'
 import { chooseToken, type TokenOptions } from './chosen-token.ts'
 import { DETAILS } from './errors.ts'
@@ -8,6 +9,7 @@ import { LaneHsm } from './hsm.ts'
 import type { Ciphers, Hsm, RootKeyCeremonies, TokenKeys } from './contract.ts'
 import { type Integrity, LaneIntegrity } from './integrity.ts'
 import { type LaneCounts, Lanes, type TokenState } from './lanes.ts'
+import { LanePersonSecrets } from './person-secrets.ts'
 import { promptedHolder } from './pin.ts'
 import type { TokenIdentity } from './root-keys.ts'
 import { RootKeysInUse } from './root-keys-in-use.ts'
@@ -31,11 +33,15 @@ export interface HsmStats {
   readonly lanes: LaneCounts & { readonly count: number }
   /** What the system did with its own keys, by key. */
   readonly integrity: { readonly rows: number; readonly groups: number; readonly checkpoints: number; readonly blindIndexes: number }
+  /** What logins asked of the token. */
+  readonly personSecrets: { readonly peppers: number; readonly secretsMade: number; readonly codes: number }
 }
 
 export interface OpenHsm {
   readonly hsm: Hsm & Ciphers & TokenKeys & RootKeyCeremonies
   readonly integrity: Integrity
+  /** What people log in with. */
+  readonly personSecrets: PersonSecrets
   /** Which generations of the root keys are in use: told once the database was asked, and whenever it has newer ones. */
   readonly rootKeys: RootKeysInUse
   /** To be compared with what the database remembers: `assertSameToken`. */
@@ -65,6 +71,7 @@ export async function openLanes(
   )
   // Before lanes are started and watched: people type slowly.
   if (promptedHolder(token.pinSource) !== undefined) await environment.pins?.prepare('user')
+  environment.pins?.forget('officer')
   const identity = await starting(() =>
     lanes.start(async (first) => {
       await first.call('selfTest', { ignore: options.insecureTokenIgnores ?? [] })
@@ -73,13 +80,19 @@ export async function openLanes(
   )
   const rootKeys = new RootKeysInUse(lanes, identity)
   const integrity = new LaneIntegrity(lanes, rootKeys, identity)
+  const personSecrets = new LanePersonSecrets(lanes, rootKeys)
   const hsm = new LaneHsm(lanes, rootKeys, ceremonyRunner(environment, withoutTypedOfficer(token)), identity)
   const close = async (): Promise<void> => {
     await lanes.close()
     environment.pins?.close()
   }
-  const stats = (): HsmStats => ({ token: lanes.state, lanes: { count: options.lanes, ...lanes.counts }, integrity: { ...integrity.calls } })
-  return { open: { hsm, integrity, rootKeys, identity, stats, close }, lanes, environment, token }
+  const stats = (): HsmStats => ({
+    token: lanes.state,
+    lanes: { count: options.lanes, ...lanes.counts },
+    integrity: { ...integrity.calls },
+    personSecrets: { ...personSecrets.calls },
+  })
+  return { open: { hsm, integrity, personSecrets, rootKeys, identity, stats, close }, lanes, environment, token }
 }
 
 /** Nobody sits at the terminal of a service that runs: an officer's PIN that is typed serves its start alone. */

@@ -19,10 +19,15 @@ process.on('disconnect', () => process.exit(0))
 process.on('SIGINT', () => undefined)
 process.on('SIGTERM', () => undefined)
 process.on('message', (message: ToKeeper) => {
+  if (message.kind === 'forget') {
+    kept.get(message.holder)?.fill(0)
+    kept.delete(message.holder)
+    return
+  }
   void answer(message).then(send, () => send({ id: message.id, kind: 'failed', reason: 'no PIN was typed' }))
 })
 
-async function answer(message: ToKeeper): Promise<FromKeeper> {
+async function answer(message: Exclude<ToKeeper, { readonly kind: 'forget' }>): Promise<FromKeeper> {
   const { id, holder } = message
   if (message.kind === 'prompt') {
     if (!kept.has(holder)) kept.set(holder, await typed(PROMPTS[holder]))

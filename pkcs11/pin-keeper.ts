@@ -8,6 +8,7 @@ import type { SealedPin } from './sealed-pin.ts'
 export type ToKeeper =
   | { readonly id: number; readonly kind: 'prompt'; readonly holder: PinHolder }
   | { readonly id: number; readonly kind: 'seal'; readonly holder: PinHolder; readonly publicKey: Uint8Array }
+  | { readonly id: number; readonly kind: 'forget'; readonly holder: PinHolder }
 
 export type FromKeeper =
   | { readonly id: number; readonly kind: 'prompted' }
@@ -38,6 +39,11 @@ export class PinKeeper {
     const answer = await this.#ask((id) => ({ id, kind: 'seal', holder, publicKey }))
     if (answer.kind !== 'sealed') throw notTyped('the keeper of the PIN gave none')
     return answer.pin
+  }
+
+  /** Nobody needs it any more. */
+  forget(holder: PinHolder): void {
+    this.#child?.send({ id: -1, kind: 'forget', holder } satisfies ToKeeper, () => undefined)
   }
 
   close(): void {

@@ -2,7 +2,7 @@ import type { Handle } from 'pkcs11js'
 import { equalBytes, frame } from '../core/bytes.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
-import { isKeyAlgorithm, loadedSpec } from './algorithms.ts'
+import { isStoredAlgorithm, storedSpec } from './algorithms.ts'
 import type { LaneKeys, SealedBytes } from './lane-keys.ts'
 import type { KeyForm } from './templates.ts'
 
@@ -35,9 +35,9 @@ function rewrapOne(keys: LaneKeys, sealed: SealedBytes, forms: Map<string, KeyFo
   let handle: Handle | undefined
   try {
     const { algorithm, wrapped } = keys.open(sealed).columns
-    if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) return [REFUSED, Buffer.alloc(0)]
+    if (!isStoredAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) return [REFUSED, Buffer.alloc(0)]
     // It leaves once, under a trusted key, as when it was made.
-    const form = forms.get(algorithm) ?? keys.token.form({ ...loadedSpec(algorithm), extractable: true, wrapWithTrusted: true })
+    const form = forms.get(algorithm) ?? keys.token.form({ ...storedSpec(algorithm), extractable: true, wrapWithTrusted: true })
     forms.set(algorithm, form)
     const opened = keys.unwrap(wrapped, form)
     handle = opened.handle

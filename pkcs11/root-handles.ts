@@ -4,7 +4,7 @@ import type { KeyId } from '../core/ids.ts'
 import { kcvOf } from './algorithms.ts'
 import { CKK, CKM, ed25519Spki, p256Spki } from './mechanisms.ts'
 import { type GenerationsInUse, generationId, parseGeneration, ROTATED_KEY_NAMES, type RotatedKey, type SecretIdentity } from './root-key-generations.ts'
-import { isSame, type RootKeyIdentity, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
+import { isFromBefore, isSame, lackingKeys, type RootKeyIdentity, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from './root-keys.ts'
 import { CKA, CKO, type KeySpec } from './templates.ts'
 import type { Token } from './token.ts'
 
@@ -32,9 +32,13 @@ export interface RotatedHandles {
 export interface RootHandles {
   readonly rotated: Readonly<Record<RotatedKey, RotatedHandles>>
   readonly blindIndex: Handle
+  readonly pepper: Handle
   readonly checkpoint: SigningKey
   readonly signing: ReadonlyMap<KeyId, SigningKey>
 }
+
+/** Those of a token from before the later ones came: for who looks at it, restores it, or adds them. */
+export type RootHandlesOfBefore = Omit<RootHandles, 'pepper'> & { readonly pepper: Handle | undefined }
 
 /** Some root keys are missing from the token. */
 export class RootKeysMissing extends Error {
@@ -42,7 +46,7 @@ export class RootKeysMissing extends Error {
   readonly missing: readonly KeyId[]
 
   constructor(missing: readonly KeyId[]) {
-    super(`the token lacks ${missing.join(', ')}`)
+    super(lackingKeys(missing))
     this.missing = missing
   }
 }
@@ -73,7 +77,7 @@ export function generationLabels(token: Token, key: RotatedKey): KeyId[] {
 /** The root keys that a token lacks, of all there must be: one generation at least of those that are rotated. */
 export const missingRootKeys = (token: Token): KeyId[] => [
   ...ROTATED_KEY_NAMES.filter((key) => generationLabels(token, key).length === 0).map((key) => generationId({ key, number: 1 })),
-  ...[SYSTEM_KEYS.blindIndex].filter((id) => token.find(CKO.SECRET, id) === undefined),
+  ...[SYSTEM_KEYS.blindIndex, SYSTEM_KEYS.pepper].filter((id) => token.find(CKO.SECRET, id) === undefined),
   ...[checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint, ...SIGNING_KEYS].filter(
     (id) => token.find(CKO.PRIVATE, id) === undefined || token.find(CKO.PUBLIC, id) === undefined,
   ),
@@ -83,6 +87,22 @@ export const missingRootKeys = (token: Token): KeyId[] => [
 export function findRootKeys(token: Token, inUse?: GenerationsInUse): RootHandles {
   const missing = missingRootKeys(token)
   if (missing.length > 0) throw new RootKeysMissing(missing)
+  const { pepper, ...others } = handlesOf(token, { missing, inUse })
+  if (pepper === undefined) throw new RootKeysMissing([SYSTEM_KEYS.pepper])
+  return { ...others, pepper }
+}
+
+/** As {@link findRootKeys}, but of what came with a later version only those that are there. */
+export function findRootKeysOfBefore(token: Token): RootHandlesOfBefore {
+  const missing = missingRootKeys(token)
+  if (missing.length > 0 && !isFromBefore(missing)) throw new RootKeysMissing(missing)
+  return handlesOf(token, { missing, inUse: undefined })
+}
+
+function handlesOf(
+  token: Token,
+  { missing, inUse }: { readonly missing: readonly KeyId[]; readonly inUse: GenerationsInUse | undefined },
+): RootHandlesOfBefore {
   return {
     rotated: {
       'storage-kek': rotatedHandles(token, 'storage-kek', inUse),
@@ -91,7 +111,8 @@ export function findRootKeys(token: Token, inUse?: GenerationsInUse): RootHandle
     },
     blindIndex: token.find(CKO.SECRET, SYSTEM_KEYS.blindIndex) as Handle,
     checkpoint: signingKey(token, checkpointLabels(token).at(-1) ?? SYSTEM_KEYS.checkpoint),
-    signing: new Map(SIGNING_KEYS.map((id) => [id, signingKey(token, id)])),
+    pepper: token.find(CKO.SECRET, SYSTEM_KEYS.pepper),
+    signing: new Map(SIGNING_KEYS.filter((id) => !missing.includes(id)).map((id) => [id, signingKey(token, id)])),
   }
 }
 
@@ -144,10 +165,11 @@ export function kwpCheckValue(token: Token, wrapping: Handle, insecurePublic = f
 }
 
 /** What the database remembers of the token. Every key is used once for it, and each public part is checked against its private one. */
-export function identify(token: Token, roots: RootHandles): TokenIdentity {
+export function identify(token: Token, roots: RootHandlesOfBefore): TokenIdentity {
   const keys: RootKeyIdentity[] = [
     ...ROTATED_KEY_NAMES.flatMap((key) => roots.rotated[key].all.map((one) => identifyGeneration(token, key, one))),
     macIdentity(token, SYSTEM_KEYS.blindIndex, roots.blindIndex),
+    ...(roots.pepper === undefined ? [] : [pepperIdentity(token, roots.pepper)]),
   ]
   for (const [keyId, key] of [...roots.signing, [SYSTEM_KEYS.checkpoint, roots.checkpoint] as const]) {
     assertPair(token, keyId, key)
@@ -163,6 +185,13 @@ const macIdentity = (token: Token, keyId: KeyId, key: Handle): SecretIdentity =>
   keyId,
   algorithm: 'aes-256',
   kcv: { method: 'aes-cmac', value: kcvOf(token, 'aes-cmac', key) },
+})
+
+/** A key that does HMAC-SHA-256 alone tells its check value by that: over 00 * 16, which is no message of a purpose (see `PEPPER_PURPOSES`). */
+const pepperIdentity = (token: Token, key: Handle): RootKeyIdentity => ({
+  keyId: SYSTEM_KEYS.pepper,
+  algorithm: 'hmac-sha256',
+  kcv: { method: 'hmac-sha256', value: kcvOf(token, 'hmac-sha256', key) },
 })
 
 /** Throws where a generation is another key than was recorded. */

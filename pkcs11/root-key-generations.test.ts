@@ -12,7 +12,12 @@ const secret = (id: string, check = '01'): SecretIdentity => ({
 })
 const [KEK, NEXT, MAC, GROUP] = [secret('root:storage-kek'), secret('root:storage-kek-2', '02'), secret('root:row-mac'), secret('root:group-mac')] as const
 const token = (...keys: SecretIdentity[]): TokenIdentity => ({ serial: 'aa', label: 'gridseal', keys })
-const record = (identity: SecretIdentity, state: RecordedGeneration['state'], version = 1): RecordedGeneration => ({ identity, state, rotationId: 'r', version })
+const record = (identity: SecretIdentity, state: RecordedGeneration['state'], version = 1): RecordedGeneration => ({
+  identity,
+  state,
+  rotationId: 'r',
+  version,
+})
 
 describe('the id of a generation', () => {
   it('is read as it is written', () => {
@@ -23,12 +28,18 @@ describe('the id of a generation', () => {
     )
   })
 
-  it.each(['root:storage-kek-1', 'root:storage-kek-0', 'root:storage-kek-02', 'root:storage-kek-', 'root:storage-kek-2x', 'root:storage-kekk', 'root:blind-index', 'x'])(
-    'is none: %s',
-    (id) => {
-      expect(parseGeneration(id)).toBeUndefined()
-    },
-  )
+  it.each([
+    'root:storage-kek-1',
+    'root:storage-kek-0',
+    'root:storage-kek-02',
+    'root:storage-kek-',
+    'root:storage-kek-2x',
+    'root:storage-kekk',
+    'root:blind-index',
+    'x',
+  ])('is none: %s', (id) => {
+    expect(parseGeneration(id)).toBeUndefined()
+  })
 })
 
 describe('the generations in use', () => {
@@ -46,7 +57,9 @@ describe('the generations in use', () => {
     const records = [record(KEK, 'retired', 4), record(NEXT, 'older', 2), record(secret('root:storage-kek-3', '03'), 'current')]
     const inUse = generationsInUse(records, token(NEXT, MAC, GROUP))
     expect(inUse.number).toBe(7)
-    expect(inUse.keys.filter(({ identity }) => identity.keyId.startsWith('root:storage')).map(({ identity, isCurrent }) => [identity.keyId, isCurrent])).toEqual([
+    expect(
+      inUse.keys.filter(({ identity }) => identity.keyId.startsWith('root:storage')).map(({ identity, isCurrent }) => [identity.keyId, isCurrent]),
+    ).toEqual([
       ['root:storage-kek-2', false],
       ['root:storage-kek-3', true],
     ])

@@ -128,13 +128,14 @@ export class PgRootKeyStore implements RootKeyStore {
   async #recorded(): Promise<RecordedRootKey[]> {
     return (await this.#sql.query<Columns>(LOAD)).map(({ key_id, token_serial, algorithm, public_key, kcv_method, kcv }) => {
       const common = { keyId: keyId(key_id), tokenSerial: token_serial }
-      return public_key === null
-        ? { ...common, algorithm: 'aes-256', kcv: { method: (kcv_method ?? '') as 'aes-kwp', value: kcv ?? new Uint8Array() } }
-        : { ...common, algorithm: algorithm as 'ec-p256', publicKey: public_key }
+      if (public_key !== null) return { ...common, algorithm: algorithm as 'ec-p256', publicKey: public_key }
+      const value = kcv ?? new Uint8Array()
+      if (algorithm === 'hmac-sha256') return { ...common, algorithm, kcv: { method: algorithm, value } }
+      return { ...common, algorithm: 'aes-256', kcv: { method: (kcv_method ?? '') as 'aes-kwp', value } }
     })
   }
 
-  async record({ serial, keys }: TokenIdentity): Promise<void> {
+  async record({ serial, keys }: Pick<TokenIdentity, 'serial' | 'keys'>): Promise<void> {
     await this.#sql.query(RECORD, [
       keys.map((key) => key.keyId),
       keys.map(() => serial),
@@ -143,6 +144,18 @@ export class PgRootKeyStore implements RootKeyStore {
       keys.map((key) => ('kcv' in key ? key.kcv.method : null)),
       keys.map((key) => ('kcv' in key ? Buffer.from(key.kcv.value) : null)),
     ])
+  }
+
+  /**
+   * Root keys that came with a later version, beside those that are recorded: as theirs, since it is from the token of then that adoptions lead to the one of now.
+   * As the owner of the tables. Throws where one is recorded already.
+   */
+  async recordAdded(keys: readonly RootKeyIdentity[]): Promise<void> {
+    const [first] = await this.#recorded()
+    if (first === undefined) throw new Error('no token is recorded')
+    const before = await this.#sql.query('SELECT FROM root_keys WHERE key_id = ANY($1)', [keys.map((key) => key.keyId)])
+    if (before.length > 0) throw new Error('a root key that is to be added is recorded already')
+    await this.record({ serial: first.tokenSerial, keys })
   }
 
   /** See {@link assertSameToken}. */

@@ -24,6 +24,8 @@ export const SYSTEM_KEYS = {
   groupMac: 'root:group-mac' as KeyId,
   blindIndex: 'root:blind-index' as KeyId,
   checkpoint: 'root:checkpoint' as KeyId,
+  /** HMAC-SHA-256 over what people log in with. Never rotated: nobody could log in any more. */
+  pepper: 'root:pepper' as KeyId,
   /** Only in a token whose keys are backed up. It is no part of the token's identity: a restored token may be without. */
   backupKek: 'root:backup-kek' as KeyId,
 } as const
@@ -36,10 +38,24 @@ export const MAC_KEYS: readonly KeyId[] = [SYSTEM_KEYS.rowMac, SYSTEM_KEYS.group
 /** P-256 keys, each for its own signatures. */
 export const SIGNING_KEYS: readonly KeyId[] = Object.values(ROOT_KEYS)
 
+/**
+ * Root keys that came with a later version. A token from before it is whole but for them, and `gridseal token complete` adds those that were never recorded: nothing
+ * is under them yet.
+ */
+export const LATER_ROOT_KEYS: readonly KeyId[] = [ROOT_KEYS.policy, SYSTEM_KEYS.pepper]
+
+/** Whether a token that lacks these root keys is one from before they came. */
+export const isFromBefore = (missing: readonly KeyId[]): boolean => missing.length > 0 && missing.every((id) => LATER_ROOT_KEYS.includes(id))
+
+/** What a token lacks, and what to do where that can be told. */
+export const lackingKeys = (missing: readonly KeyId[]): string =>
+  `the token lacks ${missing.join(', ')}${isFromBefore(missing) ? ': keys that came with a later version. While the service is stopped they are added by: gridseal token complete' : ''}`
+
 /** A root key, as the database remembers it. `aes-kwp`: AES-KWP(key, 00 * 16), first 5 bytes, of a key that can only wrap. */
 export type RootKeyIdentity =
   | { readonly keyId: KeyId; readonly algorithm: 'ec-p256' | 'ed25519'; readonly publicKey: Uint8Array /* SPKI DER */ }
   | { readonly keyId: KeyId; readonly algorithm: 'aes-256'; readonly kcv: { readonly method: KcvMethod | 'aes-kwp'; readonly value: Uint8Array } }
+  | { readonly keyId: KeyId; readonly algorithm: 'hmac-sha256'; readonly kcv: { readonly method: 'hmac-sha256'; readonly value: Uint8Array } }
 
 /** Which token this is, and that its root keys are what they were. */
 export interface TokenIdentity {
@@ -67,7 +83,8 @@ export function identityFault(known: KnownIdentity, found: TokenIdentity): strin
     if (known.retired?.includes(key.keyId) === true) return `The root key ${key.keyId} was retired, and is in the token again.`
     const before = missing.get(key.keyId)
     if (before === undefined && known.coming?.includes(key.keyId) === true) continue
-    if (before === undefined) return `The root key ${key.keyId} was never recorded.`
+    if (before === undefined)
+      return `The root key ${key.keyId} was never recorded.${LATER_ROOT_KEYS.includes(key.keyId) ? ' Where it was being added: gridseal token complete.' : ''}`
     if (!isSame(before, key)) return `The root key ${key.keyId} is another one than was recorded.`
     missing.delete(key.keyId)
   }

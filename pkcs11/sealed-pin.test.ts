@@ -15,11 +15,11 @@ describe('a PIN on its way', () => {
   it('opens for nobody else, and not changed', () => {
     const recipient = new PinRecipient()
     const sealed = sealPin(pin, recipient.publicKey)
-    expect(() => new PinRecipient().open(sealed)).toThrow()
+    expect(() => new PinRecipient().open(sealed)).toThrow('authenticate')
     for (let at = 0; at < sealed.sealed.length; at++) {
       const changed = Buffer.from(sealed.sealed)
       changed[at] = (changed[at] ?? 0) ^ 1
-      expect(() => recipient.open({ ...sealed, sealed: changed })).toThrow()
+      expect(() => recipient.open({ ...sealed, sealed: changed })).toThrow('authenticate')
     }
   })
 })

@@ -19,6 +19,7 @@ export function tokenKeySpec(id: KeyId, kwp: number): KeySpec {
   if (id === SYSTEM_KEYS.storageKek) return { ...AES, uses: ['wrap', 'unwrap'], mechanisms: [kwp], trusted: true }
   if (id === SYSTEM_KEYS.backupKek || id.startsWith('transport:')) return { ...AES, uses: ['wrap'], mechanisms: [kwp], trusted: true }
   if (MAC_KEYS.includes(id)) return { ...AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }
+  if (id === SYSTEM_KEYS.pepper) return { class: CKO.SECRET, keyType: CKK.GENERIC_SECRET, uses: ['sign'], mechanisms: [CKM.SHA256_HMAC] }
   if (id.startsWith('master:')) return { ...AES, uses: ['derive'], mechanisms: [CKM.AES_CBC_ENCRYPT_DATA] }
   if (SIGNING_KEYS.includes(id)) return P256_PRIVATE
   throw new Error(`${id} is not the id of a key that lives in the token`)

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { Handle, Mechanism } from 'pkcs11js'
 import type { KeyId } from '../core/ids.ts'
 import { frame, unframe } from '../core/bytes.ts'
-import { freshSpec, kcvOf, P256_PUBLIC, SECRET_ALGORITHMS } from './algorithms.ts'
+import { freshSpec, isKeyAlgorithm, kcvOf, P256_PUBLIC, SECRET_ALGORITHMS } from './algorithms.ts'
 import { cryptokiError } from './errors.ts'
 import { fillCards } from './fill-cards.ts'
 import { decryptGcm, encryptGcm, GCM_IV_BYTES, GCM_TAG_BYTES } from './gcm.ts'
@@ -12,6 +12,8 @@ import { cardKeySpec, kdf3Block, type LaneKeys, type SealedBytes } from './lane-
 import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
 import { checkMilenageResponse, milenageChallenge, resynchronise } from './milenage.ts'
 import { NO_BYTES } from './no-bytes.ts'
+import { makeOtpSecret, otpHmac } from './otp-secret.ts'
+import { pepper } from './pepper.ts'
 import { selfTest } from './probe.ts'
 import type { ProbeName } from './probe-names.ts'
 import { rewrap } from './rewrap.ts'
@@ -26,7 +28,7 @@ const SIGNATURE_INVALID = 0xc0
 const SIGNATURE_LEN_RANGE = 0xc1
 
 /**
- * Everything that a lane can be asked. There is no verb that creates a key from a value, reads one, or names a mechanism or an attribute:
+ * Everything that a lane can be asked. There is no verb that creates a key from a value, reads one that is there, or names a mechanism or an attribute:
  * a captured service gets from a lane what these give and no more.
  * Lists of messages come framed (core/bytes.ts), lists of digests and results of one length run together.
  */
@@ -112,6 +114,10 @@ export const VERBS = {
     return keys.token.sign(algorithm === 'ed25519' ? CKM.EDDSA : CKM.ECDSA, handle, message, Buffer.alloc(SIGNATURE))
   },
 
+  pepper,
+  makeOtpSecret,
+  otpHmac,
+
   blindIndex: (keys: LaneKeys, { values }: { readonly values: Uint8Array }): Buffer => macEach(keys, keys.roots.blindIndex, unframe(values)),
 } as const
 
@@ -135,6 +141,7 @@ function generatePair(keys: LaneKeys): GeneratedKey {
 
 function generateSecret(keys: LaneKeys, algorithm: Exclude<KeyAlgorithm, 'ec-p256'>): GeneratedKey {
   const { token } = keys
+  if (!isKeyAlgorithm(algorithm)) throw new RangeError('keys of this algorithm are not made for callers')
   const { lengthBytes, kcv } = SECRET_ALGORITHMS[algorithm]
   const key = token.generate(token.form(freshSpec(algorithm)), lengthBytes)
   try {

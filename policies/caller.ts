@@ -10,6 +10,14 @@ export const CALLER_KINDS = [...REGISTERED_KINDS, 'person', 'anonymous'] as cons
 /** `system` is the service itself: its jobs and timers are callers too, with policies of their own. */
 export type CallerKind = (typeof CALLER_KINDS)[number] | 'system'
 
+/** The kinds that need an admission: an organisation and its documents stand behind them, and no person does. See policies/admissions/. */
+export const ADMITTED_KINDS = ['vendor', 'module'] as const satisfies readonly RegisteredKind[]
+export type AdmittedKind = (typeof ADMITTED_KINDS)[number]
+export const needsAdmission = (kind: string): kind is AdmittedKind => kind === 'module' || kind === 'vendor'
+
+/** {@link Caller.admittedUntil} of callers that are imagined, and are to be admitted at any time. */
+export const ADMITTED_AT_ANY_TIME = Number.MAX_SAFE_INTEGER
+
 /** How callers prove who they are. `password+totp`: password and one-time code (RFC 6238), at the beginning of a session. */
 export const STRENGTHS = ['certificate', 'password+totp'] as const
 export type Strength = (typeof STRENGTHS)[number]
@@ -37,7 +45,13 @@ export interface Caller {
   readonly person?: PersonName
   /** Id of the session that the caller came by. Absent where it was a certificate. */
   readonly session?: string
+  /** When its admission ends: milliseconds since 1970. Absent: it is not admitted. Looked at of vendors and modules alone. */
+  readonly admittedUntil?: number
 }
+
+/** Whether nothing is in the way but the policy: a vendor or module needs an admission that has not ended. */
+export const isAdmitted = ({ kind, admittedUntil }: Pick<Caller, 'kind' | 'admittedUntil'>, at: number): boolean =>
+  !needsAdmission(kind) || (admittedUntil !== undefined && at < admittedUntil)
 
 /** A person, whom approvals by "another" are counted by: one person may have several registrations and certificates. */
 export interface PersonName {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type Caller, callerUrn } from './caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, callerUrn } from './caller.ts'
 import type { Decision } from './firewall/decide.ts'
 import { loadPolicy, RateTable } from './firewall/index.ts'
 import { type Gate, perform } from './gate.ts'
@@ -25,7 +25,10 @@ chains:
         rate: { per: caller, count: 1, every: 10s, burst: 2 }
 `
 const OPERATIONS = [{ name: 'test.use', effect: 'transient', isRouted: true }] as const
-const caller = (name: string): Caller => ({ kind: 'module', name, id: 'x', address: '10.0.0.1', listener: 'tls', strength: 'certificate' })
+const caller = (name: string): Caller => ({
+  ...{ kind: 'module', name, id: 'x', address: '10.0.0.1', listener: 'tls', strength: 'certificate' },
+  admittedUntil: ADMITTED_AT_ANY_TIME,
+})
 
 function site() {
   const clock = { now: 0 }

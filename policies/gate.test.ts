@@ -51,6 +51,19 @@ const keyless = (parts: Partial<ReturnType<typeof probe>['op']> = {}) =>
 const run = (gate: Gate, op: ReturnType<typeof probe>['op'], body: unknown = { n: 21 }) => perform(gate, op, { caller, body })
 const kinds = (log: MemoryLog) => log.entries.map(({ kind, code }) => (code === undefined ? kind : `${kind} ${code}`))
 
+describe('what entries say of an admission', () => {
+  it.each<[Pick<Caller, 'kind' | 'admittedUntil'>, number | undefined]>([
+    [{ kind: 'module', admittedUntil: 5 }, 5],
+    [{ kind: 'vendor' }, 0],
+    [{ kind: 'officer' }, undefined],
+    [{ kind: 'system', admittedUntil: 5 }, undefined],
+  ])('%j: %j', async (who, told) => {
+    const gate = memoryGate()
+    await perform(gate, probe('transient').op, { caller: { name: 'x', id: 'x', ...who }, body: { n: 21 } })
+    expect(gate.log.entries[0]?.decision?.admittedUntil).toBe(told)
+  })
+})
+
 describe('perform', () => {
   it('transient: uses the key, records, answers', async () => {
     const gate = memoryGate()

@@ -5,7 +5,7 @@ import { asProblem, type Fault, Problem } from '../core/problem.ts'
 import type { Tx } from '../core/tx.ts'
 import { type ClaimDesks, holdAtLeast, settleClaims, settleRate, type SettlingStep } from './claims.ts'
 import type { AuditLog, DecisionRecord, EntryDraft, Facts, LogTx } from './audit/log.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, needsAdmission } from './caller.ts'
 import type { Asked, Decision } from './firewall/decide.ts'
 import type { Download, Operation, Recorded } from './operation.ts'
 import { expirePermit, type KeyUse, newPermit, type Permit } from './permit.ts'
@@ -260,10 +260,11 @@ const isRefusal = (problem: Problem): boolean => problem.status < 500
 const codeOf = (outcome: Outcome<unknown>): string => (outcome.ok ? 'ok' : outcome.problem.code)
 
 /** Entries know two effects: what a rule holds is not denied; that it was not done says the code `held`, and {@link denied}. */
-const trace = ({ effect, rule, revision }: Decision, { at, caller: { listener, strength } }: Asked): DecisionRecord => ({
+const trace = ({ effect, rule, revision }: Decision, { at, caller: { kind, listener, strength, admittedUntil } }: Asked): DecisionRecord => ({
   ...{ effect: effect === 'deny' ? 'deny' : 'allow', rule, revision, at },
   ...(listener === undefined ? {} : { listener }),
   ...(strength === undefined ? {} : { strength }),
+  ...(needsAdmission(kind) ? { admittedUntil: admittedUntil ?? 0 } : {}),
 })
 
 /** A rule whose claim cannot be settled does not allow. */

@@ -61,8 +61,8 @@ export interface Operation<Input, Target, Result, Output> {
   facts(target: Target): Facts
   /** Preconditions that need no key, after the decision: the problem they raise, if any. It is logged as a refusal. */
   admit?(target: Target): Problem | undefined
-  /** Approvals that it needs whatever the policy says. A rule can ask for more; none can ask for less. */
-  leastHold?(target: Target): HoldClaim
+  /** Approvals that it needs whatever the policy says; undefined: none. A rule can ask for more; none can ask for less. */
+  leastHold?(target: Target): HoldClaim | undefined
   /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent; it may run twice. A Problem thrown here is a refusal. */
   reserve?(tx: Tx, target: Target): Promise<void>
   /** Uses the keys. A Problem thrown here is the outcome. */

@@ -117,6 +117,11 @@ const SETTINGS = {
     schema: z.coerce.number().int().min(1).max(24).default(8),
     about: 'A session ends after so long, used or not.',
   },
+  grantMaxHours: {
+    env: 'GRIDSEAL_GRANT_MAX_HOURS',
+    schema: z.coerce.number().int().min(1).max(24).default(24),
+    about: 'A grant (emergency or temporary access) lasts so long at the most.',
+  },
   logLevel: {
     env: 'GRIDSEAL_LOG_LEVEL',
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

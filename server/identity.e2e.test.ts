@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import * as pkcs11 from 'pkcs11js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { enrol, type Participant } from '../clients/site.ts'
+import type { Participant } from '../clients/site.ts'
 import { encodeName } from '../kms/certificates/names.ts'
 import { type AuthorityName, compileProfile, type ProfileName, subjectOf } from '../kms/certificates/profile.ts'
 import { assembleCertificate, keyIdentifier, serialFrom, spliceTbs } from '../kms/certificates/splice.ts'
@@ -201,7 +201,7 @@ describe('who is revoked stops within 5 s, on the connection that is open', () =
     ],
   ]
   it.each(revocations)('%s; and a TLS session is not resumed', async (what, revoke) => {
-    const who = await enrol(site.alice, { url: site.service.url, trust: site.crash.trust }, { kind: 'module', name: `leaving-${String(what.length)}` })
+    const who = await site.crash.enrol('module', `leaving-${String(what.length)}`)
     const connection = new OneConnection(who)
     const old = await site.connect(who, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' })
     const session = old.getSession()

@@ -5,7 +5,7 @@ import type { Caller } from '../policies/caller.ts'
 import { ShortMemory } from './short-memory.ts'
 
 /** Who calls, as far as registrations tell. */
-export type Registered = Pick<Caller, 'kind' | 'name' | 'id' | 'person'>
+export type Registered = Pick<Caller, 'kind' | 'name' | 'id' | 'person' | 'admittedUntil'>
 /** What stands behind a client certificate now; undefined when it is unknown, revoked or expired, or its caller or their person is. */
 export type FindCaller = (fingerprint: string) => Promise<Registered | undefined>
 

@@ -17,7 +17,6 @@ import { peoplePolicy } from './testing/people-policy.ts'
 import { eventually } from './testing/processes.ts'
 
 const run = promisify(execFile)
-const PROGRAM = new URL('testing/people-service-process.ts', import.meta.url).pathname
 const PASSWORD = 'tower gravel anise 9'
 const STEP_MS = 30_000
 
@@ -35,7 +34,7 @@ beforeAll(async () => {
   const data = join(folder, 'data')
   mkdirSync(data, { mode: 0o700 })
   writeFileSync(join(data, 'policy.yaml'), peoplePolicy())
-  const settings = { data, program: ['--import', 'tsx', PROGRAM], env: { GRIDSEAL_LOG_LEVEL: 'trace' }, onLog: (line: string) => void said.push(line) }
+  const settings = { data, env: { GRIDSEAL_LOG_LEVEL: 'trace' }, onLog: (line: string) => void said.push(line) }
   service = await startService(settings)
   const first = await enrolFirstOfficers(service, settings, join(folder, 'people'), ['alice', 'bob'])
   trust = first.trust
@@ -488,7 +487,7 @@ describe('the log', () => {
   it('has each of these refusals: those before a decision as counts by address and code', async () => {
     // The aggregate is written once a minute, and when the service stops; an export after the next start has it.
     await service.stop()
-    service = await startService({ data: join(folder, 'data'), program: ['--import', 'tsx', PROGRAM] })
+    service = await startService({ data: join(folder, 'data') })
     auditor = { ...auditor, client: new ApiClient({ url: service.url, trust, certificate: auditor.certificate, key: auditor.key }) }
     const counted = await entriesNamed('system.requests-failed-early', () => true)
     const counts = counted.flatMap(({ facts }) => (facts as { counts: string[] }).counts).join('\n')

@@ -26,9 +26,9 @@ beforeAll(async () => {
   const first = await enrolFirstOfficers(service, settings, folder, ['alice', 'bob'])
   trust = first.trust
   const place = { url: service.url, trust }
-  const [alice] = first.officers
-  if (alice === undefined) throw new Error('no officer')
-  module = await enrol(alice, place, { kind: 'module', name: 'billing' })
+  const [alice, bob] = first.officers
+  if (alice === undefined || bob === undefined) throw new Error('two officers are needed')
+  module = await enrol(alice, place, { kind: 'module', name: 'billing', approver: bob })
   auditor = await enrol(alice, place, { kind: 'auditor', name: 'wang' })
   for (const { name, certificate, key } of [module, auditor]) {
     writeFileSync(join(folder, `${name}.pem`), certificate)

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import pino from 'pino'
 import { afterEach, expect, it } from 'vitest'
 import { z } from 'zod'
+import { ADMITTED_AT_ANY_TIME } from '../policies/caller.ts'
 import { loadPolicy, RateTable } from '../policies/firewall/index.ts'
 import { operation } from '../policies/operation.ts'
 import { memoryGate } from '../policies/testing/memory-gate.ts'
@@ -39,7 +40,8 @@ it('over a rate the answer is 429, says when to come again, and has an entry', a
   })
   const { decide } = loadPolicy(POLICY, { operations: [{ name: get.name, effect: get.effect, isRouted: true }], now: 0 })
   const gate = { ...memoryGate(decide), rates: new RateTable({ nowMs: () => 0 }) }
-  const caller = { kind: 'module', name: 'billing', id: 'x', address: '127.0.0.1', listener: 'tls', strength: 'certificate' } as const
+  const from = { address: '127.0.0.1', listener: 'tls', strength: 'certificate' } as const
+  const caller = { kind: 'module', name: 'billing', id: 'x', ...from, admittedUntil: ADMITTED_AT_ANY_TIME } as const
   const identities = { callerOf: () => Promise.resolve(caller) } as unknown as Identities
   const app = createApp({
     ...{

@@ -13,6 +13,7 @@ import { forkCeremony } from '../pkcs11/ceremony/run-ceremony.ts'
 import { softToken, type SoftToken } from '../pkcs11/testing/soft-token.ts'
 import { fastFolder } from './postgres/test-server.ts'
 import { CrashSite } from './testing/crash-site.ts'
+import { type EnrolledPerson, enrolPerson, logIn } from './testing/person-login.ts'
 import { eventually } from './testing/processes.ts'
 
 /** The drill: a token dies with its folder, and the service goes on with another one, restored from the backup. */
@@ -29,6 +30,7 @@ let env: SoftToken['env']
 const signatures = new Map<string, string>()
 let orderId: string
 let cards: readonly OpenedCard[]
+let chen: EnrolledPerson
 let oldKey: string
 let exported: string
 
@@ -97,7 +99,7 @@ describe('the drill', () => {
     expect(await refused(['token', 'init', '--backup-recipient', pem])).toContain('has its root keys already')
   })
 
-  it('the service runs on it: keys, cards, a delivery', async () => {
+  it('the service runs on it: keys, cards, a delivery, a person with a password', async () => {
     await site.start()
     await site.enrolEverybody()
     expect(existsSync(join(site.data, 'token-backup.json'))).toBe(false)
@@ -107,6 +109,7 @@ describe('the drill', () => {
     }
     ;({ id: orderId, cards } = await order(20))
     expect(await authenticateByCmac(cards[0])).toBe('authenticated')
+    chen = await enrolPerson(site, 'chen')
     oldKey = site.vkey
   })
 
@@ -129,7 +132,7 @@ describe('the drill', () => {
     expect(await gridseal(['token', 'backup', '--out', exported])).not.toContain('NOT IN IT')
     const backup = JSON.parse(readFileSync(exported, 'utf8')) as { keys: { id: string }[] }
     expect(backup.keys.map(({ id }) => id.replace(/:[0-9a-f-]{36}$/, ''))).toEqual(
-      expect.arrayContaining(['root:storage-kek-2', 'root:row-mac-2', 'root:group-mac', 'root:ca-root', 'master', 'transport']),
+      expect.arrayContaining(['root:storage-kek-2', 'root:row-mac-2', 'root:group-mac', 'root:pepper', 'root:ca-root', 'master', 'transport']),
     )
     // Retired keys are not restored into a token of now.
     expect(backup.keys.map(({ id }) => id)).not.toContain('root:storage-kek')
@@ -178,6 +181,12 @@ describe('the drill', () => {
     expect(report).toMatchObject({ ok: true, cards: 20 })
     expect(await authenticateByCmac(cards[1])).toBe('authenticated')
     expect(await authenticateByCmac((await order(20)).cards[0])).toBe('authenticated')
+  })
+
+  it('a person logs in with the password and codes of before', async () => {
+    expect(await logIn(site, chen, 'code')).toBe('urn:gridseal:auditor:chen')
+    expect(await logIn(site, chen, 'recovery code')).toBe('urn:gridseal:auditor:chen')
+    await expect(logIn(site, chen, 'recovery code', 'another password of some length')).rejects.toMatchObject({ code: 'login-failed' })
   })
 
   it('the log goes on and verifies as a whole, with both keys in their order and not otherwise', async () => {

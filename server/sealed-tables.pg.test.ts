@@ -29,6 +29,10 @@ const GROUPS = 'audit_groups'
 
 /** What every bytea column of the database is. What is wrapped under the storage KEK is to be rewrapped: a new column stands here before anything else. */
 const BYTES: Readonly<Record<string, 'under the storage KEK' | 'under another key' | 'a MAC' | 'no key'>> = {
+  'admissions.licence_sha256': 'no key',
+  'admissions.mac': 'a MAC',
+  'admissions.report_sha256': 'no key',
+  'admissions.salt': 'no key',
   'attestation_decoys.mac': 'a MAC',
   'attestation_decoys.wrapped': 'under the storage KEK',
   'attestation_nonces.mac': 'a MAC',
@@ -71,6 +75,7 @@ const BYTES: Readonly<Record<string, 'under the storage KEK' | 'under another ke
   'crls.planned_tbs_sha256': 'no key',
   'deliveries.body_sha256': 'no key',
   'deliveries.mac': 'a MAC',
+  'grants.mac': 'a MAC',
   // The parked input of a request that is held: a digest of the request, and the input under a key of the token.
   'hold_approvals.digest': 'no key',
   'hold_approvals.mac': 'a MAC',
@@ -213,7 +218,17 @@ describe('the registry of sealed tables', () => {
   })
 
   it('lets the service change a MAC alone where rows are only added', async () => {
-    for (const table of ['bootstrap', 'transport_keys', 'card_masters', 'card_profiles', 'binding_conflicts', 'token_key_backups', 'token_adoptions', GROUPS]) {
+    for (const table of [
+      'bootstrap',
+      'transport_keys',
+      'card_masters',
+      'card_profiles',
+      'binding_conflicts',
+      'admissions',
+      'token_key_backups',
+      'token_adoptions',
+      GROUPS,
+    ]) {
       await place.db.sql.query(`UPDATE ${table} SET mac = mac WHERE false`)
       const [column] = (await columnsOf(`c.table_name = '${table}' AND c.column_name <> 'mac'`)).map((one) => one.column)
       await expect(place.db.sql.query(`UPDATE ${table} SET ${column} = ${column} WHERE false`), table).rejects.toMatchObject({ code: '42501' })

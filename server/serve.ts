@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
+import type { HsmStats } from '../pkcs11/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
@@ -17,7 +18,7 @@ import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
 import { pemBlocks } from './pem.ts'
-import { type MakePersonSecrets, type OpenService, openService } from './service.ts'
+import { type OpenService, openService } from './service.ts'
 import { SessionIdentities } from './session-identity.ts'
 import { loadTlsIdentity } from './tls-identity.ts'
 
@@ -25,12 +26,12 @@ import { loadTlsIdentity } from './tls-identity.ts'
 const CEREMONIES_EVERY_MS = 60_000
 
 /** Runs the service until SIGTERM or SIGINT. Prints a line `ready` with both addresses when it answers. */
-export async function serve(config: Config, makeSecrets?: MakePersonSecrets): Promise<void> {
+export async function serve(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   const stop = new AbortController()
   // From the first moment on: one that comes during the start is obeyed once it is done, and in order.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal))
-  const service = await openService(config, logger, faultsOf(config), undefined, makeSecrets)
+  const service = await openService(config, logger, faultsOf(config))
   try {
     const closeListeners = await listen(config, service, logger)
     if (!stop.signal.aborted) await once(stop.signal, 'abort')
@@ -51,6 +52,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   metrics.gauge('gridseal_lanes_load', 'What waits for the lanes, counted in P-256 signatures.', () => lanes().lanes.load)
   metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => lanes().lanes.restarts)
   metrics.gauge('gridseal_lane_deadlines', 'Lanes that were killed because they gave no sign of life.', () => lanes().lanes.deadlines)
+  for (const [name, help, read] of OWN_KEY_USES) metrics.gauge(name, help, () => read(lanes()))
   const rotation = (): OpenService['rotations']['rotationJob']['progress'] => service.rotations.rotationJob.progress
   metrics.gauge(
     'gridseal_root_key_rotation_state',
@@ -164,6 +166,17 @@ const AUTHORITIES = ['root', 'callers', 'cards'] as const
 const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
 
 const ROTATION_STATES = { none: 0, requested: 1, making: 2, working: 3, closing: 4, retired: 0, cancelled: 0 } as const
+
+/** Uses of the keys that no caller names: they are counted and not logged singly. */
+const OWN_KEY_USES: readonly (readonly [name: string, help: string, read: (stats: HsmStats) => number])[] = [
+  ['gridseal_integrity_rows', 'Row MACs made and checked.', ({ integrity }) => integrity.rows],
+  ['gridseal_integrity_groups', 'Group MACs of the log made and checked.', ({ integrity }) => integrity.groups],
+  ['gridseal_integrity_checkpoints', 'Checkpoints signed.', ({ integrity }) => integrity.checkpoints],
+  ['gridseal_integrity_blind_indexes', 'Blind indexes made.', ({ integrity }) => integrity.blindIndexes],
+  ['gridseal_person_secrets_peppers', 'MACs by the pepper key: of passwords, recovery codes and devices.', ({ personSecrets }) => personSecrets.peppers],
+  ['gridseal_person_secrets_made', 'Secrets of one-time codes made.', ({ personSecrets }) => personSecrets.secretsMade],
+  ['gridseal_person_secrets_codes', 'HMACs of one-time codes.', ({ personSecrets }) => personSecrets.codes],
+]
 
 const TOKEN_STATES = { ready: 2, degraded: 1, away: 0 } as const
 

@@ -10,19 +10,21 @@ import type { TokenOptions } from '../pkcs11/ceremonies.ts'
 import { openGenerations, type RootKeyFeature, rootKeyFeature, type RotationTimes } from '../kms/root-keys/index.ts'
 import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
+import { admissionFeature } from '../policies/admissions/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
 import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
-import { NO_PERSON_SECRETS, type PeopleFeature, peopleFeature, type PersonSecrets } from '../policies/people/index.ts'
-import { type Decide, RateTable } from '../policies/firewall/index.ts'
+import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
+import { type Decide, PolicyError, RateTable } from '../policies/firewall/index.ts'
 import { type Gate, perform } from '../policies/gate.ts'
+import { grantFeature } from '../policies/grants/index.ts'
 import { holdFeature } from '../policies/holds/index.ts'
 import { quotaFeature } from '../policies/quotas/index.ts'
+import { rateSharing } from '../policies/rates/index.ts'
 import { revisionFeature } from '../policies/revisions/index.ts'
 import type { AnyOperation } from '../policies/operation.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
-import type { RowSealer } from '../core/row.ts'
 import { rememberRows } from '../core/row-memory.ts'
 import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
@@ -32,9 +34,6 @@ import { officersLike, policyKey, policySigner } from './policy-parts.ts'
 import { projectFile } from './project-file.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
-
-/** What logins need of the token; `sealer` checks the rows of secrets. */
-export type MakePersonSecrets = (sealer: RowSealer) => PersonSecrets
 
 /** The service without its listeners and timers: what `serve` and `init` both stand on. */
 export interface OpenService {
@@ -64,13 +63,7 @@ export interface OpenService {
  * token and root keys, tables, authorities, certificates of the service's own keys, the card profile. Each of these is done whole or found missing by the next start.
  * Throws an error that says what to do; nothing stays running then.
  */
-export async function openService(
-  config: Config,
-  logger: Logger,
-  faults: Faults = noFaults,
-  times?: RotationTimes,
-  makeSecrets: MakePersonSecrets = () => NO_PERSON_SECRETS,
-): Promise<OpenService> {
+export async function openService(config: Config, logger: Logger, faults: Faults = noFaults, times?: RotationTimes): Promise<OpenService> {
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const closers: (() => Promise<unknown>)[] = []
   const close = async (): Promise<void> => {
@@ -78,7 +71,7 @@ export async function openService(
       await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
   }
   try {
-    return await open({ config, logger, faults, times, makeSecrets, closers, close })
+    return await open({ config, logger, faults, times, closers, close })
   } catch (error) {
     await close()
     throw error
@@ -90,7 +83,6 @@ async function open({
   logger,
   faults,
   times,
-  makeSecrets,
   closers,
   close,
 }: {
@@ -99,7 +91,6 @@ async function open({
   readonly faults: Faults
   /** Of rotations: for tests. */
   readonly times: RotationTimes | undefined
-  readonly makeSecrets: MakePersonSecrets
   readonly closers: (() => Promise<unknown>)[]
   readonly close: () => Promise<void>
 }): Promise<OpenService> {
@@ -151,8 +142,9 @@ async function open({
   let policy: Decide = () => {
     throw new Error('the policy is not compiled yet')
   }
+  const rates = new RateTable()
   const gate: Gate = {
-    ...{ decide: (asked) => policy(asked), log: audit.log, faults, rates: new RateTable(), onBegin: () => generations.inProgress.begin() },
+    ...{ decide: (asked) => policy(asked), log: audit.log, faults, rates, onBegin: () => generations.inProgress.begin() },
     quotas: { take: (tx, claim) => quotas.desk.take(tx, claim), takeLeased: (claim) => quotas.desk.takeLeased(claim) },
     holds: { park: (request) => holds.desk.park(request), take: (holdId, request) => holds.desk.take(holdId, request) },
   }
@@ -160,14 +152,31 @@ async function open({
   keepers.push(sealer)
   const shared = { hsm: hsm.hsm, sealer, sql: database.sql, now }
   const callers = callerFeature(shared)
+  const admissions = admissionFeature({ ...shared, callers: callers.callers })
   const quotas = quotaFeature({ ...shared, gate })
+  const sharing = rateSharing({
+    ...{ sql: database.sql, rates },
+    onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'rates are shared between nodes as they were'),
+  })
+  closers.push(() => sharing.stop())
   const holds = holdFeature({
     ...{ ...shared, gate, parking: tokenParking(shared), operations: () => operations },
     isActive: async (callerId) => (await callers.callers.find(callerId))?.state === 'active',
     onExpiryFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'held requests whose time is over are ended later'),
   })
+  const grants = grantFeature({
+    ...{ ...shared, callers: callers.callers, reader: audit.reader, operations: () => operationFacts(operations), mostHours: config.grantMaxHours },
+  })
   const revisions = revisionFeature({
-    ...{ ...shared, gate, reader: audit.reader, signer: policySigner(hsm.hsm), publicKey: policyKey(hsm.hsm), operations: () => operationFacts(operations) },
+    ...{
+      ...shared,
+      gate,
+      grants: grants.grants,
+      reader: audit.reader,
+      signer: policySigner(hsm.hsm),
+      publicKey: policyKey(hsm.hsm),
+      operations: () => operationFacts(operations),
+    },
     officersLike: officersLike({ list: (page) => callers.callers.list(page), findActive: (id) => people.findActive(id) }),
     onChange: ({ number, revision, state }) => logger.info({ number, revision, state }, 'this policy decides'),
     onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'the lease on the policy is renewed later'),
@@ -177,7 +186,7 @@ async function open({
     () => holds.job.stop(),
   )
   const people = peopleFeature({
-    ...{ ...shared, gate, callers: callers.callers, persons: callers.persons, secrets: makeSecrets(shared.sealer) },
+    ...{ ...shared, gate, callers: callers.callers, persons: callers.persons, secrets: hsm.personSecrets },
     limits: { idleMs: config.sessionIdleMinutes * 60_000, mostMs: config.sessionMaxHours * 3_600_000 },
     onFailure: (error) => logger.warn({ cause: String(error) }, 'a session or password is not ended by the service itself'),
   })
@@ -226,6 +235,8 @@ async function open({
     },
     tables: () => [
       ...callers.sealedTables,
+      ...admissions.sealedTables,
+      ...grants.sealedTables,
       ...quotas.sealedTables,
       ...holds.sealedTables,
       ...revisions.sealedTables,
@@ -240,6 +251,8 @@ async function open({
   const operations: readonly AnyOperation[] = [
     ...audit.operations,
     ...callers.operations,
+    ...admissions.operations,
+    ...grants.operations,
     ...quotas.operations,
     ...holds.operations,
     ...revisions.operations,
@@ -265,9 +278,15 @@ async function open({
   } else if (!isPolicyOf(config.policy, established.revision)) {
     logger.warn({ file: config.policy, revision: established.revision }, 'the policy file is not the policy in force: it changes by gridseal policy propose')
   }
-  await revisions.keeper.refresh()
+  await revisions.keeper.refresh().catch((error: unknown) => {
+    if (!(error instanceof PolicyError)) throw error
+    throw new ConfigError(
+      `The policy in force cannot be used by this version: ${error.message}\nStart the version that it ran on, and change it there first: gridseal policy propose.`,
+    )
+  })
   policy = (asked) => revisions.keeper.decide(asked)
   revisions.keeper.start()
+  sharing.start()
   if (!(await kms.certificates.isEstablished())) await performSystem(start, 'kms.authority.establish', {})
   for (const purpose of ['delivery', 'statement'] as const) {
     if ((await kms.certificates.findService(purpose)) === undefined) await performSystem(start, 'kms.service-certificate.issue', { purpose })
@@ -280,7 +299,8 @@ async function open({
   const findCaller: FindCaller = async (fingerprint) => {
     const certificate = await kms.certificates.findByFingerprint(fingerprint)
     if (certificate === undefined || certificate.state !== 'issued' || certificate.notAfter.getTime() < Date.now()) return undefined
-    return people.findActive(certificate.callerId)
+    const active = await people.findActive(certificate.callerId)
+    return active && admissions.withAdmission(active)
   }
   return {
     ...{ gate, operations, holds, revisions, database, hsm, audit, callers, people, kms, cards, attestation, rotations, findCaller, performSystem, close },

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parse, stringify } from 'yaml'
 import { describe, expect, it } from 'vitest'
-import { CALLER_KINDS, type Caller, callerUrn } from '../policies/caller.ts'
+import { ADMITTED_AT_ANY_TIME, CALLER_KINDS, type Caller, callerUrn } from '../policies/caller.ts'
 import { analysePolicy, compareMeaning, loadPolicy, type LoadedPolicy, PolicyError } from '../policies/firewall/index.ts'
 import { OPERATION_LIST } from './operation-list.ts'
 import { projectFile } from './project-file.ts'
@@ -128,11 +128,14 @@ function matrixText({ decide, policy }: LoadedPolicy): string {
     const from = address === undefined ? {} : ({ address, listener: 'tls', strength: 'certificate' } as const)
     const caller: Caller = { kind, name, id: 'x', ...from }
     const urn = owner === 'own' ? callerUrn(caller) : owner
-    return decide({ operation, caller, uses: [], facts: { owner: urn, requester: urn }, at: NOW }).effect === 'allow'
+    return (
+      decide({ operation, caller: { ...caller, admittedUntil: ADMITTED_AT_ANY_TIME }, uses: [], facts: { owner: urn, requester: urn }, at: NOW }).effect ===
+      'allow'
+    )
   }
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, at) => cell.padEnd(at === 0 ? 44 : 24))
+      .map((cell, at) => cell.padEnd(at === 0 ? 44 : 36))
       .join(' ')
       .trimEnd()
   const table = (owner: string): string[] =>

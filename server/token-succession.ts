@@ -14,8 +14,8 @@ import type { Database } from './database.ts'
 type EventFacts = Readonly<Record<string, string | number>>
 
 /** What may be noted without a MAC. Who owns the database can add or take such notes: they decide nothing. */
-type NotedOperation = 'system.token-backed-up' | 'system.token-backup-exported'
-const NOTED: readonly string[] = ['system.token-backed-up', 'system.token-backup-exported'] satisfies NotedOperation[]
+type NotedOperation = 'system.token-backed-up' | 'system.token-backup-exported' | 'system.root-keys-added'
+const NOTED: readonly string[] = ['system.token-backed-up', 'system.token-backup-exported', 'system.root-keys-added'] satisfies NotedOperation[]
 
 /** The adoptions of the database, each with the token's MAC. Throws `integrity-failed`. */
 export async function loadAdoptions(store: PgRootKeyStore, sealer: RowSealer): Promise<TokenAdoption[]> {

@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ApiClient } from '../api.ts'
 import { describeProof, verifyEntryProof } from '../audit-proof.ts'
 import { describeReport, verifyExportedLog } from '../audit-verify.ts'
-import { enrol, enrolFirstOfficers, type Participant, type Service, startService } from '../site.ts'
+import { exampleFiling, fileAdmission } from '../admission.ts'
+import { enrol, enrolFirstOfficers, type Participant, register, type Service, startService } from '../site.ts'
 import { SimulatedCard } from '../simulated-card.ts'
 import { type OpenedCard, openDelivery, type TransportKeyPackage } from '../vendor-open.ts'
 import { enrolVendor, waitForOrder } from '../vendor.ts'
@@ -67,16 +69,26 @@ async function demo(running: Service): Promise<void> {
   const place = { url: running.url, trust }
 
   const vendor = await story.step(
-    'A vendor is enrolled; both officers confirm its encryption certificate; a transport key is made by ceremony',
+    'A vendor is enrolled, and admitted by both officers; both confirm its encryption certificate; a transport key is made by ceremony',
     () => enrolVendor({ site: { service: running, trust, officers }, name: 'acme-cards' }),
     ({ transportKeyId }) => transportKeyId,
   )
-  const module = await story.step(
+  const { module, auditor } = await story.step(
     'A module and an auditor are enrolled',
-    () => enrol(alice, place, { kind: 'module', name: 'billing' }),
+    async () => ({
+      module: await register(alice, place, { kind: 'module', name: 'billing' }),
+      auditor: await enrol(bob, place, { kind: 'auditor', name: 'ann' }),
+    }),
     () => 'billing, ann',
   )
-  const auditor = await enrol(bob, place, { kind: 'auditor', name: 'ann' })
+  await story.refused('the module, which has a certificate and no admission', 403, () => module.client.get('/v1/kms/keys'))
+  await story.step(
+    'Its business licence, the persons behind it and its security assessment are filed; a second officer approves',
+    () => fileAdmission([alice, bob], module.callerId, exampleFiling('billing')),
+    () => 'admitted for a year',
+  )
+  // Who was looked up is remembered for a second.
+  await sleep(1100)
 
   const order = readFileSync(exampleOrder(), 'utf8')
   story.reach('order')

@@ -1,3 +1,4 @@
+import { addRootKeys } from './add-root-keys.ts'
 import { makeBackupRecipient } from './backup-recipient.ts'
 import { checkRows, macRows, showToken } from './identify-token.ts'
 import { initialiseToken } from './initialise-token.ts'
@@ -12,7 +13,7 @@ import { destroyGeneration, makeGeneration } from './rotate-root-key.ts'
 export const CEREMONIES = {
   ...{ initialiseToken, listRootKeys, makeRootKeys, finishRootKeys, makeCardMaster, makeTransportKey },
   ...{ makeBackupRecipient, restoreKeys, makeNextCheckpointKey, destroyOldCheckpointKeys, showToken, macRows, checkRows },
-  ...{ makeGeneration, destroyGeneration },
+  ...{ makeGeneration, destroyGeneration, addRootKeys },
 } as const
 
 export type CeremonyName = keyof typeof CEREMONIES

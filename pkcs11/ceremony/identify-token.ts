@@ -1,8 +1,8 @@
 import { hex } from '../../core/bytes.ts'
 import type { KeyId } from '../../core/ids.ts'
 import { encodeRow, type Row, type SealedRow } from '../../core/row.ts'
-import { checkpointLabels, currentOf, findRootKeys, identify, missingRootKeys } from '../root-handles.ts'
-import type { TokenIdentity } from '../root-keys.ts'
+import { checkpointLabels, currentOf, findRootKeysOfBefore, identify, missingRootKeys } from '../root-handles.ts'
+import { isFromBefore, type TokenIdentity } from '../root-keys.ts'
 import { findRecipient, fingerprintOf } from './backup-recipient.ts'
 import { type CeremonyToken, openAsUser } from './officer.ts'
 import { findBackupKek } from './settled-key.ts'
@@ -11,7 +11,7 @@ import { isUnfinished, labelsOf } from './unfinished.ts'
 export interface TokenShown {
   readonly serial: string
   readonly label: string
-  /** Where every root key is there. */
+  /** Where every root key is there, but those that came with a later version than the token. */
   readonly identity?: TokenIdentity
   readonly missing: readonly string[]
   /** Of all our keys, in their order. */
@@ -34,7 +34,7 @@ export function showToken(settings: CeremonyToken): TokenShown {
   return {
     serial: token.serial,
     label: token.label,
-    ...(missing.length > 0 ? {} : { identity: identify(token, findRootKeys(token)) }),
+    ...(missing.length > 0 && !isFromBefore(missing) ? {} : { identity: identify(token, findRootKeysOfBefore(token)) }),
     missing,
     labels: labelsOf(token),
     checkpointLabels: checkpointLabels(token),
@@ -47,7 +47,7 @@ export function showToken(settings: CeremonyToken): TokenShown {
 /** MACs by a generation of the row-MAC key, for rows that a ceremony writes while the service is stopped. Default the one that there is. */
 export function macRows(settings: CeremonyToken, { rows, keyId }: { readonly rows: readonly Row[]; readonly keyId?: KeyId }): Buffer[] {
   const token = openAsUser(settings)
-  const roots = findRootKeys(token)
+  const roots = findRootKeysOfBefore(token)
   const key = keyId === undefined ? currentOf(roots, 'row-mac') : roots.rotated['row-mac'].all.find(({ id }) => id === keyId)?.handle
   if (key === undefined) throw new Error(`the token has no ${String(keyId)}`)
   return rows.map((row) => token.cmac(key, encodeRow(row)))
@@ -56,6 +56,6 @@ export function macRows(settings: CeremonyToken, { rows, keyId }: { readonly row
 /** Whether each row bears the MAC of one of the token's row-MAC keys. */
 export function checkRows(settings: CeremonyToken, { rows }: { readonly rows: readonly SealedRow[] }): boolean[] {
   const token = openAsUser(settings)
-  const { all } = findRootKeys(token).rotated['row-mac']
+  const { all } = findRootKeysOfBefore(token).rotated['row-mac']
   return rows.map(({ row, mac }) => all.some(({ handle }) => token.cmac(handle, encodeRow(row)).equals(mac)))
 }

@@ -16,7 +16,8 @@ import { findBackupKek, makeP256, makeSecret, wrapForBackup } from './settled-ke
 import { syncFolder } from './sync-folder.ts'
 import { destroyKeys, isUnfinished, markFinished, markUnfinished } from './unfinished.ts'
 
-const ROOT_KEY_COUNT = 2 + MAC_KEYS.length + SIGNING_KEYS.length
+/** Storage KEK, pepper and checkpoint key; and those. */
+const ROOT_KEY_COUNT = 3 + MAC_KEYS.length + SIGNING_KEYS.length
 
 export interface RootKeysListed {
   readonly missing: readonly KeyId[]
@@ -63,7 +64,7 @@ export function makeRootKeys(settings: CeremonyToken, { recipient }: { readonly 
   const storageKek = makeStorageKek(token, settings, { label: SYSTEM_KEYS.storageKek, backedUp: encrypted !== undefined })
   const kek = encrypted && findBackupKek(token)?.handle
   const wrapped = new Map<KeyId, Buffer | undefined>([[SYSTEM_KEYS.storageKek, storageKek]])
-  for (const id of MAC_KEYS) wrapped.set(id, makeSecret(token, id, kek).wrapped)
+  for (const id of [...MAC_KEYS, SYSTEM_KEYS.pepper]) wrapped.set(id, makeSecret(token, id, kek).wrapped)
   for (const id of SIGNING_KEYS) wrapped.set(id, makeP256(token, id, kek).wrapped)
   makeCheckpointKey(token, SYSTEM_KEYS.checkpoint)
 

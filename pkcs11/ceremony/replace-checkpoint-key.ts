@@ -1,6 +1,6 @@
 import type { Handle } from 'pkcs11js'
 import type { KeyId } from '../../core/ids.ts'
-import { checkpointLabels, findRootKeys, identify } from '../root-handles.ts'
+import { checkpointLabels, findRootKeysOfBefore, identify } from '../root-handles.ts'
 import { SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
 import { CKO } from '../templates.ts'
 import { makeCheckpointKey } from './make-root-keys.ts'
@@ -21,7 +21,7 @@ export function makeNextCheckpointKey(settings: CeremonyToken): TokenIdentity {
     makeCheckpointKey(token, `${SYSTEM_KEYS.checkpoint}-${number}` as KeyId)
   }
   if (settings.tokensFolder !== undefined) syncFolder(settings.tokensFolder)
-  return identify(token, findRootKeys(token))
+  return identify(token, findRootKeysOfBefore(token))
 }
 
 /** Destroys every checkpoint key but the newest, once that is recorded. Answers their labels. */

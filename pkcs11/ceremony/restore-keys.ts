@@ -8,9 +8,9 @@ import { type KekBackup, type KeyBackup, keyBackupRow, type Sealed } from '../ke
 import { masterKcv } from '../lane-keys.ts'
 import { masterK1 } from '../master-k1.ts'
 import { P256_PARAMS, p256Point } from '../mechanisms.ts'
-import { findRootKeys, identify, kwpCheckValue } from '../root-handles.ts'
+import { findRootKeysOfBefore, identify, kwpCheckValue } from '../root-handles.ts'
 import { parseGeneration, ROTATED_KEY_NAMES, ROTATED_KEYS } from '../root-key-generations.ts'
-import { SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
+import { LATER_ROOT_KEYS, SIGNING_KEYS, SYSTEM_KEYS, type TokenIdentity } from '../root-keys.ts'
 import { wrapForRecipient } from '../rsa-oaep.ts'
 import { CKA, CKO, type KeySpec } from '../templates.ts'
 import type { Token } from '../token.ts'
@@ -74,12 +74,15 @@ export function restoreKeys(settings: CeremonyToken, backup: RestoreKeys): KeysR
   }
 }
 
-/** Every root key but the checkpoint key (of those that are rotated a generation at least), each key once, all of one KEK. */
+/**
+ * Every root key but the checkpoint key (of those that are rotated a generation at least; of those that came with a later version none need be there), each key once,
+ * all of one KEK.
+ */
 function assertComplete(keys: readonly Sealed<KeyBackup>[]): void {
   const ids = keys.map(({ backup }) => backup.keyId)
   const missing = [
     ...ROTATED_KEY_NAMES.filter((key) => !ids.some((id) => parseGeneration(id)?.key === key)).map((key) => ROTATED_KEYS[key]),
-    ...[SYSTEM_KEYS.blindIndex, ...SIGNING_KEYS].filter((id) => !ids.includes(id)),
+    ...[SYSTEM_KEYS.blindIndex, ...SIGNING_KEYS].filter((id) => !ids.includes(id) && !LATER_ROOT_KEYS.includes(id)),
   ]
   if (missing.length > 0) throw new Problem('request-invalid', `The backup is not whole: ${missing.join(', ')} is missing.`)
   if (new Set(ids).size !== ids.length) throw new Problem('request-invalid', 'The backup has a key twice.')
@@ -119,7 +122,7 @@ function restoreInto(token: Token, settings: CeremonyToken, privateKey: Handle, 
   for (const { handle, ...settled } of originals) settle(token, handle, settled)
   token.destroy(backupKek, ...(carrier === undefined ? [] : [carrier]))
 
-  const roots = findRootKeys(token) // again: handles of private keys end with the login
+  const roots = findRootKeysOfBefore(token) // again: handles of private keys end with the login
   const identity = identify(token, roots)
   for (const { backup } of keys) if (!isSame(token, backup, identity)) throw changed(backup.keyId)
   if (next === undefined) return { identity }

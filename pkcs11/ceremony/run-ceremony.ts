@@ -12,10 +12,15 @@ const DEADLINE_MS = 60_000
 type Parts<Name extends CeremonyName> = Parameters<(typeof CEREMONIES)[Name]>
 type Made<Name extends CeremonyName> = ReturnType<(typeof CEREMONIES)[Name]>
 
+/** Those that the security officer takes part in: nobody types their PIN for another. */
+const OFFICERS: readonly CeremonyName[] = ['makeRootKeys', 'restoreKeys', 'makeTransportKey', 'makeGeneration']
+
 /** Runs one ceremony in a process of its own, which has ended when this resolves: what it still writes, nobody else reads. Throws its problem; `hsm-unavailable` when the process died, and then what it made may be there. */
 export async function forkCeremony<Name extends CeremonyName>(environment: ChildEnvironment, name: Name, ...args: Parts<Name>): Promise<Made<Name>> {
+  const [settings, ...rest] = args as unknown as readonly [object, ...unknown[]]
+  const needed = Object.fromEntries(Object.entries(settings).filter(([, source]) => promptedHolder(source) !== 'officer' || OFFICERS.includes(name)))
   // Before its time runs: people type slowly.
-  for (const source of Object.values(args[0] as object)) {
+  for (const source of Object.values(needed)) {
     const holder = promptedHolder(source)
     if (holder !== undefined) await environment.pins?.prepare(holder)
   }
@@ -38,7 +43,7 @@ export async function forkCeremony<Name extends CeremonyName>(environment: Child
       if (answer.ok) return resolve(answer.value as Made<Name>)
       return reject(new Problem(answer.problem, answer.detail, { cause: new Error(answer.reason) }))
     })
-    child.send({ name, args }, () => undefined)
+    child.send({ name, args: [needed, ...rest] }, () => undefined)
   })
 }
 

@@ -46,7 +46,7 @@ export function settle(token: Token, original: Handle, { spec, label }: { readon
 /** A key as it is made to be backed up: it leaves once, under a trusted key, and is settled. */
 const leaving = (spec: KeySpec): KeySpec => ({ ...spec, original: true, extractable: true, wrapWithTrusted: true })
 
-/** An AES-256 key that the user makes. With a backup KEK it leaves once under that; without, it is in its final form from the start. */
+/** A secret key of 32 bytes that the user makes. With a backup KEK it leaves once under that; without, it is in its final form from the start. */
 export function makeSecret(token: Token, id: KeyId, kek: Handle | undefined): { readonly handle: Handle; readonly wrapped?: Buffer } {
   const spec = tokenKeySpec(id, token.kwp)
   if (kek === undefined) return { handle: token.generate(token.form({ ...spec, label: id }), 32) }

@@ -51,6 +51,7 @@ export async function faultToken({ lanes: count, deadlineMs }: { readonly lanes:
   const token: TestToken = {
     hsm: open.hsm,
     integrity: open.integrity,
+    personSecrets: open.personSecrets,
     identity: open.identity,
     rootKeys: open.rootKeys,
     folder,

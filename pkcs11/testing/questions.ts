@@ -1,10 +1,11 @@
-import { createCipheriv, createDecipheriv, createHmac, createPrivateKey, createPublicKey, type KeyObject, randomBytes, verify } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, createPrivateKey, createPublicKey, type KeyObject, randomBytes, randomInt, verify } from 'node:crypto'
 import { autnOf, cmac, opcOf } from '../../attestation/testing/milenage.ts'
 import { equalBytes, sha256 } from '../../core/bytes.ts'
 import { type KeyId, keyId, newUuid } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import type { KeyUse, Permit } from '../../policies/permit.ts'
 import { withTestPermit } from '../../policies/testing/memory-gate.ts'
+import { OTP_ALGORITHM } from '../algorithms.ts'
 import { type CardKeyPlan, type FilledKey, ROOT_KEYS, type StoredKey } from '../index.ts'
 import type { FaultToken, KnownKey } from './fault-token.ts'
 import { sealed } from './fill-fixture.ts'
@@ -88,6 +89,7 @@ function usesOf({ hmacKeys, macKeys, gcmKeys, cardKeys, operatorKey, master, tra
 async function questions(asking: Asking): Promise<Question[]> {
   return [
     ...(await integrityQuestions(asking)),
+    ...(await personQuestions(asking)),
     ...(await ecQuestions(asking)),
     ...asking.token.hmacKeys.flatMap((key) => hmacQuestions(asking, key)),
     ...asking.token.macKeys.map((key) => cmacQuestion(asking, key)),
@@ -146,6 +148,40 @@ async function integrityQuestions({ token: { integrity } }: Asking): Promise<Que
       ask: async () => {
         const text = message()
         return verify(null, text, checkpointKey, await integrity.signCheckpoint(text))
+      },
+    },
+  ]
+}
+
+/** What people log in with: the pepper's value nobody knows, and secrets of one-time codes are known here. */
+async function personQuestions({ token }: Asking): Promise<Question[]> {
+  const { personSecrets } = token
+  const value = message()
+  const peppered = await personSecrets.pepper('password', value)
+  const code = (secret: Uint8Array, counter: number): Buffer => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigUInt64BE(BigInt(counter))
+    return createHmac('sha1', secret).update(bytes).digest()
+  }
+  const { wrapped, secret } = await personSecrets.makeOtpSecret()
+  const row = await sealed(token, keyId(newUuid()), { algorithm: OTP_ALGORITHM, wrapped })
+  return [
+    { name: 'pepper', ask: async () => same(await personSecrets.pepper('password', value), peppered) },
+    {
+      name: 'otpHmac',
+      ask: async () => {
+        const counters = [randomInt(2 ** 40), randomInt(2 ** 40)]
+        const macs = await personSecrets.otpHmac(row, counters)
+        return counters.every((counter, at) => same(macs[at], code(secret, counter)))
+      },
+    },
+    {
+      name: 'makeOtpSecret, and its code',
+      calls: 3,
+      ask: async () => {
+        const made = await personSecrets.makeOtpSecret()
+        const fresh = await sealed(token, keyId(newUuid()), { algorithm: OTP_ALGORITHM, wrapped: made.wrapped })
+        return same((await personSecrets.otpHmac(fresh, [1]))[0], code(made.secret, 1))
       },
     },
   ]

@@ -7,6 +7,7 @@ import type { Integrity } from '../integrity.ts'
 export interface TestToken {
   readonly hsm: OpenHsm['hsm']
   readonly integrity: Integrity
+  readonly personSecrets: OpenHsm['personSecrets']
   readonly identity: TokenIdentity
   readonly rootKeys: OpenHsm['rootKeys']
   /** The data folder. */
@@ -17,10 +18,11 @@ export interface TestToken {
 /** A real SoftHSM2 token in a temporary folder, with lanes. `close` ends the lanes and removes the folder. */
 export async function testToken({ lanes = 1, ...options }: Partial<Omit<OpenOptions, 'dataFolder'>> = {}): Promise<TestToken> {
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-token-'))
-  const { hsm, integrity, identity, rootKeys, close } = await openHsm({ ...options, dataFolder: folder, lanes })
+  const { hsm, integrity, personSecrets, identity, rootKeys, close } = await openHsm({ ...options, dataFolder: folder, lanes })
   return {
     hsm,
     integrity,
+    personSecrets,
     identity,
     rootKeys,
     folder,

@@ -29,7 +29,7 @@ describe('entry v1', () => {
     const full: EntryDraft = {
       ...draft,
       parent: id,
-      decision: { effect: 'allow', rule: 'r1', revision: 'abc' },
+      decision: { effect: 'allow', rule: 'r1', revision: 'abc', at: 5, listener: 'tls', strength: 'certificate', admittedUntil: 9, added: ['x'] },
       code: 'ok',
       facts: {
         public: { z: 1, a: ['x'], B: true },
@@ -42,7 +42,8 @@ describe('entry v1', () => {
       createHash('sha256').update(Buffer.alloc(16, 7)).update(`${name}\u0000${value}`).digest('base64url')
     expect(textOf(bytes)).toBe(
       `{"v":1,"kind":"outcome","effect":"transient","id":"${id}","parent":"${id}","time":"2026-11-22T10:00:00.123Z","writer":{"slot":3,"epoch":2,"seq":41},` +
-        `"operation":"kms.key.sign","caller":{"kind":"module","name":"billing","id":"m1","address":"192.0.2.7"},"decision":{"effect":"allow","rule":"r1","revision":"abc"},` +
+        `"operation":"kms.key.sign","caller":{"kind":"module","name":"billing","id":"m1","address":"192.0.2.7"},"decision":{"effect":"allow","rule":"r1","revision":"abc",` +
+        `"at":5,"listener":"tls","strength":"certificate","admittedUntil":9,"added":["x"]},` +
         `"code":"ok","facts":{"B":true,"a":["x"],"z":1},"personal":{"iccid":{"commitment":"${commitment('iccid', '89860012345678901234')}","prefix":"8986001"},` +
         `"imsi":{"commitment":"${commitment('imsi', '460001234567890')}"}},"rows":[{"table":"t","id":"i","version":2,"digest":"d"}]}`,
     )

@@ -104,7 +104,8 @@ export function encodeEntry(
     caller: { kind: caller.kind, name: caller.name, id: caller.id, certificate: caller.certificate, address: caller.address },
     decision: decision && {
       ...{ effect: decision.effect, rule: decision.rule, revision: decision.revision, at: decision.at },
-      ...{ listener: decision.listener, strength: decision.strength, added: decision.added && decision.added.length > 0 ? decision.added : undefined },
+      ...{ listener: decision.listener, strength: decision.strength, admittedUntil: decision.admittedUntil },
+      added: decision.added && decision.added.length > 0 ? decision.added : undefined,
     },
     uses: uses && uses.length > 0 ? uses.map(({ action, keyId }) => ({ action, keyId })) : undefined,
     code,

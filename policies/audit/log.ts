@@ -31,6 +31,8 @@ export interface DecisionRecord {
   readonly at?: number
   readonly listener?: Listener
   readonly strength?: Strength
+  /** Of vendors and modules: when the admission ends that they had then, milliseconds since 1970; 0: none. Absent in entries from before there were admissions. */
+  readonly admittedUntil?: number
   /** Names of the public facts that were not put to the policy: what came after it. */
   readonly added?: readonly string[]
 }

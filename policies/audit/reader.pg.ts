@@ -19,6 +19,8 @@ interface IndexRow {
   readonly operation: string
   readonly caller: string
   readonly code: string | null
+  /** Null where there was no decision, and in rows from before there were grants. */
+  readonly rule: string | null
 }
 
 interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
@@ -30,12 +32,13 @@ interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
   readonly before: Buffer | null
 }
 
-const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq, operation, caller, code'
+const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq, operation, caller, code, rule'
 const FILTERS = [
   ['operationId', 'operation_id = ?::uuid'],
   ['operation', 'operation = ?'],
   ['caller', 'caller = ?'],
   ['code', 'code = ?'],
+  ['rule', 'rule = ?'],
 ] as const
 
 const missing = (index: string): Problem =>
@@ -54,6 +57,8 @@ export class PgLogReader implements LogReader {
     // One text for each set of filters, so that each has its own plan.
     const values: unknown[] = [filter.from, filter.limit]
     const conditions = FILTERS.flatMap(([name, condition]) => (filter[name] === undefined ? [] : [condition.replace('?', `$${values.push(filter[name])}`)]))
+    // Of grants there is an index, which PostgreSQL takes where the text says so itself.
+    if (filter.rule?.startsWith('grant:') === true) conditions.push(`rule LIKE 'grant:%'`)
     const rows = await this.#sql.query<IndexRow>(
       `SELECT ${COLUMNS} FROM audit_entries WHERE ${['index >= $1', ...conditions].join(' AND ')} ORDER BY index LIMIT $2`,
       values,
@@ -62,8 +67,8 @@ export class PgLogReader implements LogReader {
     return rows.map((row) => {
       const bytes = bytesOf(row)
       const entry = parse(bytes, row)
-      if (entry.id !== row.operation_id || entry.operation !== row.operation || callerUrn(entry.caller) !== row.caller || (entry.code ?? null) !== row.code)
-        throw missing(row.index)
+      const isSame = entry.id === row.operation_id && entry.operation === row.operation && callerUrn(entry.caller) === row.caller
+      if (!isSame || (entry.code ?? null) !== row.code || (row.rule !== null && row.rule !== entry.decision?.rule)) throw missing(row.index)
       return { index: Number(row.index), bytes, entry }
     })
   }

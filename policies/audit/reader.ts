@@ -18,6 +18,8 @@ export interface EntryFilter {
   readonly operation?: string | undefined
   readonly caller?: string | undefined
   readonly code?: string | undefined
+  /** That decided. Entries from before there were grants are not found by it. */
+  readonly rule?: string | undefined
 }
 
 /**

@@ -101,4 +101,5 @@ const rowOf = (entry: Entry, index: number, group: StoredGroup): EntryRow => ({
   caller: callerUrn(entry.caller),
   kind: entry.kind,
   code: entry.code,
+  rule: entry.decision?.rule,
 })

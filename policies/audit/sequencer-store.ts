@@ -52,6 +52,8 @@ export interface EntryRow {
   readonly caller: string
   readonly kind: string
   readonly code: string | undefined
+  /** Of the decision. */
+  readonly rule: string | undefined
 }
 
 export interface SequencedEpoch {

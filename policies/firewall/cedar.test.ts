@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { stringify } from 'yaml'
 import { expect, it } from 'vitest'
+import { isAdmitted } from '../caller.ts'
 import { compilePolicy } from './compile.ts'
 import type { Asked } from './decide.ts'
 import { parsePolicy, type Policy } from './parse.ts'
@@ -38,8 +39,9 @@ function orderFree({ document }: Policy): Policy {
 const HERE = { address: '10.0.0.1', listener: 'tls' } as const
 /** What both can be asked: by somebody from outside, nothing that the built-in guard denies, no numbers that JSON has not. */
 const plainly = ({ facts: { cards: _cards, ...facts }, ...asked }: Asked): Asked => ({ ...asked, uses: [], facts, caller: { ...asked.caller, ...HERE } })
-const isOpen = ({ caller, operation }: Asked): boolean =>
+const isOpen = ({ caller, operation, at }: Asked): boolean =>
   caller.kind !== 'system' &&
+  isAdmitted(caller, at) &&
   OPERATIONS.some(({ name, effect, isRouted }) => name === operation && isRouted && (caller.kind !== 'auditor' || effect === 'transient'))
 
 it('decides as Cedar does, where order does not matter', () => {

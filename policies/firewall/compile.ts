@@ -1,7 +1,8 @@
 import { type Caller, callerUrn, type Listener, LISTENERS } from '../caller.ts'
 import { type BitVector, lowestBit, VectorMaker } from './bit-vector.ts'
-import type { Asked, Claims, Decision } from './decide.ts'
+import type { Asked, Claims, Decision, Origin } from './decide.ts'
 import { callerDimension, type Dimension, furtherDimensions } from './dimensions.ts'
+import { notAdmittedReason } from './guard.ts'
 import { periodOf } from './local-time.ts'
 import type { Policy } from './parse.ts'
 import { PolicyError } from './policy-error.ts'
@@ -19,7 +20,7 @@ export const compilePolicy = (policy: Policy, operations: readonly OperationFact
 
 /** Where requests come from, as the rules see it. */
 interface Place {
-  readonly zones: readonly string[]
+  readonly origin: Origin
   /** The rules that requests from there meet: the guard's, and those of the chain that they enter, as far as they do not ask for another zone. */
   readonly vector: BitVector
   /** The word in which the chain's rules begin, and the one after the last that is to be looked at. */
@@ -71,10 +72,10 @@ function compileVectors(policy: ResolvedPolicy): Decide {
     const place = places(asked.caller)
     const operation = operations.get(asked.operation)
     if (operation === undefined) return new Denial(asked, 'default', revision)
-    const caller = callers(asked.caller)
+    const caller = callers(asked.caller, asked.at)
     let rule = firstIn(0, guardEnd, place.vector, operation, caller, asked)
     if (rule < 0) rule = firstIn(Math.max(guardEnd, place.from), place.to, place.vector, operation, caller, asked)
-    return answers[rule]?.(asked, place) ?? new Denial(asked, 'default', revision)
+    return answers[rule]?.(asked, place) ?? new Denial(asked, 'default', revision, place.origin)
   }
 }
 
@@ -82,13 +83,13 @@ function compileVectors(policy: ResolvedPolicy): Decide {
 const REMEMBERED_ADDRESSES = 10_000
 
 /** Places are few: they are made when somebody first comes from there. */
-function placesOf({ rules, zones, chains }: ResolvedPolicy, guardEnd: number): (caller: Caller) => Place {
+function placesOf({ rules, zones, outside, chains }: ResolvedPolicy, guardEnd: number): (caller: Caller) => Place {
   const vectors = new VectorMaker(rules.length)
   const make = (inside: readonly string[], chain: string | undefined): Place => {
     const isIn = (wanted: ReadonlySet<string> | undefined): boolean => wanted === undefined || inside.some((zone) => wanted.has(zone))
     const members = rules.flatMap((rule, at) => (rule.chain !== undefined && rule.chain === chain ? [at] : []))
     return {
-      zones: inside,
+      origin: { zones: inside, isOutside: inside.some((zone) => outside.has(zone)) },
       vector: vectors.where((at) => {
         const rule = rules[at]
         return rule !== undefined && (rule.chain === undefined || rule.chain === chain) && isIn(rule.zones) && isIn(rule.levels)
@@ -130,7 +131,8 @@ export const chainOf = (chains: ResolvedPolicy['chains'], inside: readonly strin
 function answerOf(rule: ResolvedRule, revision: string): (asked: Asked, place: Place) => Decision {
   const { id, verdict, terms, log } = rule
   const found = { rule: id, revision }
-  const record = (asked: Asked, place: Place): Pick<Decision, 'record'> => (log === 'full' ? { record: recordOf(rule, asked.caller, place.zones) } : {})
+  if (rule.notAdmitted === true) return ({ caller }) => ({ effect: 'deny', ...found, reason: notAdmittedReason(caller) })
+  const record = (asked: Asked, place: Place): Pick<Decision, 'record'> => (log === 'full' ? { record: recordOf(rule, asked.caller, place.origin.zones) } : {})
   if (verdict === 'deny') {
     if (log === 'brief') return (asked) => new Denial(asked, id, revision)
     return (asked, place) => ({ effect: 'deny', ...found, reason: new Denial(asked, id, revision).reason, ...record(asked, place) })
@@ -144,14 +146,18 @@ function answerOf(rule: ResolvedRule, revision: string): (asked: Asked, place: P
 const heldReason = ({ id, terms: { hold } }: ResolvedRule, revision: string): string =>
   `Rule ${id} of the policy holds it until ${String(hold?.approvals)} of ${hold?.of.join(', ') ?? ''} approve (revision ${revision}).`
 
+const NOWHERE: Origin = { zones: [], isOutside: false }
+
 /** A denial. Its reason is made when it is read: most are not. */
 class Denial implements Decision {
   readonly effect = 'deny'
   readonly rule: string
   readonly revision: string
+  readonly origin: Origin
   readonly #asked: Asked
 
-  constructor(asked: Asked, rule: string, revision: string) {
+  constructor(asked: Asked, rule: string, revision: string, origin: Origin = NOWHERE) {
+    this.origin = origin
     this.#asked = asked
     this.rule = rule
     this.revision = revision

@@ -46,6 +46,13 @@ export interface Claims {
   readonly hold?: HoldClaim
 }
 
+/** Where a request comes from, as the policy sees it. */
+export interface Origin {
+  readonly zones: readonly string[]
+  /** Whether one of them is of the level internet or extranet. */
+  readonly isOutside: boolean
+}
+
 export interface Decision {
   readonly effect: 'allow' | 'deny' | 'hold'
   /** The rule that matched first, or `default`. */
@@ -55,6 +62,8 @@ export interface Decision {
   /** For the caller: why, and whom to ask. */
   readonly reason: string
   readonly claims?: Claims
+  /** Of a denial because no rule allows it: where the request comes from. */
+  readonly origin?: Origin
   /** Of a rule with `log: full`: what its entries say besides, as public facts. */
   readonly record?: Readonly<Record<string, FactValue>>
 }

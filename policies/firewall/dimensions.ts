@@ -1,4 +1,4 @@
-import { type Caller, type CallerKind, callerUrn } from '../caller.ts'
+import { type Caller, type CallerKind, callerUrn, isAdmitted, needsAdmission } from '../caller.ts'
 import { addAll, type BitVector, setBit, type VectorMaker } from './bit-vector.ts'
 import type { Asked } from './decide.ts'
 import { type Glob, literalPrefix, matchesGlob } from './glob.ts'
@@ -52,11 +52,13 @@ function vectorOf(members: readonly number[], vectors: VectorMaker): BitVector {
   return vector
 }
 
-/** Who asks: callers and roles together. Throws a TypeError on a kind that is none. */
-export function callerDimension(rules: readonly ResolvedRule[], vectors: VectorMaker): (caller: Caller) => BitVector {
-  const kinds = new Map<string, { readonly others: BitVector; readonly named: Map<string, BitVector> }>()
+/** Who asks: callers, roles and admission together. Throws a TypeError on a kind that is none. */
+export function callerDimension(rules: readonly ResolvedRule[], vectors: VectorMaker): (caller: Caller, at: number) => BitVector {
+  const kinds = new Map<string, { readonly others: BitVector; readonly named: Map<string, BitVector>; readonly notAdmitted: BitVector | undefined }>()
   for (const kind of ROLES) {
-    const others = vectors.where((at) => takesKind(rules[at], kind) && (rules[at]?.callers === undefined || rules[at].callers.kinds.has(kind)))
+    const takes = (at: number): boolean => takesKind(rules[at], kind) && (rules[at]?.callers === undefined || rules[at].callers.kinds.has(kind))
+    const others = vectors.where((at) => takes(at) && rules[at]?.notAdmitted !== true)
+    const notAdmitted = needsAdmission(kind) ? vectors.where((at) => takes(at) && rules[at]?.notAdmitted === true) : undefined
     const named = new Map<string, BitVector>()
     const groups = new Map<CallerSet, number[]>()
     rules.forEach((rule, at) => {
@@ -69,13 +71,20 @@ export function callerDimension(rules: readonly ResolvedRule[], vectors: VectorM
         for (const at of members) setBit(vector, at)
       }
     }
-    kinds.set(kind, { others, named })
+    kinds.set(kind, { others, named, notAdmitted })
   }
-  return ({ kind, name }) => {
-    const found = kinds.get(kind)
+  return (caller, at) => {
+    const found = kinds.get(caller.kind)
     if (found === undefined) throw new TypeError('not a kind of caller')
-    return found.named.get(name) ?? found.others
+    const vector = found.named.get(caller.name) ?? found.others
+    return found.notAdmitted === undefined || isAdmitted(caller, at) ? vector : joined(vector, found.notAdmitted)
   }
+}
+
+function joined(a: BitVector, b: BitVector): BitVector {
+  const all = a.slice()
+  addAll(all, b)
+  return all
 }
 
 const takesKind = (rule: ResolvedRule | undefined, kind: CallerKind): boolean => rule !== undefined && (rule.roles === undefined || rule.roles.has(kind))

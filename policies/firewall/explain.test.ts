@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ADMITTED_AT_ANY_TIME } from '../caller.ts'
 import { compileRules } from './compile.ts'
 import { explainer } from './explain.ts'
 import { loadPolicy } from './load.ts'
@@ -27,7 +28,15 @@ chains:
       - { id: elsewhere, verdict: allow, reason: r, callers: ['module:*'], operations: [kms.key.sign] }
 `
 const at = Date.parse('2026-11-26T12:00:00Z')
-const caller = { kind: 'module', name: 'guest', id: 'x', address: '10.0.0.1', listener: 'tls', strength: 'certificate' } as const
+const caller = {
+  kind: 'module',
+  name: 'guest',
+  id: 'x',
+  address: '10.0.0.1',
+  listener: 'tls',
+  strength: 'certificate',
+  admittedUntil: ADMITTED_AT_ANY_TIME,
+} as const
 const explain = explainer(resolvePolicy(parsePolicy(POLICY, OPERATIONS), OPERATIONS))
 
 describe('an explanation', () => {
@@ -40,6 +49,7 @@ describe('an explanation', () => {
       { rule: 'old', effect: 'allow', dimension: 'expires', found: '2026-11-26T12:00:00.000Z', wanted: 'before 2026-11-26T00:00:00Z', stops: 1 },
       { rule: 'elsewhere', effect: 'allow', dimension: 'chain', found: 'a', wanted: 'rest', stops: 1 },
       { rule: 'own', effect: 'allow', dimension: 'keyLabels', found: 'label "bcd"', wanted: 'a*, b?', stops: 2 },
+      { rule: 'guard:not-admitted', effect: 'deny', dimension: 'admission', found: 'admitted', wanted: 'not admitted', stops: 1 },
       { rule: 'guest', effect: 'deny', dimension: 'callers', found: 'module:billing', wanted: 'module:guest', stops: 1 },
       { rule: 'guard:auditors-use-no-key', effect: 'deny', dimension: 'roles', found: 'module', wanted: 'auditor', stops: 2 },
     ])

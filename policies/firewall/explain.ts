@@ -1,4 +1,4 @@
-import { type Caller, callerUrn } from '../caller.ts'
+import { type Caller, callerUrn, isAdmitted } from '../caller.ts'
 import { chainOf, compileRules, type Decide } from './compile.ts'
 import type { Asked, Decision } from './decide.ts'
 import { isSummable } from './dimensions.ts'
@@ -121,6 +121,12 @@ const CONDITIONS: readonly Condition[] = [
     holds: ({ strength }, { asked }) => strength === undefined || (asked.caller.strength !== undefined && strength.has(asked.caller.strength)),
     found: (_rule, { asked }) => asked.caller.strength ?? 'nothing',
     wanted: ({ strength }) => listed(strength),
+  },
+  {
+    dimension: 'admission',
+    holds: ({ notAdmitted }, { asked }) => notAdmitted !== true || !isAdmitted(asked.caller, asked.at),
+    found: () => 'admitted',
+    wanted: () => 'not admitted',
   },
   {
     dimension: 'usesKey',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { CallerKind, Listener, Strength } from '../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type CallerKind, type Listener, type Strength } from '../caller.ts'
 import { compilePolicy } from './compile.ts'
 import type { Asked, Decision } from './decide.ts'
 import { parsePolicy } from './parse.ts'
@@ -68,16 +68,31 @@ interface Circumstances {
   readonly at?: string
   readonly listener?: Listener
   readonly strength?: Strength
+  readonly admittedUntil?: number | null
 }
 function ask(
   caller: string,
   operation: string,
-  { address = '10.1.9.3', facts = {}, uses = 0, at = NOON, listener = 'tls', strength = 'certificate' }: Circumstances = {},
+  {
+    address = '10.1.9.3',
+    facts = {},
+    uses = 0,
+    at = NOON,
+    listener = 'tls',
+    strength = 'certificate',
+    admittedUntil = ADMITTED_AT_ANY_TIME,
+  }: Circumstances = {},
 ): Decision {
   const [kind = '', name = ''] = caller.split(':')
   return decide({
     operation,
-    caller: { kind: kind as CallerKind, name, id: 'x', ...(kind === 'system' ? {} : { address, listener, strength }) },
+    caller: {
+      kind: kind as CallerKind,
+      name,
+      id: 'x',
+      ...(kind === 'system' ? {} : { address, listener, strength }),
+      ...(admittedUntil === null ? {} : { admittedUntil }),
+    },
     uses: Array.from({ length: uses }, () => ({ action: 'sign' as const, keyId: 'k' as never })),
     facts,
     at: Date.parse(at),
@@ -146,7 +161,7 @@ describe('the firewall', () => {
   })
 
   it('denies who has no address, but for the service itself', () => {
-    const caller = { kind: 'module', name: 'billing', id: 'x', listener: 'tls' } as const
+    const caller = { kind: 'module', name: 'billing', id: 'x', listener: 'tls', admittedUntil: ADMITTED_AT_ANY_TIME } as const
     expect(decide({ operation: 'kms.key.sign', caller, uses: [], facts: own.facts, at: 0 })).toMatchObject({ effect: 'deny', rule: 'default' })
   })
 
@@ -167,7 +182,13 @@ describe('the firewall', () => {
       compilePolicy(
         policy,
         OPERATIONS,
-      )({ operation: 'kms.key.sign', caller: { kind: 'module', name: 'a', id: 'x', address: '10.1.9.3', listener: 'tls' }, uses: [], facts: {}, at: 0 }),
+      )({
+        operation: 'kms.key.sign',
+        caller: { kind: 'module', name: 'a', id: 'x', address: '10.1.9.3', listener: 'tls', admittedUntil: ADMITTED_AT_ANY_TIME },
+        uses: [],
+        facts: {},
+        at: 0,
+      }),
     ).toMatchObject({ effect: 'deny', rule: 'default' })
   })
 
@@ -204,5 +225,35 @@ describe('the firewall', () => {
     expect(ask('officer:alice', 'kms.key.generate').claims).toEqual({ hold: { approvals: 2, of: ['officer:*'], withinMs: 86_400_000 } })
     expect(ask('module:billing', 'kms.key.sign', own)).not.toHaveProperty('claims')
     expect(ask('module:billing', 'kms.key.sign', own)).not.toHaveProperty('record')
+  })
+})
+
+describe('callers that are not admitted', () => {
+  const at = Date.parse(NOON)
+  it.each<[string, string, number | null, 'allow' | 'deny', string]>([
+    ['a module without an admission', 'module:billing', null, 'deny', 'guard:not-admitted'],
+    ['a module whose admission was of no length', 'module:billing', 0, 'deny', 'guard:not-admitted'],
+    ['a module whose assessment ends now', 'module:billing', at, 'deny', 'guard:not-admitted'],
+    ['a module whose assessment ends a millisecond later', 'module:billing', at + 1, 'allow', 'own-keys'],
+    ['a module whose admission is no time', 'module:billing', Number.NaN, 'deny', 'guard:not-admitted'],
+    ['a vendor without an admission', 'vendor:x', null, 'deny', 'guard:not-admitted'],
+    ['an officer, who needs none', 'officer:alice', null, 'deny', 'default'],
+    ['a job of the service, which needs none', 'system:other', null, 'deny', 'default'],
+  ])('%s', (_who, caller, admittedUntil, effect, rule) => {
+    expect(ask(caller, 'kms.key.sign', { ...own, admittedUntil })).toMatchObject({ effect, rule })
+  })
+
+  it('come before what the policy allows to anybody, and after what is the service’s own', () => {
+    for (const { name, isRouted } of OPERATIONS)
+      expect(ask('vendor:x', name, { address: '192.0.2.1', admittedUntil: null }).rule).toBe(isRouted ? 'guard:not-admitted' : 'guard:service-only')
+  })
+
+  it('are told what is missing and who can mend it', () => {
+    expect(ask('module:billing', 'kms.key.sign', { ...own, admittedUntil: null }).reason).toMatch(
+      /never filed, or is suspended.*gridseal admission show --caller module:billing/,
+    )
+    expect(ask('module:billing', 'kms.key.sign', { ...own, admittedUntil: at }).reason).toMatch(
+      /assessment ended at 2026-11-26T12:00:00\.000Z.*gridseal admission change --caller module:billing/,
+    )
   })
 })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { parse, stringify } from 'yaml'
 import { describe, expect, it } from 'vitest'
+import { ADMITTED_AT_ANY_TIME } from '../caller.ts'
 import { outcomeOf } from './analyse.ts'
 import { compileRules } from './compile.ts'
 import type { Asked } from './decide.ts'
@@ -131,7 +132,10 @@ describe('the meaning of a change', () => {
         after: { effect: 'allow', rule: 'e' },
         example: {
           operation: 'kms.key.generate',
-          caller: { kind: 'module', name: 'night', id: 'urn:gridseal:module:night', address: '10.0.0.0', listener: 'tls', strength: 'certificate' },
+          caller: {
+            ...{ kind: 'module', name: 'night', id: 'urn:gridseal:module:night', address: '10.0.0.0', listener: 'tls', strength: 'certificate' },
+            admittedUntil: ADMITTED_AT_ANY_TIME,
+          },
           uses: [],
           facts: {},
           at: Date.parse('2026-10-23T06:00:00+08:00'),

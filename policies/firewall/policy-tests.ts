@@ -1,4 +1,4 @@
-import { type Caller, type CallerKind, callerUrn } from '../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, type CallerKind, callerUrn, needsAdmission } from '../caller.ts'
 import { keyId } from '../../core/ids.ts'
 import type { Fault } from '../../core/problem.ts'
 import type { Decide } from './compile.ts'
@@ -27,6 +27,7 @@ export function askedBy({ ask }: Pick<PolicyTest, 'ask'>, now: number): Asked {
     ...{ kind, name, id: callerUrn({ kind, name }) },
     ...(ask.address === undefined ? {} : { address: ask.address }),
     ...(kind === 'system' ? {} : { listener: ask.listener ?? 'tls', strength: ask.strength ?? 'certificate' }),
+    ...(needsAdmission(kind) && ask.admitted !== false ? { admittedUntil: ADMITTED_AT_ANY_TIME } : {}),
   }
   return {
     ...{ caller, operation: ask.operation, at: ask.at === undefined ? now : Date.parse(ask.at) },

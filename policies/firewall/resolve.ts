@@ -64,6 +64,8 @@ export interface ResolvedRule {
   /** The zones of the levels it names. */
   readonly levels?: ReadonlySet<string>
   readonly usesKey?: true
+  /** It takes only callers that are not admitted at the time. */
+  readonly notAdmitted?: true
   readonly facts: readonly FactCondition[]
   readonly windows?: readonly Window[]
   readonly terms: Terms
@@ -75,6 +77,8 @@ export interface ResolvedPolicy {
   readonly revision: string
   readonly zones: ZoneMap
   readonly operations: readonly OperationFacts[]
+  /** The zones of the levels internet and extranet. */
+  readonly outside: ReadonlySet<string>
   /** In the document's order: which zones enter them. */
   readonly chains: readonly { readonly name: string; readonly zones: ReadonlySet<string> }[]
   /** The built-in guard, the policy's guard, the chains in their order. */
@@ -88,15 +92,15 @@ export function resolvePolicy(policy: Policy, operations: readonly OperationFact
   if (findings.length > 0) throw new PolicyError(findings.map(({ path, message }) => ({ ...policy.locate(path), message: `${path.join('.')}: ${message}` })))
 
   const resolver = new Resolver(document, operations)
-  const builtIn = GUARD.map(({ name, concerns, roles, usesKey, reason }): ResolvedRule => {
+  const builtIn = GUARD.map(({ name, concerns, roles, usesKey, notAdmitted, reason }): ResolvedRule => {
     const concerned = new Set(operations.filter(concerns).map((op) => op.name))
     return {
       ...{ id: `guard:${name}`, chain: undefined, verdict: 'deny', owner: 'gridseal', reason, log: 'brief', operations: concerned, facts: [], terms: {} },
-      ...{ roles: new Set(roles), ...(usesKey === undefined ? {} : { usesKey }) },
+      ...{ roles: new Set(roles), ...(usesKey === undefined ? {} : { usesKey }), ...(notAdmitted === undefined ? {} : { notAdmitted }) },
     }
   })
   return {
-    ...{ revision, operations, zones: new ZoneMap(document.zones) },
+    ...{ revision, operations, zones: new ZoneMap(document.zones), outside: resolver.zonesOf(['internet', 'extranet']) },
     chains: document.chains.map(({ name, zones, levels }) => ({
       name,
       zones: new Set([...(zones === undefined ? [] : resolver.texts('zones', zones)), ...(levels === undefined ? [] : resolver.zonesOf(levels))]),

@@ -169,6 +169,7 @@ export const TEST_ASK = z.strictObject({
   listener: oneOf(LISTENERS).optional().meta({ description: 'Absent: tls.' }),
   strength: oneOf(STRENGTHS).optional().meta({ description: 'Absent: certificate.' }),
   operation: matching(String.raw`[a-z0-9-]+(?:\.[a-z0-9-]+)*`, 'an operation: kms.key.sign'),
+  admitted: z.boolean('true or false').optional().meta({ description: 'Whether a vendor or module is admitted then. Absent: yes.' }),
   usesKey: z.boolean('true or false').optional().meta({ description: 'Whether it would use a key. Absent: no.' }),
   facts: z.record(FACT, SCALAR).optional().meta({ description: 'What the operation states. $caller is the caller’s own URN.' }),
   at: TIME.optional().meta({ description: 'Absent: the time of the test.' }),

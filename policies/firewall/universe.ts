@@ -1,4 +1,4 @@
-import { type Caller, type CallerKind, callerUrn, LISTENERS, type Listener, STRENGTHS, type Strength } from '../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, type CallerKind, callerUrn, LISTENERS, needsAdmission, type Listener, STRENGTHS, type Strength } from '../caller.ts'
 import { keyId } from '../../core/ids.ts'
 import { type Box, hasValue, type Subset, subsetOf } from './box.ts'
 import { chainOf } from './compile.ts'
@@ -37,7 +37,7 @@ const MOST_TRIED = 200
 
 /**
  * All requests that the policies can tell from each other, as finitely many values on a few axes: caller, place, operation, strength, use of a key, each fact that a rule looks at, time of the week
- * by each clock, and the stretches between expiries from `at` on. A rule is a few boxes in it. What is decided for one request of a box's smallest piece holds for all of that piece.
+ * by each clock, and the stretches between expiries from `at` on. Vendors and modules are admitted ones: the others are denied before any policy, by all alike. A rule is a few boxes in it. What is decided for one request of a box's smallest piece holds for all of that piece.
  */
 export class Universe {
   /** All values of each axis. */
@@ -99,9 +99,9 @@ export class Universe {
     return subsetOf(this.#strengths.length, (at) => this.#strengths[at] === undefined)
   }
 
-  /** What a rule of the policy at `index` matches. None: it has expired, or no request can reach it. */
+  /** What a rule of the policy at `index` matches. None: it has expired, it is about who is not admitted, or no request can reach it. */
   boxesOf(rule: ResolvedRule, index: number): Box[] {
-    if (rule.expiresMs !== undefined && rule.expiresMs <= this.#at) return []
+    if (rule.notAdmitted === true || (rule.expiresMs !== undefined && rule.expiresMs <= this.#at)) return []
     const places = subsetOf(this.#places.length, (at) => {
       const inside = this.#places[at]?.inside[index]
       if (inside === undefined) return false
@@ -175,6 +175,7 @@ export class Universe {
           ...(place.address === undefined ? {} : { address: place.address }),
           ...(place.listener === undefined ? {} : { listener: place.listener }),
           ...(strengths[0] === undefined ? {} : { strength: strengths[0] }),
+          ...(needsAdmission(kind) ? { admittedUntil: ADMITTED_AT_ANY_TIME } : {}),
         }
         const facts = choices.map((values) => factOf(values, caller))
         if (facts.includes(CONTRADICTION)) continue

@@ -36,7 +36,7 @@ import { SESSION_LIMITS, type SessionLimits, stateOf } from './session.ts'
 import { PgSessionStore, sessionTables } from './session-store.pg.ts'
 import { isSecretToken } from './view.ts'
 
-export { NO_PERSON_SECRETS, type PersonSecrets } from './person-secrets.ts'
+export type { PersonSecrets } from './person-secrets.ts'
 
 export interface PeopleDeps {
   readonly sql: Sql

@@ -4,7 +4,6 @@ import type { OtpRecord } from './credentials.ts'
 import type { Deps } from './deps.ts'
 import type { Proof } from './login-check.ts'
 import type { Attempt } from './login-throttle.ts'
-import { assertSecrets } from './person-secrets.ts'
 
 /** The one answer to whatever was wrong. */
 export const LOGIN_FAILED = 'Name, password or code is not right, or the code was used before.'
@@ -14,9 +13,8 @@ const delayed = (waitMs: number): Problem => {
   return new Problem('login-delayed', `Logins failed before. This one was not tried: wait ${String(retryAfterSeconds)} s.`, { retryAfterSeconds })
 }
 
-/** Throws `login-delayed`, `overloaded`, or `conflict` where there are no passwords: before the decision, so that nobody fills the log with what is not tried. */
-export function assertMayTry({ throttle, hasher, secrets }: Pick<Deps, 'throttle' | 'hasher' | 'secrets'>, attempt: Attempt): void {
-  assertSecrets(secrets)
+/** Throws `login-delayed` or `overloaded`: before the decision, so that nobody fills the log with what is not tried. */
+export function assertMayTry({ throttle, hasher }: Pick<Deps, 'throttle' | 'hasher'>, attempt: Attempt): void {
   hasher.assertRoom()
   const waitMs = throttle.waitMs(attempt)
   if (waitMs !== undefined) throw delayed(waitMs)

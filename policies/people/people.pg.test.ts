@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Problem } from '../../core/problem.ts'
 import { systemCaller } from '../caller.ts'
-import { NO_PERSON_SECRETS } from './index.ts'
 import { MOST_WRONG_CODES } from './login.ts'
 import { PgCredentialStore } from './credential-store.pg.ts'
 import { testSealer } from '../testing/row-sealer.ts'
@@ -355,10 +354,13 @@ describe('a login', () => {
     expect(refusals('session.open')).toEqual(['integrity-failed'])
   })
 
-  it('is nothing where the token has no keys for it, and has no entry', async () => {
-    await open({ secrets: NO_PERSON_SECRETS })
-    expect((await house.loginRefused({ name: 'chen', password: 'x' })).code).toBe('conflict')
-    expect(house.entries).toEqual([])
+  it('by a code is refused by a token that does no HMAC-SHA-1, to whomever it is', async () => {
+    await open()
+    const chen = await house.enrol('chen')
+    const none = (): Promise<never> => Promise.reject(new Problem('mechanism-unsupported', 'The token does not do SHA_1_HMAC (0x221).'))
+    house = house.restarted({ secrets: { ...house.secrets, otpHmac: none } })
+    for (const name of ['chen', 'nobody-there']) expect((await house.loginRefused({ ...chen, name })).code).toBe('mechanism-unsupported')
+    expect(refusals('session.open')).toEqual(['mechanism-unsupported', 'mechanism-unsupported'])
   })
 })
 

@@ -1,4 +1,3 @@
-import { Problem } from '../../core/problem.ts'
 import type { SealedRow } from '../../core/row.ts'
 
 /** What a MAC by the pepper key is for. No two purposes share a MAC. */
@@ -18,15 +17,4 @@ export interface PersonSecrets {
    * Throws `integrity-failed` where the row's MAC is not right; the secret is not unwrapped then.
    */
   otpHmac(secret: SealedRow, counters: readonly number[]): Promise<Uint8Array[]>
-}
-
-const NONE = 'There are no keys for passwords and one-time codes in the token here. People come in by client certificate.'
-const none = (): Promise<never> => Promise.reject(new Problem('mechanism-unsupported', NONE))
-
-/** Of a token that has none of it: nobody gets in by a password. */
-export const NO_PERSON_SECRETS: PersonSecrets = { pepper: none, makeOtpSecret: none, otpHmac: none }
-
-/** Throws `conflict` where nobody gets in by a password. */
-export function assertSecrets(secrets: PersonSecrets): void {
-  if (secrets === NO_PERSON_SECRETS) throw new Problem('conflict', NONE)
 }

@@ -4,6 +4,8 @@ import { Problem } from '../../core/problem.ts'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { CliError } from './cli-error.ts'
 import type { SearchOptions } from './audit-search.ts'
+import type { FilingOptions } from './admission.ts'
+import type { IssueOptions } from './grant.ts'
 import type { LoginOptions } from './login.ts'
 import type { PersonOptions } from './person.ts'
 import type { AskOptions as Ask } from './api-command.ts'
@@ -30,6 +32,8 @@ Examples:
   gridseal audit verify-proof --help                         checks one entry of the log offline
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
+  gridseal admission --help                                  the security records of vendors and modules
+  gridseal grant --help                                      emergency and temporary access, and reports of it
   gridseal attest verify --help                              checks an attestation result offline
   gridseal policy --help                                     checks, tests, compares and explains policies offline`,
   )
@@ -326,6 +330,19 @@ token
   })
 
 token
+  .command('complete')
+  .description('Adds the root keys that came with a later version of Gridseal than the token, while the service is stopped. Those of before stay as they are.')
+  .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+  .addHelpText(
+    'after',
+    '\nWhen it was cut off, the same command starts over. A key that the database knows, and the token has lost, is restored: gridseal token restore.',
+  )
+  .action(async (options: { token?: string }) => {
+    const { completeTokenCommand } = await import('./token-ceremonies.ts')
+    await completeTokenCommand({ config: readConfig(), ...options })
+  })
+
+token
   .command('replace-checkpoint-key')
   .description('Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped.')
   .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
@@ -513,6 +530,7 @@ policy
   .option('--address <address>', 'the address that the connection comes from')
   .option('--listener <listener>', 'the listener that it comes to: tls, or plain')
   .option('--strength <strength>', 'how the caller proved who it is: certificate, or password+totp')
+  .option('--not-admitted', 'a vendor or module that is not admitted')
   .option('--uses-key', 'it would use a key')
   .option('--fact <name=value>', 'what the operation states, such as owner=$caller (many times)', (value: string, all: string[]) => [...all, value], [])
   .option('--at <time>', 'when (RFC 3339); without it now')
@@ -526,6 +544,7 @@ policy
         address?: string
         listener?: string
         strength?: string
+        notAdmitted?: boolean
         usesKey?: boolean
         fact: string[]
         at?: string
@@ -667,6 +686,131 @@ asking(hold.command('run'))
   .action(async (id: string, options: Ask) => {
     const { runHoldCommand } = await import('./hold.ts')
     await runHoldCommand(id, options)
+  })
+
+const admission = program
+  .command('admission')
+  .description('For officers: the security records of vendors and modules. Without a valid one every rule denies. docs/admissions.md')
+
+/** What is filed of a vendor or module. */
+const filing = (command: Command): Command =>
+  asking(command)
+    .requiredOption('--caller <kind:name>', 'vendor:NAME or module:NAME, registered already')
+    .option('--organisation <name>', 'the company, as its business licence names it')
+    .option('--licence-number <number>', 'of the business licence')
+    .option('--licence <file>', 'the licence itself: its SHA-256 is filed')
+    .option('--user-name <name>', 'who uses it')
+    .option('--user-phone <phone>', 'their phone number')
+    .option('--user-mail <mail>', 'their mail address')
+    .option('--responsible-name <name>', 'who is held to account')
+    .option('--responsible-phone <phone>', 'their phone number')
+    .option('--responsible-mail <mail>', 'their mail address')
+    .option('--assessment <reference>', 'what the security assessment is found by')
+    .option('--report <file>', 'its report: its SHA-256 is filed')
+    .option('--expires <time>', 'when it ends (RFC 3339): until then the caller is admitted')
+
+filing(admission.command('file'))
+  .description('Files the admission of a vendor or module. Another officer approves it; then you run it.')
+  .action(async (options: FilingOptions) => {
+    const { fileAdmissionCommand } = await import('./admission.ts')
+    await fileAdmissionCommand(options)
+  })
+
+filing(admission.command('change'))
+  .description('Changes what was filed, a part at a time. Persons at once; organisation and assessment once another officer has approved it.')
+  .action(async (options: FilingOptions) => {
+    const { changeAdmissionCommand } = await import('./admission.ts')
+    await changeAdmissionCommand(options)
+  })
+
+asking(admission.command('suspend'))
+  .description('Suspends an admission at once: 5 s later the caller can do nothing, on open connections too.')
+  .requiredOption('--caller <kind:name>', 'vendor:NAME or module:NAME')
+  .requiredOption('--reason <text>', 'why')
+  .action(async (options: Ask & { caller: string; reason: string }) => {
+    const { suspendAdmissionCommand } = await import('./admission.ts')
+    await suspendAdmissionCommand(options)
+  })
+
+asking(admission.command('resume'))
+  .description('Ends a suspension. Another officer approves it; then you run it.')
+  .requiredOption('--caller <kind:name>', 'vendor:NAME or module:NAME')
+  .requiredOption('--reason <text>', 'why')
+  .action(async (options: Ask & { caller: string; reason: string }) => {
+    const { resumeAdmissionCommand } = await import('./admission.ts')
+    await resumeAdmissionCommand(options)
+  })
+
+asking(admission.command('show'))
+  .description('Shows an admission with the persons behind it.')
+  .requiredOption('--caller <kind:name>', 'vendor:NAME or module:NAME')
+  .option('--history', 'every version, the newest first')
+  .action(async (options: Ask & { caller: string; history?: boolean }) => {
+    const { showAdmissionCommand } = await import('./admission.ts')
+    await showAdmissionCommand(options)
+  })
+
+asking(admission.command('list'))
+  .description('Lists all admissions, or those that end soon.')
+  .option('--expires-before <time>', 'only those that end before (RFC 3339)')
+  .action(async (options: Ask & { expiresBefore?: string }) => {
+    const { listAdmissionsCommand } = await import('./admission.ts')
+    await listAdmissionsCommand(options)
+  })
+
+const grant = program
+  .command('grant')
+  .description(
+    'For officers: emergency and temporary access. For hours, callers may do what no rule allows them; all of it is logged in full. docs/admissions.md',
+  )
+
+const many = (value: string, all: string[]): string[] => [...all, value]
+
+asking(grant.command('issue'))
+  .description('Asks for a grant. Another officer approves it; then you run it.')
+  .requiredOption('--caller <kind:name>', 'who may (many times)', many, [])
+  .requiredOption('--operation <name>', 'what they may: an operation or a pattern such as kms.key.* (many times)', many, [])
+  .option('--zone <name>', 'only from this zone of the policy (many times)', many, [])
+  .option('--network <cidr>', 'only from this network (many times)', many, [])
+  .requiredOption('--reason <text>', 'why, for who approves it and for the log')
+  .option('--from <time>', 'when it begins (RFC 3339); without it at once')
+  .requiredOption('--until <time>', 'when it ends (RFC 3339)')
+  .action(async (options: IssueOptions) => {
+    const { issueGrantCommand } = await import('./grant.ts')
+    await issueGrantCommand(options)
+  })
+
+asking(grant.command('revoke'))
+  .description('Ends a grant: 5 s later it allows nothing on any node.')
+  .argument('<id>', 'of the grant')
+  .requiredOption('--reason <text>', 'why')
+  .action(async (id: string, options: Ask & { reason: string }) => {
+    const { revokeGrantCommand } = await import('./grant.ts')
+    await revokeGrantCommand(id, options)
+  })
+
+asking(grant.command('list'))
+  .description('Lists the newest grants.')
+  .option('--live', 'only those that count, now or later')
+  .action(async (options: Ask & { live?: boolean }) => {
+    const { listGrantsCommand } = await import('./grant.ts')
+    await listGrantsCommand(options)
+  })
+
+asking(grant.command('show'))
+  .description('Shows a grant.')
+  .argument('<id>', 'of the grant')
+  .action(async (id: string, options: Ask) => {
+    const { showGrantCommand } = await import('./grant.ts')
+    await showGrantCommand(id, options)
+  })
+
+asking(grant.command('report'))
+  .description('Reports what was done under a grant, from the log.')
+  .argument('<id>', 'of the grant')
+  .action(async (id: string, options: Ask) => {
+    const { reportGrantCommand } = await import('./grant.ts')
+    await reportGrantCommand(id, options)
   })
 
 program.exitOverride()

@@ -53,3 +53,10 @@ export const withdrawHoldCommand = (holdId: string, options: Options): Promise<u
 /** Prints what the operation answers. */
 export const runHoldCommand = (holdId: string, options: Options): Promise<unknown> =>
   show<unknown>(options, ['POST', `${HOLDS}/${uuidOf(holdId, 'a held request')}/run`], (answer) => [JSON.stringify(answer, undefined, 2)])
+
+/** What is told of a request that waits for another officer. */
+export const heldLines = (holdId: string): readonly string[] => [
+  'It waits for another officer:',
+  `  another officer   gridseal hold show ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
+  `  then you          gridseal hold run ${holdId} ...`,
+]

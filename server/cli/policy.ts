@@ -103,6 +103,7 @@ export function explainRequest({
   json,
   fact,
   at,
+  notAdmitted,
   ...ask
 }: {
   readonly file: string
@@ -111,13 +112,14 @@ export function explainRequest({
   readonly address?: string
   readonly listener?: string
   readonly strength?: string
+  readonly notAdmitted?: boolean
   readonly usesKey?: boolean
   readonly fact: readonly string[]
   readonly at?: string
 } & Printed): void {
   const loaded = load(file)
   const facts = Object.fromEntries(fact.map(factOption))
-  const test = parseTestAsk({ ...ask, facts, ...(at === undefined ? {} : { at }) })
+  const test = parseTestAsk({ ...ask, facts, ...(at === undefined ? {} : { at }), ...(notAdmitted === true ? { admitted: false } : {}) })
   if (test.faults !== undefined) throw new CliError(test.faults.join('\n'), EXIT.unreadable)
   if (!OPERATION_LIST.some(({ name }) => name === ask.operation)) throw new CliError(`no operation is named ${ask.operation}`, EXIT.unreadable)
   let told: Explanation

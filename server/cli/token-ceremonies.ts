@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { writeDurably } from '../../core/durable-file.ts'
 import { equalBytes, hex } from '../../core/bytes.ts'
-import { newOperationId } from '../../core/ids.ts'
+import { type KeyId, newOperationId } from '../../core/ids.ts'
 import type { RowSealer } from '../../core/row.ts'
 import type { Sql } from '../../core/tx.ts'
 import {
@@ -17,6 +17,7 @@ import {
   type GenerationState,
   identityFault,
   initialiseKeys,
+  LATER_ROOT_KEYS,
   parseBackup,
   parseGeneration,
   type RecordedGeneration,
@@ -116,7 +117,7 @@ export async function restoreTokenCommand({
 /** Records that a restored token took the place of the one that the database knows. */
 export async function adoptTokenCommand({ config, token }: { readonly config: Config; readonly token?: string }): Promise<void> {
   const ceremonies = new TokenCeremonies(tokenOptions(config, token))
-  const { identity } = complete(await ceremonies.show())
+  const { identity } = sound(await ceremonies.show())
   await withStoppedService(config, async (sql) => {
     const adoption = await adopt(config, { sql, ceremonies, identity })
     if (adoption === undefined) return console.log(`The database knows the token ${identity.serial} as its own: nothing was to do.`)
@@ -133,7 +134,7 @@ export async function adoptTokenCommand({ config, token }: { readonly config: Co
 export async function replaceCheckpointKeyCommand({ config, token }: { readonly config: Config; readonly token?: string }): Promise<void> {
   const ceremonies = new TokenCeremonies(tokenOptions(config, token))
   await withStoppedService(config, async (sql) => {
-    const before = complete(await ceremonies.show())
+    const before = sound(await ceremonies.show())
     await assertSameButCheckpoint(sql, before.identity, { sameToken: true })
     const identity = await ceremonies.makeNextCheckpointKey()
     const adoption = await adopt(config, { sql, ceremonies, identity })
@@ -145,6 +146,58 @@ export async function replaceCheckpointKeyCommand({ config, token }: { readonly 
     )
     console.log(verifierKey(config.origin, checkpointKeyOf(identity.keys)))
   })
+}
+
+/**
+ * Adds the root keys that came with a later version than the token: those that the database has never recorded, and no others. One that was recorded and is gone is
+ * lost, and with it what is under it: that token is not completed but restored. Order: the keys; then, in one transaction, their records, their backups, and the
+ * note for the log. A crash between leaves keys that the service refuses the token for; the same command makes them anew.
+ */
+export async function completeTokenCommand({ config, token }: { readonly config: Config; readonly token?: string }): Promise<void> {
+  const ceremonies = new TokenCeremonies(tokenOptions(config, token))
+  await withStoppedService(config, async (sql) => {
+    const store = new PgRootKeyStore(sql)
+    const known = await store.load()
+    const serial = known[0]?.tokenSerial
+    if (serial === undefined)
+      throw new CliError(
+        'The database remembers no token yet, so nothing is under the keys of this one: start with a token that has none, or with an empty folder.',
+      )
+    const { identity } = sound(await ceremonies.show())
+    const unrecorded = LATER_ROOT_KEYS.filter((id) => !known.some(({ keyId }) => keyId === id))
+    const others = identity.keys.filter(({ keyId }) => !unrecorded.includes(keyId))
+    const fault = identityFault({ serial, keys: known, ...(await store.changing()) }, { ...identity, keys: others })
+    if (fault !== undefined) throw new CliError(`${fault} Nothing was changed. A token that lost a key is restored from its backup: gridseal token restore`)
+    if (unrecorded.length === 0) return console.log(`The token ${serial} has every root key: nothing was to do.`)
+    await assertUnused(sql, unrecorded)
+    const { keys, backups } = await ceremonies.addRootKeys({ keys: unrecorded, rowMac: await currentRowMac(store) })
+    await sql.query('BEGIN')
+    await store.recordAdded(keys)
+    await new PgKeyBackupStore(sql).add(backups)
+    await noteCeremony(sql, { operation: 'system.root-keys-added', facts: { token: serial, keys: unrecorded.join(' '), backups: backups.length } })
+    await sql.query('COMMIT')
+    const backed = backups.length === 0 ? 'They have no backup, as the other keys of this token have none.' : 'Export the backup anew: gridseal token backup'
+    console.log(`The token ${serial} has these root keys too, and the database knows them: ${unrecorded.join(', ')}. ${backed}`)
+  })
+}
+
+/** What is made with each of the later root keys. */
+const USERS_OF: Readonly<Record<string, string>> = { 'root:policy': 'policy_activations', 'root:pepper': 'person_passwords' }
+
+/** A key that is not recorded and has something under it was recorded once: it is not made anew, whoever took its record away. */
+async function assertUnused(sql: Sql, keys: readonly KeyId[]): Promise<void> {
+  for (const key of keys) {
+    const table = USERS_OF[key]
+    if (table === undefined) throw new Error(`nobody knows what is under ${key}`)
+    if ((await sql.query(`SELECT FROM ${table} LIMIT 1`)).length > 0)
+      throw new CliError(`${key} is not recorded, and ${table} has rows that were made with it: rows of root_keys were deleted. Nothing was changed.`)
+  }
+}
+
+/** The generation that rows are sealed with. */
+async function currentRowMac(store: PgRootKeyStore): Promise<KeyId> {
+  const generations = await store.generations()
+  return generations.find(({ record }) => record.state === 'current' && generationOf(record).key === 'row-mac')?.record.identity.keyId ?? SYSTEM_KEYS.rowMac
 }
 
 /** Prints what a token has of ours, beside what the database remembers, where that can be reached. */
@@ -169,7 +222,8 @@ function describeShown(shown: TokenShown, origin: string): string[] {
   return [
     `token       ${shown.label}, serial ${shown.serial}`,
     ...keys,
-    ...(identity === undefined ? [`key         missing: ${missing.join(', ')}`] : [`log key     ${verifierKey(origin, checkpointKeyOf(identity.keys))}`]),
+    ...(missing.length === 0 ? [] : [`key         missing: ${missing.join(', ')}${identity === undefined ? '' : '. Add them: gridseal token complete'}`]),
+    ...(identity === undefined ? [] : [`log key     ${verifierKey(origin, checkpointKeyOf(identity.keys))}`]),
     ...labels.filter((label) => /^(transport|master):/.test(label)).map((label) => `key         ${label}`),
     ...(checkpointLabels.length > 1
       ? [`unfinished  the checkpoint key is being replaced: ${checkpointLabels.join(', ')}. Go on: gridseal token replace-checkpoint-key`]
@@ -233,7 +287,8 @@ async function describeBackup(sql: Sql): Promise<string> {
   return `has a backup of ${keys.length} keys for the recipient ${hex(kek.backup.recipient)}; ${missing}`
 }
 
-function complete(shown: TokenShown): TokenShown & { readonly identity: TokenIdentity } {
+/** Nothing of it is unfinished, and it lacks no root key but those that came with a later version. */
+function sound(shown: TokenShown): TokenShown & { readonly identity: TokenIdentity } {
   const { identity } = shown
   if (shown.unfinished)
     throw new CliError('The keys of this token are being made or restored, and the ceremony did not come to its end. Run it again: gridseal token restore.')
@@ -264,7 +319,7 @@ async function adopt(
   const known = await assertSameButCheckpoint(sql, identity, { sameToken: false })
   const [oldKey, newKey] = [checkpointKeyOf(known.keys), checkpointKeyOf(identity.keys)]
   const sealer = sealerOf(ceremonies)
-  const rowMac = (await store.generations()).find(({ record }) => record.state === 'current' && generationOf(record).key === 'row-mac')?.record.identity.keyId
+  const rowMac = await currentRowMac(store)
   let adoption: TokenAdoption | undefined
   if (known.serial !== identity.serial || !equalBytes(oldKey.publicKey, newKey.publicKey)) {
     const adoptions = await loadAdoptions(store, sealer)

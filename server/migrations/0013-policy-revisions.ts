@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 
 /**
  * Which policy runs: each activation has the next number, and the highest one counts. Texts are never changed or deleted: any decision of the past can be made again.
- * `policy_nodes` and `rule_hits` decide nothing: who runs what, and how often rules decided.
+ * `policy_nodes` and `rule_hits` decide nothing: who runs what, and how often rules decided. `rate_demands` is what nodes ask of rates now; a crash may empty it.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -42,6 +42,16 @@ export async function up(knex: Knex): Promise<void> {
       PRIMARY KEY (revision, rule)
     );
 
+    CREATE UNLOGGED TABLE rate_demands (
+      node uuid NOT NULL,
+      key text NOT NULL,
+      amount float8 NOT NULL,
+      told_at timestamptz(3) NOT NULL,
+      PRIMARY KEY (node, key)
+    );
+    CREATE INDEX rate_demands_key ON rate_demands (key, told_at);
+
+    GRANT SELECT, INSERT, UPDATE, DELETE ON rate_demands TO gridseal_service;
     GRANT SELECT, INSERT ON policy_activations TO gridseal_service;
     GRANT UPDATE (state, ended_by, version, mac) ON policy_activations TO gridseal_service;
     GRANT SELECT, INSERT, UPDATE, DELETE ON policy_nodes TO gridseal_service;

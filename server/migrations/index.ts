@@ -12,6 +12,8 @@ import * as keyRotation from './0010-key-rotation.ts'
 import * as people from './0011-people.ts'
 import * as holdsAndQuotas from './0012-holds-and-quotas.ts'
 import * as policyRevisions from './0013-policy-revisions.ts'
+import * as admissionsAndGrants from './0014-admissions-and-grants.ts'
+import * as pepperKey from './0015-pepper-key.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -35,4 +37,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0011-people', up: people.up },
   { name: '0012-holds-and-quotas', up: holdsAndQuotas.up },
   { name: '0013-policy-revisions', up: policyRevisions.up },
+  { name: '0014-admissions-and-grants', up: admissionsAndGrants.up },
+  { name: '0015-pepper-key', up: pepperKey.up },
 ]

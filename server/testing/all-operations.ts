@@ -3,7 +3,9 @@ import { cardPersonalizationFeature } from '../../card-personalization/index.ts'
 import { kmsFeature } from '../../kms/index.ts'
 import { rootKeyFeature } from '../../kms/root-keys/index.ts'
 import { auditOperations } from '../../policies/audit/operations/index.ts'
+import { admissionFeature } from '../../policies/admissions/index.ts'
 import { callerFeature } from '../../policies/callers/index.ts'
+import { grantFeature } from '../../policies/grants/index.ts'
 import { holdFeature } from '../../policies/holds/index.ts'
 import type { AnyOperation } from '../../policies/operation.ts'
 import { peopleFeature } from '../../policies/people/index.ts'
@@ -20,10 +22,12 @@ export function allOperations(): readonly AnyOperation[] {
   return [
     ...auditOperations(nothing),
     ...callerFeature(shared).operations,
+    ...admissionFeature({ ...shared, callers: nothing }).operations,
+    ...grantFeature({ ...shared, callers: nothing, reader: nothing, operations: nothing }).operations,
     ...quotaFeature({ ...shared, gate: nothing }).operations,
     ...holdFeature({ ...shared, gate: nothing, parking: nothing, operations: nothing, isActive: nothing, onExpiryFailure: nothing }).operations,
     ...revisionFeature({
-      ...{ ...shared, gate: nothing, reader: nothing, signer: nothing, publicKey: nothing },
+      ...{ ...shared, gate: nothing, reader: nothing, grants: nothing, signer: nothing, publicKey: nothing },
       ...{ operations: nothing, officersLike: nothing, onChange: nothing, onFailure: nothing },
     }).operations,
     ...peopleFeature({ ...shared, gate: nothing, callers: nothing, persons: nothing, secrets: nothing }).operations,

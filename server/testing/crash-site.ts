@@ -120,16 +120,16 @@ export class CrashSite {
     const { officers, trust } = await enrolFirstOfficers(this.service, this.settings(), join(this.folder, 'people'), ['alice', 'bob'])
     this.#officers = officers
     this.trust = trust
-    const place = { url: this.service.url, trust }
     this.#vendor = await enrolVendor({ site: { service: this.service, trust, officers }, name: 'acme-cards' })
-    this.#module = await enrol(this.alice, place, { kind: 'module', name: 'billing' })
-    this.#auditor = await enrol(this.alice, place, { kind: 'auditor', name: 'ann' })
+    this.#module = await this.enrol('module', 'billing')
+    this.#auditor = await this.enrol('auditor', 'ann')
     this.vkey = (await (await fetch(`${this.service.plainUrl}/audit/key`)).text()).trim()
   }
 
   /** A caller like those that are there, enrolled by an officer. */
   enrol(kind: 'module' | 'auditor', name: string): Promise<Participant> {
-    return enrol(this.alice, { url: this.service.url, trust: this.trust }, { kind, name })
+    const approver = present(this.officers[1])
+    return enrol(this.alice, { url: this.service.url, trust: this.trust }, kind === 'auditor' ? { kind, name } : { kind, name, approver })
   }
 
   /** kill -9 of the service alone. */

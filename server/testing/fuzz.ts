@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { exampleFiling } from '../../clients/admission.ts'
 import type { EdgeSite, Wanted, Who } from './edge-site.ts'
 
 /** An operation of /openapi.json: what is read of it here. */
@@ -67,6 +68,24 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.caller.register': { who: alice, fields: { kind: 'module', name: 'fuzzed' } },
     'policies.caller.list': { who: alice, fields: page },
     'policies.caller.revoke': { who: alice, fields: { callerId: NOWHERE } },
+    'policies.admission.file': { who: alice, fields: { callerId: module.callerId, ...exampleFiling('fuzzed') } },
+    'policies.admission.change': { who: alice, fields: { callerId: vendor.callerId, user: exampleFiling('fuzzed').user } },
+    'policies.admission.suspend': { who: alice, fields: { callerId: NOWHERE, reason: 'fuzzed' } },
+    'policies.admission.resume': { who: alice, fields: { callerId: NOWHERE, reason: 'fuzzed' } },
+    'policies.admission.get': { who: alice, fields: { callerId: module.callerId } },
+    'policies.admission.history': { who: alice, fields: { callerId: module.callerId, before: '2', limit: '5' } },
+    'policies.admission.list': { who: alice, fields: { ...page, expiresBefore: '2030-01-01T00:00:00Z' } },
+    'policies.grant.issue': {
+      who: alice,
+      fields: {
+        ...{ reason: 'fuzzed', callers: ['urn:gridseal:module:billing'], operations: ['kms.key.attest'], zones: ['local'], networks: ['127.0.0.0/8'] },
+        ...{ from: '2026-01-01T00:00:00Z', until: '2026-01-01T01:00:00Z' },
+      },
+    },
+    'policies.grant.revoke': { who: alice, fields: { grantId: NOWHERE, reason: 'fuzzed' } },
+    'policies.grant.get': { who: alice, fields: { grantId: NOWHERE } },
+    'policies.grant.list': { who: alice, fields: { live: 'true', before: NOWHERE, limit: '5' } },
+    'policies.grant.report': { who: auditor, fields: { grantId: NOWHERE, from: '0', limit: '10' } },
     'policies.hold.list': { who: alice, fields: { mine: 'true', state: 'waiting', before: NOWHERE, limit: '5' } },
     'policies.hold.get': { who: alice, fields: { holdId: NOWHERE } },
     'policies.hold.approve': { who: alice, fields: { holdId: NOWHERE, digest: 'A'.repeat(43) } },

@@ -65,13 +65,20 @@ describe('what auditors do', () => {
     expect(await search({ operation: 'test.a', code: 'forbidden' })).toHaveLength(1)
     expect(await search({ operationId: second, caller: 'urn:gridseal:module:billing' })).toHaveLength(1)
     expect(await search({ operationId: second, caller: 'urn:gridseal:module:other' })).toEqual([])
+    const decision = { effect: 'allow', rule: 'grant:1', revision: 'r' } as const
+    await audit.log.append(draftOf('refusal', undefined, { code: 'ok', decision }))
+    await audit.log.append(draftOf('refusal', undefined, { code: 'ok', decision: { ...decision, rule: 'other' } }))
+    await audit.flush()
+    expect((await search({ rule: 'grant:1' })).map(({ entry }) => entry['decision'])).toEqual([decision])
+    expect(await search({ rule: 'other', code: 'ok' })).toHaveLength(1)
+    expect(await search({ rule: 'grant:2' })).toEqual([])
     const all = await search({ from: '1', limit: '2' })
     expect(all.map(({ index }) => index)).toEqual([1, 2])
     expect(JSON.parse(Buffer.from(all[0]?.bytes ?? '', 'base64').toString())).toEqual(all[0]?.entry)
     const found = (await ask('policies.audit.get', { operationId: first })) as Found
     expect(found.entries.map(({ entry }) => entry['kind'])).toEqual(['intent', 'outcome'])
     await audit.flush()
-    expect(await search({ caller: 'urn:gridseal:auditor:wang', operation: 'policies.audit.search' })).toHaveLength(5)
+    expect(await search({ caller: 'urn:gridseal:auditor:wang', operation: 'policies.audit.search' })).toHaveLength(8)
   })
 
   it('is told of wrong questions and unknown operations', async () => {

@@ -35,11 +35,12 @@ export const searchEntries = ({ reader }: { readonly reader: LogReader }) =>
       operation: name.optional().meta({ description: 'Of operations of this name.', example: 'kms.key.sign' }),
       caller: name.optional().meta({ description: 'Of this caller, as its URN.', example: 'urn:gridseal:module:billing' }),
       code: name.optional().meta({ description: 'With this code: `ok`, or that of a problem.', example: 'forbidden' }),
+      rule: name.optional().meta({ description: 'That this rule decided, or this grant: `grant:` and its id.', example: 'internet-nobody' }),
     }),
     output: z.object({ entries: z.array(entryView) }),
     locate: (input) => Promise.resolve(input),
     uses: () => [],
-    facts: ({ from, limit, operationId, operation: asked, caller, code }) => ({
+    facts: ({ from, limit, operationId, operation: asked, caller, code, rule }) => ({
       public: {
         from,
         limit,
@@ -47,6 +48,7 @@ export const searchEntries = ({ reader }: { readonly reader: LogReader }) =>
         ...(asked === undefined ? {} : { operation: asked }),
         ...(caller === undefined ? {} : { caller }),
         ...(code === undefined ? {} : { code }),
+        ...(rule === undefined ? {} : { rule }),
       },
     }),
     execute: (_permit, filter) => reader.search(filter),

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { stringify } from 'yaml'
-import { type Caller, LISTENERS, STRENGTHS } from '../../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, LISTENERS, STRENGTHS } from '../../caller.ts'
 import type { Asked } from '../decide.ts'
 import { parsePolicy, type Policy } from '../parse.ts'
 import type { OperationFacts } from '../references.ts'
@@ -148,6 +148,12 @@ export const policyText = ({ mostRules = 8 }: { readonly mostRules?: number } = 
 export const policies = (options: { readonly mostRules?: number } = {}): fc.Arbitrary<Policy> =>
   policyText(options).map((text) => parsePolicy(text, OPERATIONS))
 
+/** Most have one for good; some none, or one that ends among the times that are asked about. */
+const admission = fc.oneof(
+  { weight: 12, arbitrary: fc.constant(ADMITTED_AT_ANY_TIME) },
+  { weight: 1, arbitrary: fc.constantFrom(undefined, 0) },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 7 * 96 }).map((quarter) => START + quarter * 900_000) },
+)
 const caller: fc.Arbitrary<Caller> = fc.oneof(
   {
     weight: 5,
@@ -158,8 +164,9 @@ const caller: fc.Arbitrary<Caller> = fc.oneof(
         address: fc.constantFrom(...ADDRESSES),
         listener: fc.constantFrom('tls' as const, 'tls' as const, 'plain' as const),
         strength: fc.constantFrom(...STRENGTHS),
+        admission,
       })
-      .map((one) => ({ ...one, id: 'x' })),
+      .map(({ admission: admittedUntil, ...one }) => ({ ...one, id: 'x', ...(admittedUntil === undefined ? {} : { admittedUntil }) })),
   },
   { weight: 1, arbitrary: fc.constantFrom('a', 'b', 'c').map((name) => ({ kind: 'system' as const, name, id: 'x' })) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom(...KINDS), name: fc.constantFrom(...NAMES) }).map((one) => ({ ...one, id: 'x' })) },

@@ -1,4 +1,4 @@
-import type { Caller, CallerKind } from '../../caller.ts'
+import { ADMITTED_AT_ANY_TIME, type Caller, type CallerKind } from '../../caller.ts'
 import type { Asked } from '../decide.ts'
 import type { OperationFacts } from '../references.ts'
 import type { PolicyDocument, RuleDocument } from '../schema.ts'
@@ -85,6 +85,7 @@ export function largeRequests({ document, count, seed = 7 }: { readonly document
     const [kind = '', name = ''] = (rule?.callers?.[0] ?? of(['module:*', 'module:*', 'vendor:*', 'officer:*', 'auditor:ann'])).split(':')
     const caller: Caller = {
       ...{ kind: kind as CallerKind, id: 'x', address: `10.${String(random(20))}.${String(random(20))}.7`, listener: 'tls', strength: 'certificate' },
+      admittedUntil: ADMITTED_AT_ANY_TIME,
       name: name === '*' ? `${kind === 'module' ? 'm' : kind === 'vendor' ? 'v' : 'o'}${String(random(30))}` : name,
     }
     const pattern = rule?.operations[0]

@@ -14,7 +14,13 @@ export function decideByReference({ document }: Policy, operations: readonly Ope
   const { caller, operation, uses, at } = asked
   const op = operations.find(({ name }) => name === operation)
   if (op === undefined) return { effect: 'deny', rule: 'default' }
-  const guard = GUARD.find((one) => one.concerns(op) && one.roles.includes(caller.kind) && (one.usesKey === undefined || uses.length > 0))
+  const guard = GUARD.find(
+    (one) =>
+      one.concerns(op) &&
+      one.roles.includes(caller.kind) &&
+      (one.usesKey === undefined || uses.length > 0) &&
+      (one.notAdmitted === undefined || !(caller.admittedUntil !== undefined && caller.admittedUntil > at)),
+  )
   if (guard !== undefined) return { effect: 'deny', rule: `guard:${guard.name}` }
   const inside = zonesOf(document, caller)
   const enters = (chain: PolicyDocument['chains'][number]): boolean =>

@@ -11,7 +11,6 @@ import { type OtpRecord, otpRow } from '../credentials.ts'
 import type { Deps } from '../deps.ts'
 import { assertMayTry, LOGIN_FAILED, prove } from '../login.ts'
 import type { Attempt } from '../login-throttle.ts'
-import { assertSecrets } from '../person-secrets.ts'
 import { type Session, sessionRow } from '../session.ts'
 import { PASSWORD, RECOVERY_CODE, TOTP_CODE } from '../view.ts'
 
@@ -76,7 +75,6 @@ export const openSession = (deps: Deps): Operation<Input, Target, Opened, z.infe
       .refine(({ code, recoveryCode }) => (code === undefined) !== (recoveryCode === undefined), 'either code or recoveryCode is needed'),
     output: OUTPUT,
     locate: async (input, caller) => {
-      assertSecrets(deps.secrets)
       const { person, account } = await loadAccount(deps, input.name)
       const device = input.device === undefined ? undefined : await deps.check.openDevice(person?.id ?? '', input.device)
       const attempt = { name: input.name, address: caller.address ?? 'unknown', ...(device === undefined ? {} : { device }) }

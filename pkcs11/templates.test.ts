@@ -1,0 +1,47 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { CKK } from './mechanisms.ts'
+import { CKA, CKO, KeyForm } from './templates.ts'
+
+/** What is made, derived or unwrapped with SENSITIVE false: each has its reason here, and what is no public constant is in pkcs11/README.md too. */
+const READABLE: Readonly<Record<string, string>> = {
+  'master-k1.ts': 'E(master, 0), of which K1 is made, which is not secret',
+  'operator-value.ts': 'OP, into a buffer that is wiped',
+  'capabilities.ts': 'the published keys of RFC 5649',
+  'probe.ts': 'a published value, which must be readable where another is not',
+}
+
+/** Where keys are made of values that are outside the token. */
+const BROUGHT_IN: Readonly<Record<string, string>> = {
+  'fill-cards.ts': 'OPc, for as long as it is delivered',
+  'otp-secret.ts': 'secrets of one-time codes, which the person’s device has too',
+  'root-handles.ts': '16 zeros, which are wrapped for a check value',
+  'capabilities.ts': 'a published key',
+  'gcm.ts': 'a published key',
+  'token.ts': 'a published key',
+  'trial.ts': 'published keys',
+  'bare-loop-process.ts': 'keys of a benchmark, which no service runs',
+}
+
+const sources = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts') && !/\.test(-d)?\.ts$|^testing\//.test(path) && path !== 'templates.ts')
+  .map((path) => ({ path, code: readFileSync(`${import.meta.dirname}/${path}`, 'utf8').replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, '$1') }))
+const naming = (pattern: RegExp): string[] => sources.flatMap(({ path, code }) => (pattern.test(code) ? [path] : [])).sort()
+
+describe('a template', () => {
+  it('says SENSITIVE true for everything but public keys and what is named here', () => {
+    expect(sources.length).toBeGreaterThan(60)
+    expect(naming(/\binsecureReadable\b/)).toEqual(Object.keys(READABLE).sort())
+    // Templates are written by KeyForm alone, so that no other way to the flag is there. The data object of unfinished.ts is no key.
+    expect(naming(/\bCKA\.SENSITIVE\b|\bSENSITIVE: /)).toEqual(['bare-loop-process.ts', 'key-attributes.ts']) // which read it
+    const flag = (insecureReadable?: true): unknown =>
+      new KeyForm({ class: CKO.SECRET, keyType: CKK.AES, uses: [], mechanisms: [], ...(insecureReadable && { insecureReadable }) }, true)
+        .template()
+        .find(({ type }) => type === CKA.SENSITIVE)?.value
+    expect([flag(), flag(true)]).toEqual([true, false])
+  })
+
+  it('gets a value from outside where it is named here, and nowhere else', () => {
+    expect(naming(/\btype: CKA\.VALUE\b/)).toEqual(Object.keys(BROUGHT_IN).sort())
+  })
+})
