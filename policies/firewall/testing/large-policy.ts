@@ -83,10 +83,15 @@ export function largeRequests({ document, count, seed = 7 }: { readonly document
   return Array.from({ length: count }, (_, at): Asked => {
     const rule = random(2) === 0 ? undefined : of(rules)
     const [kind = '', name = ''] = (rule?.callers?.[0] ?? of(['module:*', 'module:*', 'vendor:*', 'officer:*', 'auditor:ann'])).split(':')
+    // One literal: objects that are spread together are slower to read.
     const caller: Caller = {
-      ...{ kind: kind as CallerKind, id: 'x', address: `10.${String(random(20))}.${String(random(20))}.7`, listener: 'tls', strength: 'certificate' },
-      admittedUntil: ADMITTED_AT_ANY_TIME,
+      kind: kind as CallerKind,
       name: name === '*' ? `${kind === 'module' ? 'm' : kind === 'vendor' ? 'v' : 'o'}${String(random(30))}` : name,
+      id: 'x',
+      address: `10.${String(random(20))}.${String(random(20))}.7`,
+      listener: 'tls',
+      strength: 'certificate',
+      admittedUntil: ADMITTED_AT_ANY_TIME,
     }
     const pattern = rule?.operations[0]
     return {
