@@ -3,17 +3,13 @@ import { found } from '../../../core/found.ts'
 import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
 import { type Operation, operation } from '../../operation.ts'
+import { REASON } from '../../reason.ts'
 import { endOf } from '../desk.ts'
 import { type Hold, personKey } from '../hold.ts'
 import { HOLD, type HoldView, viewHold } from '../view.ts'
 import { obstacleToVoice } from './approve-hold.ts'
 import type { Deps } from './deps.ts'
 import { admitOpen, HOLD_ID, holdFacts, type HoldTarget, locateHold, noSuchHold, ROUTE } from './steps.ts'
-
-const REASON = z
-  .string()
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a reason is a line of text.
-  .regex(/^[^\u0000-\u001f\u007f]{1,500}$/u, 'a reason is a line of 1 to 500 characters')
 
 /** Hold, input and key end in the transaction of the outcome, or nothing does. */
 const ending = <Target extends HoldTarget>(deps: Deps) => ({

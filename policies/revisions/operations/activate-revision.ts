@@ -5,6 +5,7 @@ import { digestRow } from '../../../core/row.ts'
 import { type Caller, callerUrn } from '../../caller.ts'
 import { type LoadedPolicy, PolicyError } from '../../firewall/index.ts'
 import { type Operation, operation } from '../../operation.ts'
+import { REASON } from '../../reason.ts'
 import { type Activation, activationMessage, hasRunOut, revisionOf } from '../activation.ts'
 import { lockOut } from '../lock-out.ts'
 import { ACTIVATION, type ActivationView, viewActivation } from '../view.ts'
@@ -27,10 +28,6 @@ interface Target extends Input {
   readonly now: Date
 }
 
-export const REASON = z
-  .string()
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a reason is a line of text.
-  .regex(/^[^\u0000-\u001f\u007f]{1,500}$/u, 'a reason is a line of 1 to 500 characters')
 const MOST_CHARACTERS = 900_000
 /** Others that must approve a policy, and one that changes the guard chain. */
 const APPROVALS = { policy: 1, guard: 2 } as const

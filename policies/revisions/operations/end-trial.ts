@@ -4,9 +4,9 @@ import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
 import { type Caller, callerUrn } from '../../caller.ts'
 import { type Operation, operation } from '../../operation.ts'
+import { REASON } from '../../reason.ts'
 import { type Activation, activationMessage, hasRunOut, obstacleToEnding } from '../activation.ts'
 import { ACTIVATION, type ActivationView, viewActivation } from '../view.ts'
-import { REASON } from './activate-revision.ts'
 import type { Deps } from './deps.ts'
 
 const NUMBER = z.coerce.number().int().min(1).max(2_147_483_647).meta({ description: 'Of the activation.' })
