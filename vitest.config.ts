@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** Tests of the embedded server have nothing to say of another one. */
-const launcherTests = process.env['GRIDSEAL_TEST_DATABASE_URL'] ? ['server/postgres/launcher.pg.test.ts'] : []
+/** Of another server than the embedded one these say nothing new: its launcher, and crashes of the service's own processes, which take minutes. */
+const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
+  ? ['server/postgres/launcher.pg.test.ts', 'server/rotation-crash.pg.test.ts', 'clients/vendor-delivery.pg.test.ts']
+  : []
 
 const skipped = ['**/node_modules/**', '**/dist/**', '**/data/**']
 
@@ -34,7 +36,7 @@ export default defineConfig({
     projects: [
       project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
       project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
-      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', not: launcherTests, timeoutMs: 30_000, workers: 2 })),
+      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', not: embeddedTests, timeoutMs: 30_000, workers: 2 })),
       withPostgres(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 })),
     ],
   },

@@ -55,6 +55,17 @@ const told = async (who: string, ...words: readonly string[]): Promise<string> =
   return out
 }
 
+/** Eight who ask all the time, for what no change touches. Answers what went wrong. */
+async function ask(ending: AbortSignal): Promise<readonly string[]> {
+  const wrong: string[] = []
+  const { keyId } = await module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'asked-for', algorithm: 'hmac-sha256' })
+  const one = async (): Promise<void> => {
+    while (!ending.aborted) await module.client.get(`/v1/kms/keys/${keyId}`).catch((error: unknown) => wrong.push(String(error)))
+  }
+  await Promise.all(Array.from({ length: 8 }, one))
+  return wrong
+}
+
 /** The shipped policy without a rule that lets modules make keys here. */
 const narrower = (): string => {
   const lines = shipped.split('\n')
@@ -71,6 +82,8 @@ const narrower = (): string => {
   ].join('\n')
 }
 let labels = 0
+/** What reviews said. */
+const changes: string[] = []
 const makeKey = (client: ApiClient = module.client): Promise<string> =>
   client.post('/v1/kms/keys', { label: `key-${String(labels++)}`, algorithm: 'hmac-sha256' }).then(
     () => 'made',
@@ -84,7 +97,8 @@ async function activate(text: string, within = '600'): Promise<string> {
   const seen = await told('bob', 'hold', 'show', holdId)
   expect(seen).toContain('policies.revision.activate for urn:gridseal:officer:alice')
   expect(seen).toContain('id: modules-make-keys')
-  const { digest } = JSON.parse(await told('bob', 'hold', 'show', holdId, '--json')) as { digest: string }
+  const { digest, change } = JSON.parse(await told('bob', 'policy', 'review', holdId, '--json')) as { digest: string; change: string }
+  changes.push(change)
   await told('bob', 'hold', 'approve', holdId, '--digest', digest)
   const { number } = JSON.parse(await told('alice', 'hold', 'run', holdId)) as { number: number }
   return String(number)
@@ -97,8 +111,13 @@ describe('the policy that runs', () => {
   })
 
   it('is changed by two officers, on trial, and stays once it is confirmed', async () => {
+    const ending = new AbortController()
+    const traffic = ask(ending.signal)
     const number = await activate(narrower())
+    expect(changes.at(-1)).toMatch(/(^|\n)newly-denied: allow by modules-make-keys -> deny by modules-make-keys\n[^]*such as: --caller module:/)
     await expect.poll(() => makeKey(), { timeout: 6000 }).toBe('forbidden')
+    ending.abort()
+    expect(await traffic).toEqual([])
     expect(await told('alice', 'policy', 'confirm', number)).toContain('confirmed')
     expect(await told('bob', 'policy', 'history')).toContain(`${number}     `)
   })
@@ -115,7 +134,7 @@ describe('the policy that runs', () => {
 
   it('on trial is over by itself', async () => {
     const client = new ApiClient({ url: service.url, trust, certificate: module.certificate, key: module.key })
-    await activate(`${narrower()}\n# on trial`.replace('verdict: deny', 'verdict: deny'), '30')
+    await activate(`${narrower()}\n# on trial`, '10')
     const wide = await activateRefused(shipped)
     expect(wide).toContain('is on trial')
     await expect.poll(() => told('alice', 'policy', 'history'), { timeout: 60_000, interval: 2000 }).toContain('not confirmed in time')
@@ -141,7 +160,7 @@ describe('the policy that runs', () => {
     const file = join(folder, 'refused.yaml')
     writeFileSync(file, text)
     const { code, out } = await gridseal('alice', 'policy', 'propose', file, '--reason', 'x')
-    expect(code).toBe(1)
+    expect(code).toBeGreaterThan(0)
     return out
   }
 

@@ -576,7 +576,7 @@ asking(policy.command('propose'))
     `
 Example, by two officers:
   gridseal policy propose next.yaml --reason "vendor acme" --certificate alice.pem --key alice.key.pem --trust root.pem
-  gridseal hold show 01890000-... --json ... | jq -r .input.text > next.yaml; gridseal policy diff now.yaml next.yaml      the other one looks
+  gridseal policy review 01890000-... --certificate bob.pem --key bob.key.pem --trust root.pem      what it would change
   gridseal hold approve 01890000-... --digest ... --certificate bob.pem --key bob.key.pem --trust root.pem
   gridseal hold run 01890000-... ...          on trial from here on
   gridseal policy confirm 2 ...               it stays
@@ -585,6 +585,14 @@ A change of the guard chain takes two others. docs/policy-revisions.md`,
   .action(async (file: string, options: Ask & { reason: string; within: string }) => {
     const { proposeCommand } = await import('./policy-change.ts')
     await proposeCommand(file, options)
+  })
+
+asking(policy.command('review'))
+  .description('Says what a held change of the policy would be, for who approves it: worked out on this machine from both texts.')
+  .argument('<id>', 'of the held request')
+  .action(async (id: string, options: Ask) => {
+    const { reviewCommand } = await import('./policy-change.ts')
+    await reviewCommand(id, options)
   })
 
 asking(policy.command('confirm'))

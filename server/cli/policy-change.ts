@@ -1,6 +1,7 @@
-import { ApiProblem } from '../../clients/api.ts'
+import { type ApiClient, ApiProblem } from '../../clients/api.ts'
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
+import { describeChange } from './policy.ts'
 import { assertReach, readText, withClient } from './with-client.ts'
 
 const REVISIONS = '/v1/policies/revisions'
@@ -20,7 +21,36 @@ const describeActivation = (a: Activation): readonly string[] => [
   ...(a.state === 'trial' ? [`      on trial until ${a.confirmBy ?? ''}: gridseal policy confirm ${String(a.number)} ...`] : []),
 ]
 
-/** Sends the policy in: it is checked by the service, and held until others have approved it. */
+/** The text of the policy that decides now. */
+async function textInForce(client: ApiClient): Promise<string> {
+  const { activations } = await client.get<{ activations: readonly Activation[] }>(REVISIONS)
+  const counts = activations.find(({ state }) => state !== 'rolled-back')
+  if (counts === undefined) throw new CliError('The service names no policy in force.')
+  return (await client.get<Revision>(revisionPath(counts.revision))).text
+}
+
+/** What a held change of the policy would be, worked out here and not by the service. */
+export async function reviewCommand(id: string, options: Options): Promise<void> {
+  assertReach(options)
+  const holdId = uuidOf(id, 'a held request')
+  const { held, before } = await withClient(options, async (client) => ({
+    held: await client.get<{ operation: string; state: string; digest: string; requester: string; input?: { text?: string; reason?: string } }>(
+      `/v1/policies/holds/${holdId}`,
+    ),
+    before: await textInForce(client),
+  }))
+  const text = held.input?.text
+  if (held.operation !== 'policies.revision.activate' || text === undefined)
+    throw new CliError(`${holdId} is no change of the policy that waits: ${held.operation}, ${held.state}.`)
+  const change = describeChange(before, text)
+  if (options.json === true)
+    return console.log(JSON.stringify({ holdId, requester: held.requester, reason: held.input?.reason, digest: held.digest, change }, undefined, 2))
+  console.log(
+    [`${held.requester}: ${held.input?.reason ?? ''}`, change, '---', `approve  gridseal hold approve ${holdId} --digest ${held.digest} ...`].join('\n'),
+  )
+}
+
+/** Says what the change would be, then sends the policy in: it is checked by the service, and held until others have approved it. */
 export async function proposeCommand(
   file: string,
   { reason, within, ...options }: Options & { readonly reason: string; readonly within: string },
@@ -30,6 +60,7 @@ export async function proposeCommand(
   const text = readText(file)
   assertReach(options)
   const holdId = await withClient(options, async (client) => {
+    if (options.json !== true) console.log(`${describeChange(await textInForce(client), text)}\n`)
     try {
       await client.post(REVISIONS, { text, reason, confirmWithinSeconds })
       throw new CliError('The service put it to work without an approval. That is not as it should be: look at its version.')
@@ -42,7 +73,7 @@ export async function proposeCommand(
   console.log(
     [
       'It is read and tested, and waits for approval:',
-      `  another officer   gridseal hold show ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
+      `  another officer   gridseal policy review ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
       `  then you          gridseal hold run ${holdId} ...: from then on it is on trial for ${within} s`,
     ].join('\n'),
   )

@@ -69,6 +69,15 @@ export function diffPolicyFiles({ before, after, at, json }: { readonly before: 
   if (regions.length + undecided.length > 0) process.exitCode = EXIT.found
 }
 
+/** What a change of the policy would be, for who asks for it and who approves it: what is of no use in the new one, and what is decided differently. Of texts. */
+export function describeChange(before: string, after: string): string {
+  const [old, fresh, at] = [compileText('the policy in force', before), compileText('the new policy', after), Date.now()]
+  const { findings } = analysePolicy(fresh.resolved, { decide: fresh.decide, at })
+  const found = findings.filter(({ anomaly }) => !NOTES.has(anomaly)).map(({ anomaly, rule, message }) => `rule ${rule}: ${anomaly}. ${message}`)
+  const difference = compareMeaning({ policy: old.resolved, decide: old.decide }, { policy: fresh.resolved, decide: fresh.decide }, at)
+  return [...found, describeDifference(difference)].join('\n')
+}
+
 function describeDifference({ regions, undecided }: Difference): string {
   const lines = regions.flatMap(({ change, before, after, example, where }) => [
     `${change}: ${before.effect} by ${before.rule} -> ${after.effect} by ${after.rule}`,
@@ -154,6 +163,10 @@ function load(file: string): LoadedPolicy {
   } catch (error) {
     throw new CliError(`${file}: ${error instanceof Error ? error.message : String(error)}`, EXIT.unreadable)
   }
+  return compileText(file, text)
+}
+
+function compileText(file: string, text: string): LoadedPolicy {
   try {
     return compilePolicyText(text, OPERATION_LIST)
   } catch (error) {

@@ -68,8 +68,12 @@ export class SecretScan {
       .flatMap((entry) => this.#file(join(entry.parentPath, entry.name), relative(folder, join(entry.parentPath, entry.name))))
   }
 
-  /** The memory of a process, which stands still meanwhile: every readable private region that is not a file's own text (proc(5), /proc/PID/maps). */
+  /** The memory of a process, which stands still while it is copied (one that stood still as long as the search takes would be taken for hung): every readable private region that is not a file's own text (proc(5), /proc/PID/maps). */
   memory(pid: number): Finding[] {
+    return this.#copyOf(pid).flatMap(({ bytes, at, place }) => this.bytes(bytes, place, at))
+  }
+
+  #copyOf(pid: number): { readonly bytes: Buffer; readonly at: number; readonly place: string }[] {
     process.kill(pid, 'SIGSTOP')
     try {
       const memory = openSync(`/proc/${String(pid)}/mem`, 'r')
@@ -77,9 +81,9 @@ export class SecretScan {
         .trim()
         .split('\n')
         .flatMap(privateRegion)
-      const found = regions.flatMap(({ from, to, name }) => this.#range(memory, { from, to, place: `memory, ${name}` }))
+      const copy = regions.flatMap(({ from, to, name }) => [...this.#blocks(memory, from, to)].map((block) => ({ ...block, place: `memory, ${name}` })))
       closeSync(memory)
-      return found
+      return copy
     } finally {
       process.kill(pid, 'SIGCONT')
     }
@@ -103,13 +107,16 @@ export class SecretScan {
   /** In blocks that overlap by the longest pattern. What lies in an overlap may be found twice. */
   #range(file: number, { from, to, place }: { readonly from: number; readonly to: number; readonly place: string }): Finding[] {
     const found: Finding[] = []
-    const block = Buffer.alloc(Math.min(BLOCK_BYTES, to - from))
+    for (const { bytes, at } of this.#blocks(file, from, to)) found.push(...this.bytes(bytes, place, at))
+    return found
+  }
+
+  *#blocks(file: number, from: number, to: number): Generator<{ readonly bytes: Buffer; readonly at: number }> {
     for (let at = from; at < to; at += BLOCK_BYTES - this.#longest) {
-      const length = readSome(file, block, at, Math.min(block.length, to - at))
-      found.push(...this.bytes(block.subarray(0, length), place, at))
+      const block = Buffer.alloc(Math.min(BLOCK_BYTES, to - at))
+      yield { bytes: block.subarray(0, readSome(file, block, at, block.length)), at }
       if (at + block.length >= to) break
     }
-    return found
   }
 
   #plant(pattern: Pattern): void {

@@ -46,7 +46,7 @@ export const activateRevision = (deps: Deps): Operation<Input, Target, Activatio
     input: z.strictObject({
       text: z.string().min(1).max(MOST_CHARACTERS).meta({ description: 'The policy, YAML (docs/policy.md).' }),
       reason: REASON,
-      confirmWithinSeconds: z.number().int().min(30).max(86_400).default(600).meta({ description: 'How long the trial lasts.' }),
+      confirmWithinSeconds: z.number().int().min(10).max(86_400).default(600).meta({ description: 'How long the trial lasts.' }),
     }),
     output: ACTIVATION,
     locate: async (input, caller) => locateChange(deps, input, caller),
