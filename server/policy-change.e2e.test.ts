@@ -99,7 +99,7 @@ async function activate(text: string, within = '600'): Promise<string> {
   expect(seen).toContain('id: modules-make-keys')
   const { digest, change } = JSON.parse(await told('bob', 'policy', 'review', holdId, '--json')) as { digest: string; change: string }
   changes.push(change)
-  await told('bob', 'hold', 'approve', holdId, '--digest', digest)
+  await told('bob', 'policy', 'approve', holdId, '--digest', digest)
   const { number } = JSON.parse(await told('alice', 'hold', 'run', holdId)) as { number: number }
   return String(number)
 }
@@ -191,6 +191,7 @@ describe('the policy that runs', () => {
     expect(again).toBeGreaterThan(40)
     const [some = ''] = seen
     expect(await told('wang', 'policy', 'rerun', some)).toContain('The same.')
+    expect(await told('wang', 'policy', 'why', some)).toMatch(/^(allow|deny) by \S+\n[^]*zones: /)
     client.close()
   })
 })

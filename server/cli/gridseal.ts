@@ -577,7 +577,7 @@ asking(policy.command('propose'))
 Example, by two officers:
   gridseal policy propose next.yaml --reason "vendor acme" --certificate alice.pem --key alice.key.pem --trust root.pem
   gridseal policy review 01890000-... --certificate bob.pem --key bob.key.pem --trust root.pem      what it would change
-  gridseal hold approve 01890000-... --digest ... --certificate bob.pem --key bob.key.pem --trust root.pem
+  gridseal policy approve 01890000-... --digest ... --certificate bob.pem --key bob.key.pem --trust root.pem
   gridseal hold run 01890000-... ...          on trial from here on
   gridseal policy confirm 2 ...               it stays
 A change of the guard chain takes two others. docs/policy-revisions.md`,
@@ -593,6 +593,15 @@ asking(policy.command('review'))
   .action(async (id: string, options: Ask) => {
     const { reviewCommand } = await import('./policy-change.ts')
     await reviewCommand(id, options)
+  })
+
+asking(policy.command('approve'))
+  .description('Approves a held change of the policy, as another officer than who asked.')
+  .argument('<id>', 'of the held request')
+  .requiredOption('--digest <digest>', 'of what you looked at: gridseal policy review')
+  .action(async (id: string, options: Ask & { digest: string }) => {
+    const { approveHoldCommand } = await import('./hold.ts')
+    await approveHoldCommand(id, options)
   })
 
 asking(policy.command('confirm'))
@@ -633,6 +642,14 @@ asking(policy.command('hits'))
   .action(async (revision: string, options: Ask) => {
     const { hitsCommand } = await import('./policy-change.ts')
     await hitsCommand(revision, options)
+  })
+
+asking(policy.command('why'))
+  .description('Says why a request was decided as it was: the rule of then, and what stopped the others.')
+  .argument('<operation>', 'id of the operation')
+  .action(async (operationId: string, options: Ask) => {
+    const { whyCommand } = await import('./policy-change.ts')
+    await whyCommand(operationId, options)
   })
 
 asking(policy.command('rerun'))

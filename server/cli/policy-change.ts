@@ -1,7 +1,8 @@
 import { type ApiClient, ApiProblem } from '../../clients/api.ts'
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
-import { describeChange } from './policy.ts'
+import type { Explanation } from '../../policies/firewall/index.ts'
+import { describeChange, describeExplanation } from './policy.ts'
 import { assertReach, readText, withClient } from './with-client.ts'
 
 const REVISIONS = '/v1/policies/revisions'
@@ -46,7 +47,7 @@ export async function reviewCommand(id: string, options: Options): Promise<void>
   if (options.json === true)
     return console.log(JSON.stringify({ holdId, requester: held.requester, reason: held.input?.reason, digest: held.digest, change }, undefined, 2))
   console.log(
-    [`${held.requester}: ${held.input?.reason ?? ''}`, change, '---', `approve  gridseal hold approve ${holdId} --digest ${held.digest} ...`].join('\n'),
+    [`${held.requester}: ${held.input?.reason ?? ''}`, change, '---', `approve  gridseal policy approve ${holdId} --digest ${held.digest} ...`].join('\n'),
   )
 }
 
@@ -73,7 +74,7 @@ export async function proposeCommand(
   console.log(
     [
       'It is read and tested, and waits for approval:',
-      `  another officer   gridseal policy review ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
+      `  another officer   gridseal policy review ${holdId} ..., then gridseal policy approve ${holdId} --digest ...`,
       `  then you          gridseal hold run ${holdId} ...: from then on it is on trial for ${within} s`,
     ].join('\n'),
   )
@@ -119,6 +120,10 @@ export const hitsCommand = (revision: string, options: Options): Promise<unknown
       ? ['No rule of it has decided yet.']
       : hits.map(({ rule, hits: count, firstAt, lastAt }) => `${String(count).padStart(10)}  ${rule}  ${firstAt} to ${lastAt}`),
   )
+
+/** Why a request was decided as it was, by the policy of then. */
+export const whyCommand = (operationId: string, options: Options): Promise<unknown> =>
+  show<Explanation>(options, ['POST', '/v1/policies/explain', { operationId: uuidOf(operationId, 'an operation') }], (told) => [describeExplanation(told)])
 
 interface Rerun {
   readonly revision: string

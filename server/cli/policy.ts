@@ -141,7 +141,7 @@ export function explainRequest({
   else console.log(describeExplanation(told))
 }
 
-function describeExplanation({ effect, rule, reason, claims, zones, chain, nearMisses, more }: Explanation): string {
+export function describeExplanation({ effect, rule, reason, claims, zones, chain, nearMisses, more }: Explanation): string {
   return [
     `${effect} by ${rule}`,
     `  ${reason}`,
