@@ -207,10 +207,8 @@ describe('a node that cannot reach the database', () => {
     for (const pid of backends) process.kill(pid, 'SIGSTOP')
     try {
       await new Promise((resolve) => setTimeout(resolve, 6500))
-      const lease = said.length
-      expect(lease).toBeGreaterThan(0)
-      const asked = await Promise.race([makeKey(client), new Promise<string>((resolve) => setTimeout(() => resolve('waits'), 2000))])
-      expect(['waits', 'forbidden', 'log-unavailable', 'database-unavailable']).toContain(asked)
+      // It says so in bounded time, and does nothing.
+      expect(['forbidden', 'log-unavailable', 'database-unavailable']).toContain(await makeKey(client))
     } finally {
       for (const pid of backends) process.kill(pid, 'SIGCONT')
     }

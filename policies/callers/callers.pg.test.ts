@@ -1,23 +1,11 @@
-import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { equalBytes } from '../../core/bytes.ts'
-import { Problem } from '../../core/problem.ts'
-import { encodeRow, type RowSealer } from '../../core/row.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import { type Caller, systemCaller } from '../caller.ts'
 import { perform } from '../gate.ts'
 import { MemoryLog, memoryGate } from '../testing/memory-gate.ts'
+import { testSealer } from '../testing/row-sealer.ts'
 import { callerFeature } from './index.ts'
 
-/** MACs as the token makes them, by a key of this test. */
-const sealer: RowSealer = {
-  macRows: (rows) => Promise.resolve(rows.map((row) => createHmac('sha256', 'test').update(encodeRow(row)).digest().subarray(0, 16))),
-  assertRows: async (rows) => {
-    const macs = await sealer.macRows(rows.map(({ row }) => row))
-    if (!rows.every(({ mac }, at) => equalBytes(mac, macs[at] ?? Buffer.of())))
-      throw new Problem('integrity-failed', 'A row of callers is not what the service wrote.')
-  },
-}
 const officer: Caller = { kind: 'officer', name: 'alice', id: '00000000-0000-7000-8000-000000000001' }
 
 let db: TestDatabase
@@ -26,7 +14,7 @@ let log: MemoryLog
 
 beforeAll(async () => {
   db = await testDatabase()
-  feature = callerFeature({ sql: db.sql, sealer, now: () => new Date('2026-11-23T00:00:00Z') })
+  feature = callerFeature({ sql: db.sql, sealer: testSealer, now: () => new Date('2026-11-23T00:00:00Z') })
   log = new MemoryLog(db.sql)
 })
 afterAll(() => db.close())

@@ -1,3 +1,4 @@
+import { databaseClock } from '../../core/database-clock.pg.ts'
 import type { Problem } from '../../core/problem.ts'
 import type { RowSealer } from '../../core/row.ts'
 import type { Sql } from '../../core/tx.ts'
@@ -34,7 +35,7 @@ export interface HoldParts {
 
 /** Requests that wait for other people's approval. */
 export function holdFeature({ sql, sealer, gate, parking, operations, isActive, onExpiryFailure }: HoldParts) {
-  const databaseNow = async (): Promise<Date> => (await sql.query<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(Number.NaN)
+  const databaseNow = databaseClock(sql)
   const holds = new PgHoldStore({ sql, sealer })
   const deps: Deps = { holds, parking, databaseNow }
   const [system, park, expire] = [systemCaller('holds'), parkRequest(deps), expireHold(deps)]

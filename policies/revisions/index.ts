@@ -1,4 +1,5 @@
 import { type KeyObject, randomUUID } from 'node:crypto'
+import { databaseClock } from '../../core/database-clock.pg.ts'
 import { isEcdsaSignature } from '../../core/ecdsa.ts'
 import { Problem } from '../../core/problem.ts'
 import type { RowSealer } from '../../core/row.ts'
@@ -41,7 +42,7 @@ export interface RevisionParts {
 
 /** Which policy runs: changed by two people, on trial first, the same on all nodes. */
 export function revisionFeature({ sql, sealer, gate, reader, grants, signer, publicKey, operations, officersLike, onChange, onFailure }: RevisionParts) {
-  const databaseNow = async (): Promise<Date> => (await sql.query<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(Number.NaN)
+  const databaseNow = databaseClock(sql)
   const activations = new PgActivationStore({ sql, sealer })
   const load = (text: string): LoadedPolicy => loadPolicy(text, { operations: operations(), now: Date.now() })
   const ready = (text: string): LoadedPolicy => compilePolicyText(text, operations())

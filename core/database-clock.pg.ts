@@ -1,6 +1,6 @@
-import { batched } from '../core/batch.ts'
-import { Problem } from '../core/problem.ts'
-import type { Sql } from '../core/tx.ts'
+import { batched } from './batch.ts'
+import { Problem } from './problem.ts'
+import type { Sql } from './tx.ts'
 
 /** The database's clock, which dates what is durable: nodes agree on it. Those who ask at once share one statement. */
 export function databaseClock(sql: Sql): () => Promise<Date> {
