@@ -1,0 +1,112 @@
+import type { Command } from 'commander'
+import type { SearchOptions } from './audit-search.ts'
+import { SERVICE_URL, TRUST } from './service-options.ts'
+
+/** Programs of the other side: vendors, auditors, whoever relies on keys and results. Most work offline. */
+export function addOutsideCommands(program: Command): void {
+  const vendor = program.command('vendor').description('For card vendors.')
+
+  vendor
+    .command('certificate')
+    .description(
+      'Makes an RSA-3072 key and the self-signed encryption certificate that a vendor registers. Two officers confirm its fingerprint, told to them by another way.',
+    )
+    .requiredOption('--name <name>', 'the vendor’s name')
+    .requiredOption('--out <folder>', 'where NAME.encryption.key.pem (mode 0600) and NAME.encryption.pem go')
+    .action(async ({ name, out }: { name: string; out: string }) => {
+      const { writeEncryptionCertificate } = await import('./vendor.ts')
+      await writeEncryptionCertificate({ name, out })
+    })
+
+  vendor
+    .command('open')
+    .description('Checks a delivery (signature, digest, counts, row MACs, KCVs) and unwraps its keys. Exit 1 when anything is wrong.')
+    .requiredOption('--delivery <file>', 'the delivery file')
+    .requiredOption('--transport-key <package.json>', 'the transport key as the service gave it (GET .../transport-keys/ID)')
+    .requiredOption('--key <key.pem>', 'the private key of the encryption certificate')
+    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+    .option('--out <keys.ndjson>', 'where the keys go in clear (mode 0600); without it they are checked and forgotten')
+    .action(async (options: { delivery: string; transportKey: string; key: string; trust: string; out?: string }) => {
+      const { openDeliveryFile } = await import('./vendor.ts')
+      await openDeliveryFile(options)
+    })
+
+  const audit = program.command('audit').description('For auditors.')
+
+  audit
+    .command('verify')
+    .description('Verifies an exported log offline: every entry in the tree, every checkpoint, no gap, no open operation. Exit 1 when anything is wrong.')
+    .argument('<export>', 'the file of GET /v1/policies/audit/export')
+    .requiredOption(
+      '--key <vkey>',
+      'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order',
+      (value: string, all: readonly string[] | undefined) => [...(all ?? []), value],
+    )
+    .addHelpText('after', '\nThe key is told once, by a way of its own: GET /audit/key of the plain listener shows it.')
+    .action(async (file: string, { key }: { key: readonly string[] }) => {
+      const { verifyExport } = await import('./audit.ts')
+      await verifyExport({ file, keys: key })
+    })
+
+  audit
+    .command('search')
+    .description('Finds entries of the log of a running service, and prints each as a line of JSON.')
+    .option('--from <index>', 'the index to start at')
+    .option('--limit <n>', 'how many at most')
+    .option('--operation-id <id>', 'of this operation: the id that every answer has')
+    .option('--operation <name>', 'of operations of this name, such as kms.key.sign')
+    .option('--caller <urn>', 'of this caller, such as urn:gridseal:officer:alice')
+    .option('--code <code>', 'with this code: ok, or that of a problem')
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'the auditor’s certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+    .addHelpText('after', '\nExample: gridseal audit search --code login-failed --session ann.session --trust root.pem')
+    .action(async (options: SearchOptions) => {
+      const { searchCommand } = await import('./audit-search.ts')
+      await searchCommand(options)
+    })
+
+  audit
+    .command('verify-proof')
+    .description('Verifies offline that one entry is in the log, and prints what it says. Exit 1 when anything is wrong.')
+    .argument('<entry>', 'a file of the entry’s exact bytes')
+    .argument('<proof>', 'its proof (C2SP tlog-proof)')
+    .requiredOption('--key <vkey>', 'the log’s verifier key (C2SP note form), or a file that holds it')
+    .addHelpText('after', '\nGET /v1/policies/audit/operations/ID/proof gives both: `bytes` (base64 of the first file) and `proof` (the second file’s text).')
+    .action(async (entry: string, proof: string, { key }: { key: string }) => {
+      const { verifyProof } = await import('./audit.ts')
+      verifyProof({ entry, proof, key })
+    })
+
+  const key = program.command('key').description('For who relies on a key of the service.')
+
+  key
+    .command('verify-statement')
+    .description('Verifies offline a statement of what a key is, and prints it. Exit 1 when it is not to be believed.')
+    .argument('<statement>', 'a file of the answer of GET /v1/kms/keys/ID/statement, or of its field `signed`')
+    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+    .addHelpText('after', '\nID is the id of a key, or the name of one in the token: root:ca-cards, master:..., transport:...')
+    .action(async (statement: string, { trust }: { trust: string }) => {
+      const { verifyStatementFile } = await import('./key.ts')
+      verifyStatementFile({ statement, trust })
+    })
+
+  const attest = program.command('attest').description('For who relies on attestation results.')
+
+  attest
+    .command('verify')
+    .description(
+      'Verifies an attestation result offline, and prints what it says. Exit 1 when it is not valid; a valid one may say that a card is not to be trusted.',
+    )
+    .argument('<result>', 'a file of the result (EAR, a JWT)')
+    .requiredOption('--keys <jwks.json>', 'the service’s public keys (JWK Set)')
+    .option('--nonce <base64url>', 'the nonce that the result must answer; without it any will do')
+    .option('--at <time>', 'the time to verify for (RFC 3339); without it now')
+    .addHelpText('after', '\nThe keys are those of the service that you rely on: get them from it or its officers, not from who brings the result.')
+    .action(async (result: string, options: { keys: string; nonce?: string; at?: string }) => {
+      const { verifyResultFile } = await import('./attest.ts')
+      verifyResultFile({ result, ...options })
+    })
+}

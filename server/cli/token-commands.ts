@@ -1,0 +1,151 @@
+import { Argument, CommanderError, type Command } from 'commander'
+import { readConfig } from '../config.ts'
+import type { RotateOptions } from './token-rotation.ts'
+
+/** Tokens and the ceremonies of their keys. */
+export function addTokenCommands(program: Command): void {
+  const token = program.command('token').description('For who chooses a token, and keeps it.')
+
+  token
+    .command('check')
+    .description('Tells what a token can do of what Gridseal needs, and what it enforces: tried with throw-away keys, compared with published values.')
+    .option('--token <uri>', 'PKCS#11 URI of the token (RFC 7512); without it and --module that of the settings')
+    .option('--module <path>', 'a PKCS#11 module whose only token is meant')
+    .option('--library-parameters <text>', 'what C_Initialize hands to the module, as NSS softokn wants it')
+    .option('--json', 'the report as JSON')
+    .addHelpText(
+      'after',
+      `
+The PIN is the user’s. Its source is named in the URI, pin-source=file:/path or pin-source=env:NAME; else a terminal asks for it.
+Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was not checked: wrong usage, or the token could not be opened.`,
+    )
+    .exitOverride((error) => {
+      throw error.exitCode === 0 ? error : new CommanderError(2, error.code, error.message)
+    })
+    .action(async (options: { token?: string; module?: string; libraryParameters?: string; json?: boolean }) => {
+      const { checkTokenCommand } = await import('./token.ts')
+      await checkTokenCommand(options)
+    })
+
+  token
+    .command('init')
+    .description(
+      'Makes token and root keys before the first start. With a backup recipient every key is backed up from the first moment; afterwards is too late.',
+    )
+    .option('--backup-recipient <B.pem>', 'the public key of the token that is to restore this one, from: gridseal token backup-recipient')
+    .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings, or SoftHSM2 in the data folder')
+    .action(async (options: { backupRecipient?: string; token?: string }) => {
+      const { initialiseTokenCommand } = await import('./token-ceremonies.ts')
+      await initialiseTokenCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('backup-recipient')
+    .description('Makes a second token one that can restore the first: an RSA-3072 pair that stays in it. Prints the fingerprint that two people compare.')
+    .requiredOption('--token <uri>', 'PKCS#11 URI of the second token, which is initialised and has both PINs')
+    .requiredOption('--out <B.pem>', 'where its public key goes')
+    .action(async (options: { token: string; out: string }) => {
+      const { backupRecipientCommand } = await import('./token-ceremonies.ts')
+      await backupRecipientCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('backup')
+    .description('Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. The token itself is not needed.')
+    .requiredOption('--out <file.json>', 'where they go')
+    .action(async (options: { out: string }) => {
+      const { exportBackupCommand } = await import('./token-ceremonies.ts')
+      await exportBackupCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('restore')
+    .description('Restores a backup into the token that it was made for. Two people: the user’s PIN, and the officer’s (GRIDSEAL_OFFICER_PIN_FILE).')
+    .requiredOption('--backup <file.json>', 'the backup')
+    .requiredOption('--token <uri>', 'PKCS#11 URI of the recipient’s token')
+    .option('--next-recipient <C.pem>', 'the public key of the token that is to restore this one, should it die')
+    .addHelpText('after', '\nWhen it was cut off, the same command starts over. Then: gridseal token adopt')
+    .action(async (options: { backup: string; token: string; nextRecipient?: string }) => {
+      const { restoreTokenCommand } = await import('./token-ceremonies.ts')
+      await restoreTokenCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('adopt')
+    .description('Lets the database take a restored token in place of the one it knows, while the service is stopped.')
+    .option('--token <uri>', 'PKCS#11 URI of the restored token; without it that of the settings')
+    .action(async (options: { token?: string }) => {
+      const { adoptTokenCommand } = await import('./token-ceremonies.ts')
+      await adoptTokenCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('complete')
+    .description(
+      'Adds the root keys that came with a later version of Gridseal than the token, while the service is stopped. Those of before stay as they are.',
+    )
+    .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+    .addHelpText(
+      'after',
+      '\nWhen it was cut off, the same command starts over. A key that the database knows, and the token has lost, is restored: gridseal token restore.',
+    )
+    .action(async (options: { token?: string }) => {
+      const { completeTokenCommand } = await import('./token-ceremonies.ts')
+      await completeTokenCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('replace-checkpoint-key')
+    .description('Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped.')
+    .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+    .addHelpText('after', '\nWhen it was cut off, the same command goes on.')
+    .action(async (options: { token?: string }) => {
+      const { replaceCheckpointKeyCommand } = await import('./token-ceremonies.ts')
+      await replaceCheckpointKeyCommand({ config: readConfig(), ...options })
+    })
+
+  token
+    .command('rotate')
+    .description('Replaces a root key by its next generation, while the service runs. Two officers: one asks, another approves.')
+    .addArgument(new Argument('[key]', 'which root key').choices(['storage-kek', 'row-mac', 'group-mac']))
+    .option('--reason <text>', 'asks for the rotation of the key: why, for who approves it')
+    .option('--approve <id>', 'approves a rotation: the new key is made in the token, and is current from then on')
+    .option('--cancel <id>', 'cancels a rotation that nobody has approved')
+    .option('--accept-refused <id>', 'gives up the rows of no generation that a rotation has found, as you have looked into them')
+    .option('--count <n>', 'with --accept-refused: how many')
+    .option('--status [id]', 'shows how far a rotation is; without an id the newest')
+    .option('--json', 'the rotation as JSON')
+    .option('--url <url>', 'the service', 'https://127.0.0.1:8443')
+    .requiredOption('--certificate <chain.pem>', 'the officer’s certificate')
+    .requiredOption('--key <key.pem>', 'its private key')
+    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+    .addHelpText(
+      'after',
+      `
+storage-kek   wraps every key that lives in the database: each is opened and wrapped anew. Made TRUSTED, so the service needs GRIDSEAL_OFFICER_PIN_FILE.
+row-mac       seals every row of the database: each bears a new MAC, and is the row that it was.
+group-mac     seals what the log commits, until it is in the signed tree.
+
+Example, by two officers:
+  gridseal token rotate storage-kek --reason yearly --certificate alice.pem --key alice.key.pem --trust root.pem
+  gridseal token rotate --approve 01890000-... --certificate bob.pem --key bob.key.pem --trust root.pem
+  gridseal token rotate --status --certificate bob.pem --key bob.key.pem --trust root.pem
+
+Nobody is refused meanwhile, and whatever is killed goes on by itself. Once nothing is under the old key it is destroyed; its backups stay, since a backup of
+the database of before needs them. Export the token's backup anew afterwards: gridseal token backup. More: docs/key-rotation.md
+Exit codes: 0, done; 1, refused or failed.`,
+    )
+    .action(async (key: string | undefined, options: RotateOptions) => {
+      const { rotateCommand } = await import('./token-rotation.ts')
+      await rotateCommand({ ...options, ...(key === undefined ? {} : { rotated: key }) })
+    })
+
+  token
+    .command('show')
+    .description('Shows what a token has: root keys with check values and fingerprints, backup state, and whether the database knows it.')
+    .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+    .action(async (options: { token?: string }) => {
+      const { showTokenCommand } = await import('./token-ceremonies.ts')
+      await showTokenCommand({ config: readConfig(), ...options })
+    })
+}
