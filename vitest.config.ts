@@ -5,6 +5,7 @@ const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
   ? ['server/postgres/launcher.pg.test.ts', 'server/rotation*.pg.test.ts', 'clients/vendor-delivery.pg.test.ts']
   : []
 
+const POSTGRES = 'server/postgres/test-server.ts'
 const skipped = ['**/node_modules/**', '**/dist/**', '**/data/**']
 
 /** Projects run one after another: a fault in pure code shows before a token or a database is started. */
@@ -26,9 +27,9 @@ const project = (
   },
 })
 
-const withPostgres = <Project extends { readonly test: object }>(settings: Project) => ({
+const withSetup = <Project extends { readonly test: object }>(settings: Project, ...globalSetup: readonly string[]) => ({
   ...settings,
-  test: { ...settings.test, globalSetup: ['server/postgres/test-server.ts'] },
+  test: { ...settings.test, globalSetup: [...globalSetup] },
 })
 
 export default defineConfig({
@@ -36,8 +37,8 @@ export default defineConfig({
     projects: [
       project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
       project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
-      withPostgres(project('pg', 2, { pattern: '**/*.pg.test.ts', not: embeddedTests, timeoutMs: 30_000, workers: 2 })),
-      withPostgres(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 })),
+      withSetup(project('pg', 2, { pattern: '**/*.pg.test.ts', not: embeddedTests, timeoutMs: 30_000, workers: 2 }), POSTGRES),
+      withSetup(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 }), POSTGRES, 'server/testing/program.ts'),
     ],
   },
 })

@@ -1,8 +1,10 @@
 import { benchAttest } from './attest.ts'
 import { benchAudit } from './audit.ts'
+import { benchAuditKill } from './audit-kill.ts'
 import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
 import { benchPolicy } from './policy.ts'
+import { type Known, type Options, parseOptions } from './options.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
 import { benchSoak } from './soak.ts'
@@ -11,8 +13,8 @@ import { benchToken } from './token.ts'
 interface Bench {
   readonly about: string
   /** Options of its own, besides --json. */
-  readonly options?: readonly string[]
-  readonly run: (say: (line: string) => void, options: readonly string[]) => Promise<Report>
+  readonly options?: Known
+  readonly run: (say: (line: string) => void, options: Options) => Promise<Report>
 }
 
 /** What `npm run bench -- NAME` runs. Each measures its limit in the same run. */
@@ -22,27 +24,31 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   attest: { about: 'cards that prove themselves: CMAC, Milenage, signature, evidence, each with its challenge and signed result', run: benchAttest },
   token: { about: 'the verbs of lanes, one and two of them, beside bare loops of the same C_ calls; how busy they keep the service', run: benchToken },
   'token-soak': { about: 'mixed operations on a token that fails in every way by turns, each answer verified; memory, handles, recovery', run: benchSoak },
+  'audit-kill': {
+    about: '1,000 times kill -9 of the service and 100 times of PostgreSQL under 64 callers: what was acknowledged is in the log; --kills N: another number',
+    options: { kills: 'count' },
+    run: benchAuditKill,
+  },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
   policy: {
     about:
       'decisions of the firewall at 10 to 10,000 rules beside Cedar, compiling, explaining, analysing; --exhaustive: a million decisions against the reference',
-    options: ['--exhaustive'],
+    options: { exhaustive: 'flag' },
     run: benchPolicy,
   },
 }
 
-const [name, ...options] = process.argv.slice(2)
-const json = options.includes('--json')
+const [name, ...words] = process.argv.slice(2)
 const bench = name === undefined ? undefined : BENCHES[name]
-const unknown = options.filter((option) => option !== '--json' && bench?.options?.includes(option) !== true)
+const options = parseOptions(words, { ...bench?.options, json: 'flag' })
 
-if (bench === undefined || unknown.length > 0) {
+if (bench === undefined || typeof options === 'string') {
   const width = Math.max(...Object.keys(BENCHES).map((known) => known.length))
   const list = Object.entries(BENCHES).map(([known, { about }]) => `  ${known.padEnd(width)}  ${about}`)
-  console.error([`usage: npm run bench -- NAME [--json]`, ...list].join('\n'))
+  console.error([...(typeof options === 'string' && bench !== undefined ? [options] : []), `usage: npm run bench -- NAME [--json]`, ...list].join('\n'))
   process.exitCode = name === '--help' ? 0 : 2
 } else {
   const report = await bench.run((line) => console.error(line), options)
-  console.log(json ? JSON.stringify({ bench: report.bench, results: report.results }) : table(report))
+  console.log(options.flag('json') ? JSON.stringify({ bench: report.bench, results: report.results }) : table(report))
 }

@@ -12,6 +12,7 @@ import { OPERATIONS, policies, requests } from '../policies/firewall/testing/arb
 import { cedarDecide } from '../policies/firewall/testing/cedar.ts'
 import { LARGE_OPERATIONS, largePolicy, largeRequests } from '../policies/firewall/testing/large-policy.ts'
 import { decideByReference } from '../policies/firewall/testing/reference.ts'
+import type { Options } from './options.ts'
 import { type Report, result, type Result } from './report.ts'
 
 const SIZES = [10, 100, 1000, 10_000] as const
@@ -29,8 +30,8 @@ const EXHAUSTIVE = { policies: 1000, requests: 1000 } as const
  * The firewall alone: no gate, no log. Policies and requests are those of large-policy.ts; all rules allow, so that Cedar, which has no order, decides the same, and is checked to.
  * Cedar's policies are parsed once; each of its decisions takes the request as JSON, which is how it is called from here.
  */
-export function benchPolicy(say: (line: string) => void, options: readonly string[]): Promise<Report> {
-  if (options.includes('--exhaustive')) return Promise.resolve(exhaustive(say))
+export function benchPolicy(say: (line: string) => void, options: Options): Promise<Report> {
+  if (options.flag('exhaustive')) return Promise.resolve(exhaustive(say))
   const results: Result[] = []
   for (const rules of SIZES) {
     const document = largePolicy({ rules })

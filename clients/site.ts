@@ -9,10 +9,14 @@ import { makeTlsRequest } from './csr.ts'
 /** Room for the short-lived objects of many requests (MB): a third fewer collections at 4,000 requests a second. `npm start` has it too. */
 const YOUNG_SPACE = '--max-semi-space-size=64'
 
-/** How to run the program `gridseal`: from `dist`, or from the sources where this file is a source. */
+/** Environment variable that names a compiled `gridseal.js` to run. */
+export const PROGRAM_VARIABLE = 'GRIDSEAL_PROGRAM'
+
+/** How to run the program `gridseal`: the one that the environment names, else from `dist`, or from the sources where this file is a source. */
 export function programArguments(): string[] {
-  const fromSource = import.meta.url.endsWith('.ts')
-  const program = new URL(`../server/cli/gridseal.${fromSource ? 'ts' : 'js'}`, import.meta.url).pathname
+  const named = process.env[PROGRAM_VARIABLE]
+  const fromSource = named === undefined && import.meta.url.endsWith('.ts')
+  const program = named ?? new URL(`../server/cli/gridseal.${fromSource ? 'ts' : 'js'}`, import.meta.url).pathname
   return fromSource ? ['--import', 'tsx', program] : [YOUNG_SPACE, '--enable-source-maps', program]
 }
 
