@@ -24,8 +24,8 @@ export interface Route {
   readonly maxBodyBytes?: number
   /** The status of success. Default 200. */
   readonly status?: 200 | 201 | 202
-  /** Set where the answer is a {@link Download}: its content type, for the OpenAPI document. */
-  readonly produces?: string
+  /** Set where the answer is a {@link Download}: the content types it can have, for the OpenAPI document. */
+  readonly produces?: readonly string[]
   /** `anonymous`: for who has no certificate and no session. `self`: people call it for themselves, in no role. Absent: a registered caller. */
   readonly access?: 'anonymous' | 'self'
   /** What it does to the cookies of a browser that asks for it with `cookie`: the session's, and the one that the device is known by. */

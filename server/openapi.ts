@@ -55,7 +55,7 @@ function describe(op: AnyOperation, route: Route): ZodOpenApiOperationObject {
   const success =
     route.produces === undefined
       ? { 'application/json': { schema: op.output } }
-      : { [route.produces]: { schema: { type: 'string' as const, format: 'binary' } } }
+      : Object.fromEntries(route.produces.map((type) => [type, { schema: { type: 'string' as const, format: 'binary' } }]))
   const hasBody = route.method === 'POST' && (fields === undefined || Object.keys(fields).some((name) => !inPath.includes(name)))
   return {
     operationId: op.name,

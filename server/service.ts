@@ -132,6 +132,7 @@ async function open({
     checkpointFile: join(config.data, 'checkpoint'),
     replaced: replacedKeys(adoptions),
     writers: config.writers,
+    version: version(),
     now,
     onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
     onError: (error) => logger.warn({ cause: String(error) }, 'the audit log is tried again'),

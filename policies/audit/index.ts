@@ -3,6 +3,7 @@ import type { AnyOperation } from '../operation.ts'
 import { type CheckpointAlgorithm, type LogKey, logKey } from './checkpoint.ts'
 import { checkpointFile as fileAt } from './checkpoint-file.ts'
 import { EarlyFailures } from './early-failures.ts'
+import { placesOfTime } from './export/time-range.pg.ts'
 import type { AuditLog } from './log.ts'
 import { PgAuditLog } from './log.pg.ts'
 import { type GroupTable, groupTable } from './group-table.pg.ts'
@@ -43,6 +44,8 @@ export interface AuditSettings {
   readonly checkpointFile: string
   /** Writer slots, at least 2: one for the group commits of single entries, from 8 on two. Default 6. */
   readonly writers?: number
+  /** Of the product, as exports name it. Default `0`. */
+  readonly version?: string
   readonly now?: () => Date
   /** How operations that a crash left open are closed, by operation name. Default: `abandoned`. */
   readonly resolvers?: ReadonlyMap<string, Resolver>
@@ -80,6 +83,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     checkpointFile,
     replaced: replacedKeys = [],
     writers = 6,
+    version = '0',
     now = () => new Date(),
     resolvers = new Map(),
     onFault,
@@ -122,7 +126,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     log,
     key,
     reader,
-    operations: auditOperations({ reader, key, replaced }),
+    operations: auditOperations({ reader, key, replaced, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
     earlyFailures,
     groups: groupTable(sql),
     flush: () => sequencer.flush(),

@@ -10,7 +10,7 @@ import { checkpointFile } from './checkpoint-file.ts'
 import type { AuditKeys } from './index.ts'
 import { PgAuditLog } from './log.pg.ts'
 import type { LogFault, LogFaultCode } from './log-fault.ts'
-import { exportChunks } from './operations/export.ts'
+import { exportChunks } from './export/stream.ts'
 import { PgLogReader } from './reader.pg.ts'
 import { Sequencer, type SequencerSettings } from './sequencer.ts'
 import { PgSequencerStore } from './sequencer.pg.ts'
@@ -66,7 +66,7 @@ async function verifyExport(): Promise<LogReport> {
   const reader = new PgLogReader(db.sql, keys.checkGroups)
   const note = await reader.lastCheckpoint()
   const chunks: Uint8Array[] = []
-  for await (const chunk of exportChunks({ reader, key, size: note === undefined ? 0 : openCheckpoint(note, key).size })) chunks.push(chunk)
+  for await (const chunk of exportChunks({ reader, key, from: 0, to: note === undefined ? 0 : openCheckpoint(note, key).size })) chunks.push(chunk)
   const verifier = new LogVerifier(key)
   for (const line of Buffer.concat(chunks).toString('utf8').trimEnd().split('\n')) verifier.add(line)
   return verifier.finish()

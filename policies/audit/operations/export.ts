@@ -1,10 +1,12 @@
 import { z } from 'zod'
-import { utf8 } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { Download } from '../../operation.ts'
 import { operation } from '../../operation.ts'
 import { type Checkpoint, type LogKey, openSuccession, type ReplacedKey } from '../checkpoint.ts'
-import { encodeExportLine } from '../export.ts'
+import { csvEntry, csvHeader } from '../export/csv.ts'
+import { ocsfEvent } from '../export/ocsf.ts'
+import { entryLines, exportChunks } from '../export/stream.ts'
+import type { TimeRange } from '../export/time-range.pg.ts'
 import type { LogReader } from '../reader.ts'
 
 export interface SignedLog {
@@ -12,6 +14,14 @@ export interface SignedLog {
   readonly key: LogKey
   /** Keys that signed before it. */
   readonly replaced: readonly ReplacedKey[]
+}
+
+/** What an export needs besides. */
+export interface ExportedLog extends SignedLog {
+  /** Below a size: where the entries of a time lie. */
+  readonly placesOfTime: (range: TimeRange, size: number) => Promise<{ readonly from: number; readonly to: number }>
+  /** Of the product. */
+  readonly version: string
 }
 
 export interface Signed {
@@ -50,48 +60,82 @@ export const getCheckpoint = (log: SignedLog) =>
     respond: (_target, signed) => ({ note: signed?.note ?? '', key: log.key.vkey, size: signed?.checkpoint.size ?? 0 }),
   })
 
-/** Entries read at once. */
-const PAGE = 1000
+/** By format: what a line is. `ndjson` is what a verifier takes; the others are for people and their programs, which verify nothing. */
+const FORMATS = {
+  ndjson: { contentType: 'application/x-ndjson', extension: 'ndjson' },
+  csv: { contentType: 'text/csv; charset=utf-8; header=present', extension: 'csv' },
+  ocsf: { contentType: 'application/x-ndjson', extension: 'ocsf.ndjson' },
+} as const satisfies Record<string, { readonly contentType: string; readonly extension: string }>
+type Format = keyof typeof FORMATS
 
-export const exportLog = (log: SignedLog) =>
+const INDEX = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const TIME = z.iso.datetime({ offset: true, error: 'a time with its offset (RFC 3339): 2026-11-26T18:00:00+08:00' })
+const INPUT = z
+  .strictObject({
+    format: z
+      .enum(['ndjson', 'csv', 'ocsf'])
+      .default('ndjson')
+      .meta({ description: '`ndjson`: for gridseal audit verify. `csv`: RFC 4180. `ocsf`: events of OCSF 1.9.0, one JSON object a line.' }),
+    from: INDEX.default(0).meta({ description: 'The index to start at. To go on with an export that was cut off: that of its last line.' }),
+    to: INDEX.optional().meta({ description: 'The index to end before. Absent: what is signed.' }),
+    since: TIME.optional().meta({ description: 'Entries written from then on, by their own time.' }),
+    until: TIME.optional().meta({ description: 'Entries written before then.' }),
+  })
+  .refine(({ format, since, until }) => format !== 'ndjson' || (since ?? until) === undefined, 'a verifier takes no times, but from and to')
+
+interface Asked {
+  readonly format: Format
+  readonly from: number
+  readonly to?: number | undefined
+  readonly since?: string | undefined
+  readonly until?: string | undefined
+}
+
+export const exportLog = ({ placesOfTime, version, ...log }: ExportedLog) =>
   operation({
     name: 'policies.audit.export',
-    summary: 'The whole audit log up to its last signed checkpoint, for offline verification (docs/audit-log.md, Export).',
+    summary: 'The audit log up to its last signed checkpoint, or a part of it: for offline verification, as CSV, or as OCSF events (docs/audit-export.md).',
     effect: 'transient',
-    route: { method: 'GET', path: '/v1/policies/audit/export', produces: 'application/x-ndjson' },
-    input: z.strictObject({}),
+    route: { method: 'GET', path: '/v1/policies/audit/export', produces: ['application/x-ndjson', 'text/csv'] },
+    input: INPUT,
     output: z.custom<never>(() => false),
-    locate: () => lastSigned(log).then((signed) => ({ signed })),
+    locate: async (asked: Asked) => {
+      const signed = await lastSigned(log)
+      const size = signed?.checkpoint.size ?? 0
+      return { signed, asked, to: Math.min(asked.to ?? size, size) }
+    },
     uses: () => [],
-    facts: ({ signed }) => sizeFact(signed),
-    admit: ({ signed }) => nothingSigned(signed),
-    execute: (_permit, { signed }) => Promise.resolve(signed?.checkpoint.size ?? 0),
-    respond: (_target, size): Download => ({
-      contentType: 'application/x-ndjson',
-      fileName: `audit-log-${size}.ndjson`,
-      chunks: exportChunks({ reader: log.reader, key: log.key, size }),
+    facts: ({ signed, asked: { format, from, since, until }, to }) => ({
+      public: {
+        ...sizeFact(signed).public,
+        ...{ format, from, to },
+        ...(since === undefined ? {} : { since }),
+        ...(until === undefined ? {} : { until }),
+      },
     }),
+    admit: ({ signed, asked, to }) =>
+      nothingSigned(signed) ??
+      (asked.from > to ? new Problem('conflict', `There is nothing from ${asked.from} on: the export would end before ${to}.`) : undefined),
+    execute: async (_permit, { asked: { from, since, until }, to }) => {
+      if ((since ?? until) === undefined) return { from, to }
+      const places = await placesOfTime({ since: asDate(since), until: asDate(until) }, to)
+      return { from: Math.max(from, places.from), to: Math.min(to, places.to) }
+    },
+    respond: ({ asked, to: end }, { from, to }): Download => {
+      const { contentType, extension } = FORMATS[asked.format]
+      const range = { reader: log.reader, from, to }
+      const times = { since: asDate(asked.since), until: asDate(asked.until) }
+      return {
+        contentType,
+        fileName: `audit-log-${asked.from}-${end}.${extension}`,
+        chunks:
+          asked.format === 'ndjson'
+            ? exportChunks({ ...range, key: log.key })
+            : asked.format === 'csv'
+              ? entryLines({ ...range, ...times, header: csvHeader(), line: csvEntry })
+              : entryLines({ ...range, ...times, header: '', line: (found) => `${JSON.stringify(ocsfEvent(found, { origin: log.key.name, version }))}\n` }),
+      }
+    },
   })
 
-/** The lines of an export, a page at a time: each entry, and each checkpoint where its size is reached. Throws `integrity-failed` where an entry is gone: the file then ends short. */
-export async function* exportChunks({
-  reader,
-  key,
-  size,
-}: {
-  readonly reader: LogReader
-  readonly key: LogKey
-  readonly size: number
-}): AsyncGenerator<Uint8Array> {
-  yield utf8(encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey }))
-  for (let from = 0; from < size; from += PAGE) {
-    const to = Math.min(from + PAGE, size)
-    const [entries, checkpoints] = await Promise.all([reader.read(from, to), reader.checkpoints(from, to)])
-    const noteAt = new Map(checkpoints.map((one) => [one.size, one.note]))
-    const lines = entries.map(({ index, bytes }) => {
-      const note = noteAt.get(index + 1)
-      return encodeExportLine({ kind: 'entry', index, bytes }) + (note === undefined ? '' : encodeExportLine({ kind: 'checkpoint', note }))
-    })
-    yield utf8(lines.join(''))
-  }
-}
+const asDate = (time: string | undefined): Date | undefined => (time === undefined ? undefined : new Date(time))

@@ -1,10 +1,10 @@
 import type { AnyOperation } from '../../operation.ts'
-import { exportLog, getCheckpoint, type SignedLog } from './export.ts'
+import { type ExportedLog, exportLog, getCheckpoint } from './export.ts'
 import { proveOperation } from './proof.ts'
 import { getOperation, searchEntries } from './search.ts'
 
 /** What auditors do with the log. Each of them is itself an entry. */
-export const auditOperations = (deps: SignedLog): readonly AnyOperation[] => [
+export const auditOperations = (deps: ExportedLog): readonly AnyOperation[] => [
   searchEntries(deps),
   getOperation(deps),
   proveOperation(deps),
