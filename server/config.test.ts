@@ -48,6 +48,17 @@ describe('settings', () => {
     expect(() => readConfig({ GRIDSEAL_TOKEN_ENVIRONMENT: 'A=1' })).toThrow('GRIDSEAL_TOKEN_ENVIRONMENT')
   })
 
+  it('receivers of the audit log are read whole, and what is wrong with one is told without it', () => {
+    const two = 'syslog+tls://siem?ca=/c&name=a, syslog+tls://siem:7000?ca=/c&name=b'
+    expect(readConfig({ GRIDSEAL_SYSLOG: two }).syslog.map(({ name, port }) => [name, port])).toEqual([
+      ['a', 6514],
+      ['b', 7000],
+    ])
+    expect(readConfig({}).syslog).toEqual([])
+    expect(() => readConfig({ GRIDSEAL_SYSLOG: 'syslog+tls://hunter2' })).toThrow(/GRIDSEAL_SYSLOG: ca is missing/)
+    expect(() => readConfig({ GRIDSEAL_SYSLOG: 'syslog+tls://hunter2' })).not.toThrow('hunter2')
+  })
+
   it('are all described', () => {
     for (const setting of describeSettings()) expect(setting.about.length).toBeGreaterThan(20)
   })

@@ -4,12 +4,13 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { FAULT_POINTS } from '../core/fault-point.ts'
 import { parsePkcs11Uri, PROBE_NAMES } from '../pkcs11/index.ts'
+import { parseReceivers } from '../policies/audit/forwarding/index.ts'
 import { parseCrashAt } from './crash-at.ts'
 
-/** Why a text is no PKCS#11 URI. */
-function uriFault(uri: string): string | undefined {
+/** Why a text cannot be read. */
+function faultOf(read: () => unknown): string | undefined {
   try {
-    parsePkcs11Uri(uri)
+    read()
     return undefined
   } catch (error) {
     return error instanceof Error ? error.message : 'not valid'
@@ -50,7 +51,7 @@ const SETTINGS = {
     schema: z
       .string()
       .superRefine((uri, context) => {
-        const fault = uriFault(uri)
+        const fault = faultOf(() => parsePkcs11Uri(uri))
         if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })
       })
       .optional(),
@@ -81,6 +82,20 @@ const SETTINGS = {
       .regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign')
       .default('gridseal.example/audit/1'),
     about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
+  },
+  syslog: {
+    env: 'GRIDSEAL_SYSLOG',
+    schema: z
+      .union([z.string().transform((text) => text.split(',').map((one) => one.trim())), z.array(z.string())])
+      .default([])
+      .transform((receivers, context) => {
+        const fault = faultOf(() => parseReceivers(receivers))
+        if (fault === undefined) return parseReceivers(receivers)
+        context.addIssue({ code: 'custom', message: fault })
+        return z.NEVER
+      }),
+    about:
+      'Where the audit log is forwarded (RFC 5424 over TLS), comma-separated: syslog+tls://HOST:6514?ca=FILE, and name=, server-name=, certificate=FILE&key=FILE.',
   },
   crlUrl: {
     env: 'GRIDSEAL_CRL_URL',

@@ -38,6 +38,19 @@ export class Metrics {
     })
   }
 
+  /** The same of several things, by a label. */
+  gauges(name: string, help: string, label: string, read: () => readonly (readonly [value: string, number])[]): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        for (const [value, number] of read()) this.labels(value).set(number)
+      },
+    })
+  }
+
   text(): Promise<string> {
     return this.#registry.metrics()
   }

@@ -13,7 +13,7 @@ import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
 import { type Config, ConfigError } from './config.ts'
 import { faultsOf } from './crash-at.ts'
-import { Health } from './health.ts'
+import { Health, type PartState } from './health.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
@@ -60,10 +60,31 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     () => ROTATION_STATES[rotation().state],
   )
   metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
+  const receivers = (): ReturnType<OpenService['forwarding']['status']> => service.forwarding.status()
+  metrics.gauges('gridseal_forwarding_lag', 'Signed entries that a receiver is not known to have read; on the leader.', 'receiver', () =>
+    receivers().map(({ receiver, lag }) => [receiver, lag]),
+  )
+  metrics.gauges('gridseal_forwarding_position', 'Entries that a receiver is known to have read; on the leader.', 'receiver', () =>
+    receivers().map(({ receiver, position }) => [receiver, position ?? 0]),
+  )
+  metrics.gauges('gridseal_forwarding_up_to_seconds', 'All that was signed by then a receiver has read, Unix time; on the leader.', 'receiver', () =>
+    receivers().map(({ receiver, upTo }) => [receiver, upTo.getTime() / 1000]),
+  )
+  metrics.gauges('gridseal_forwarding_failing', '1: forwarding to a receiver fails, and is tried again.', 'receiver', () =>
+    receivers().map(({ receiver, state }) => [receiver, state === 'failing' ? 1 : 0]),
+  )
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
       { name: 'token', state: () => lanes().token },
+      // A receiver that is away is a lag, and keeps nobody from being served.
+      ...config.syslog.map(({ name }) => ({
+        name: `forwarding ${name}`,
+        state: (): PartState => {
+          const status = receivers().find(({ receiver }) => receiver === name)
+          return { state: status?.state === 'failing' ? 'degraded' : 'ready', since: status?.since ?? new Date() }
+        },
+      })),
       { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
     ],
     (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
@@ -86,6 +107,9 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.attestation.purgeJob.start()
   service.rotations.rotationJob.start()
   service.holds.job.start()
+  await service.forwarding.start().catch((error: unknown) => {
+    throw new ConfigError(`GRIDSEAL_SYSLOG: ${error instanceof Error ? error.message : String(error)}.`)
+  })
 
   const tls = await loadTlsIdentity({
     folder: join(config.data, 'tls'),

@@ -1,4 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type AttestationFeature, attestationFeature } from '../attestation/index.ts'
@@ -12,6 +13,7 @@ import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { admissionFeature } from '../policies/admissions/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
+import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
@@ -42,6 +44,7 @@ export interface OpenService {
   readonly database: Database
   readonly hsm: Awaited<ReturnType<typeof openHsm>>
   readonly audit: AuditFeature
+  readonly forwarding: Forwarding
   readonly callers: ReturnType<typeof callerFeature>
   readonly people: PeopleFeature
   readonly kms: KmsFeature
@@ -139,6 +142,12 @@ async function open({
     onReconciled: (report) => logger.info(report, 'operations that a crash left open'),
   })
   closers.push(() => audit.close())
+  const forwarding = forwardingFeature({
+    ...{ sql: database.sql, audit, receivers: config.syslog, hostname: hostname() },
+    onChange: ({ receiver, state, position, lag, lastError }) =>
+      logger[state === 'failing' ? 'warn' : 'info']({ receiver, state, position, lag, cause: lastError }, 'forwarding of the audit log changed'),
+  })
+  closers.push(() => forwarding.stop())
 
   let policy: Decide = () => {
     throw new Error('the policy is not compiled yet')
@@ -304,7 +313,25 @@ async function open({
     return active && admissions.withAdmission(active)
   }
   return {
-    ...{ gate, operations, holds, revisions, database, hsm, audit, callers, people, kms, cards, attestation, rotations, findCaller, performSystem, close },
+    ...{
+      gate,
+      operations,
+      holds,
+      revisions,
+      database,
+      hsm,
+      audit,
+      forwarding,
+      callers,
+      people,
+      kms,
+      cards,
+      attestation,
+      rotations,
+      findCaller,
+      performSystem,
+      close,
+    },
     logCeremonies: () => logCeremonies({ audit, database, adoptions }),
   }
 }

@@ -31,7 +31,7 @@ export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliverie
     name: 'card-personalization.delivery.fetch',
     summary: 'Hands the vendor the sealed delivery of its order: the same bytes each time, counted.',
     effect: 'durable',
-    route: { method: 'GET', path: '/v1/card-personalization/orders/{orderId}/delivery', produces: DELIVERY_CONTENT_TYPE },
+    route: { method: 'GET', path: '/v1/card-personalization/orders/{orderId}/delivery', produces: [DELIVERY_CONTENT_TYPE] },
     input: z.strictObject({ orderId: ORDER_ID }),
     output: z.never(),
     locate: async ({ orderId }, caller) => {

@@ -1,0 +1,31 @@
+import type { Sql } from '../../../core/tx.ts'
+import type { PositionStore } from './position-store.ts'
+
+/** Of one log: positions are of its origin. */
+export class PgPositionStore implements PositionStore {
+  readonly #sql: Sql
+  readonly #origin: string
+
+  constructor(sql: Sql, origin: string) {
+    this.#sql = sql
+    this.#origin = origin
+  }
+
+  async find(receiver: string): Promise<{ readonly position: number; readonly movedAt: Date }> {
+    await this.#sql.query('INSERT INTO audit_forwarding (origin, receiver, position) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING', [this.#origin, receiver])
+    const [row] = await this.#sql.query<{ position: string; moved_at: Date }>(
+      'SELECT position, moved_at FROM audit_forwarding WHERE origin = $1 AND receiver = $2',
+      [this.#origin, receiver],
+    )
+    if (row === undefined) throw new Error('a position that was written is not there')
+    return { position: Number(row.position), movedAt: row.moved_at }
+  }
+
+  async advance(receiver: string, from: number, to: number): Promise<boolean> {
+    const rows = await this.#sql.query(
+      'UPDATE audit_forwarding SET position = $4, moved_at = clock_timestamp() WHERE origin = $1 AND receiver = $2 AND position = $3 RETURNING position',
+      [this.#origin, receiver, from, to],
+    )
+    return rows.length === 1
+  }
+}
