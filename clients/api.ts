@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
 
 /** A caller's way in: where the service is, whom it trusts, and its client certificate. PEM. */
@@ -68,34 +69,48 @@ export class ApiClient {
     return this.#send('GET', path)
   }
 
+  downloadPost(path: string, body: unknown): Promise<Buffer> {
+    return this.#send('POST', path, JSON.stringify(body))
+  }
+
+  /** A file of any length, as it comes. What reads it to its end has all of it: one that ends early throws there. */
+  async stream(path: string): Promise<AsyncIterable<Buffer>> {
+    return this.#open('GET', path)
+  }
+
   close(): void {
     this.#agent.destroy()
   }
 
-  #send(method: string, path: string, body?: string, contentType = 'application/json'): Promise<Buffer> {
+  async #send(method: string, path: string, body?: string, contentType?: string): Promise<Buffer> {
+    return readAll(await this.#open(method, path, body, contentType))
+  }
+
+  /** The answer, of which the head is there. Throws an {@link ApiProblem}. */
+  #open(method: string, path: string, body?: string, contentType = 'application/json'): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers = {
         ...(body === undefined ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(body) }),
         ...(this.#connection.session === undefined ? {} : { authorization: `Bearer ${this.#connection.session}` }),
       }
       const sent = request(new URL(path, this.#connection.url), { method, agent: this.#agent, headers, timeout: 120_000 }, (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('end', () => {
-          const bytes = Buffer.concat(chunks)
-          const status = response.statusCode ?? 0
-          if (!response.complete) reject(new Error('the answer ended early'))
-          // What the policy holds was accepted, and not done.
-          else if (status < 400 && !String(response.headers['content-type']).startsWith('application/problem+json')) resolve(bytes)
-          else reject(asApiProblem(status, bytes))
-        })
+        const status = response.statusCode ?? 0
+        // What the policy holds was accepted, and not done.
+        if (status < 400 && !String(response.headers['content-type']).startsWith('application/problem+json')) resolve(response)
+        else readAll(response).then((bytes) => reject(asApiProblem(status, bytes)), reject)
       })
       sent.on('timeout', () => sent.destroy(new Error(`no answer within 120 s: ${method} ${path}`)))
       sent.on('error', reject)
       sent.end(body)
     })
   }
+}
+
+async function readAll(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
+  if (!response.complete) throw new Error('the answer ended early')
+  return Buffer.concat(chunks)
 }
 
 function asApiProblem(status: number, bytes: Buffer): ApiProblem {

@@ -10,7 +10,7 @@ export const ROOT_KEYS = {
   delivery: 'root:delivery' as KeyId,
   /** Signs results of attestation (EAR) and nothing else. */
   result: 'root:result' as KeyId,
-  /** Signs statements of keys and nothing else. */
+  /** Signs statements of keys, and which evidence pack was made: documents of two types, and nothing else. */
   statement: 'root:statement' as KeyId,
   /** Signs which policy is in force and nothing else. */
   policy: 'root:policy' as KeyId,

@@ -1,6 +1,9 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { utf8 } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
+import { documentToSign, signedDocument } from '../core/signed-document.ts'
 import { type Hsm, ROOT_KEYS } from '../pkcs11/index.ts'
+import { EVIDENCE_TYPE, type EvidenceSigner } from '../policies/audit/evidence/index.ts'
 import type { Caller } from '../policies/caller.ts'
 import type { Registration } from '../policies/callers/index.ts'
 import type { PolicySigner } from '../policies/revisions/index.ts'
@@ -17,6 +20,17 @@ export const policySigner = (hsm: Hsm): PolicySigner => ({
 })
 
 export const policyKey = (hsm: Hsm): KeyObject => createPublicKey({ key: Buffer.from(hsm.rootPublicKey(ROOT_KEYS.policy)), format: 'der', type: 'spki' })
+
+/** The statement key, for evidence packs: its documents have a type of their own. `chain`: of its certificate, DER. */
+export const evidenceSigner = (hsm: Hsm, chain: () => Promise<readonly Uint8Array[]>): EvidenceSigner => ({
+  keyId: ROOT_KEYS.statement,
+  sign: async (permit, content) => {
+    const input = documentToSign(EVIDENCE_TYPE, content, await chain())
+    const [signature] = await hsm.signWithRoot(permit, ROOT_KEYS.statement, [utf8(input)])
+    if (signature === undefined) throw new Problem('hsm-failed', 'The HSM gave no signature for an evidence pack.')
+    return signedDocument(input, signature)
+  },
+})
 
 interface OfficerParts {
   /** Registrations, in an order of their own, after an id. */

@@ -9,10 +9,11 @@ import { causeOf } from '../core/problem.ts'
 import { type KmsFeature, kmsFeature } from '../kms/index.ts'
 import type { TokenOptions } from '../pkcs11/ceremonies.ts'
 import { openGenerations, type RootKeyFeature, rootKeyFeature, type RotationTimes } from '../kms/root-keys/index.ts'
-import { openHsm } from '../pkcs11/index.ts'
+import { openHsm, ROOT_KEYS } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { admissionFeature } from '../policies/admissions/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
+import { evidenceFeature } from '../policies/audit/evidence/index.ts'
 import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
@@ -32,7 +33,7 @@ import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
 import { tokenParking } from './parking.ts'
 import { isPolicyOf, loadPolicyFile, operationFacts } from './policy-file.ts'
-import { officersLike, policyKey, policySigner } from './policy-parts.ts'
+import { evidenceSigner, officersLike, policyKey, policySigner } from './policy-parts.ts'
 import { projectFile } from './project-file.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
@@ -204,6 +205,11 @@ async function open({
     ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
     onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
   })
+  const evidence = evidenceFeature({
+    ...{ gate, log: audit, now },
+    signer: evidenceSigner(hsm.hsm, () => kms.certificates.serviceChain('statement')),
+    revisions: { find: (revision) => revisions.findSigned(revision), publicKey: () => hsm.hsm.rootPublicKey(ROOT_KEYS.policy) },
+  })
   const cards = cardPersonalizationFeature({
     ...shared,
     gate,
@@ -260,6 +266,7 @@ async function open({
   })
   const operations: readonly AnyOperation[] = [
     ...audit.operations,
+    ...evidence.operations,
     ...callers.operations,
     ...admissions.operations,
     ...grants.operations,

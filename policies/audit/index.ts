@@ -1,6 +1,6 @@
 import type { Sql } from '../../core/tx.ts'
 import type { AnyOperation } from '../operation.ts'
-import { type CheckpointAlgorithm, type LogKey, logKey } from './checkpoint.ts'
+import { type CheckpointAlgorithm, type LogKey, logKey, type ReplacedKey } from './checkpoint.ts'
 import { checkpointFile as fileAt } from './checkpoint-file.ts'
 import { EarlyFailures } from './early-failures.ts'
 import { placesOfTime } from './export/time-range.pg.ts'
@@ -19,7 +19,7 @@ import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
-export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
+export { type CheckpointAlgorithm, type LogKey, logKey, NoteError, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {
@@ -59,6 +59,8 @@ export interface AuditSettings {
 export interface AuditFeature {
   readonly log: AuditLog
   readonly key: LogKey
+  /** Keys that signed before it, the oldest first. */
+  readonly replaced: readonly ReplacedKey[]
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
@@ -125,6 +127,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   return {
     log,
     key,
+    replaced,
     reader,
     operations: auditOperations({ reader, key, replaced, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
     earlyFailures,

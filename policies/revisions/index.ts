@@ -49,14 +49,15 @@ export function revisionFeature({ sql, sealer, gate, reader, grants, signer, pub
   const explaining = { activations, reader, grants, policies: new PastPolicies(ready) }
   const deps: Deps = { activations, signer, load, officersLike, databaseNow }
   const [system, runOut, establish] = [systemCaller('policies'), endTrial(deps), establishPolicy(deps)]
+  const assertSigned = async (activation: Activation): Promise<void> => {
+    if (await isEcdsaSignature(publicKey, activationMessage(activation), activation.signature)) return
+    throw new Problem('integrity-failed', `The policy activation ${String(activation.number)} is not signed by the token. It was not used.`)
+  }
   const keeper = new PolicyKeeper({
     ...{ node: randomUUID(), store: activations, liveGrants: () => grants.live(), onChange, onFailure },
     // Without its tests: they were put to it when it was asked for, and may look at the clock.
     compile: (text) => ready(text).decide,
-    assertSigned: async (activation) => {
-      if (await isEcdsaSignature(publicKey, activationMessage(activation), activation.signature)) return
-      throw new Problem('integrity-failed', `The policy activation ${String(activation.number)} is not signed by the token. It was not used.`)
-    },
+    assertSigned,
     rollBack: async (number) => {
       await perform(gate, runOut, { caller: system, body: { number } })
     },
@@ -65,5 +66,11 @@ export function revisionFeature({ sql, sealer, gate, reader, grants, signer, pub
     ...[listRevisions(deps), getRevision(deps), activateRevision(deps), confirmRevision(deps), rollBackRevision(deps), runOut, establish],
     ...[explainDecision(explaining), rerunDecision(explaining)],
   ]
-  return { keeper, establish, activations, operations: own, sealedTables: activationTables(sql) }
+  /** The last activation of a revision, once its signature is found right. */
+  const findSigned = async (revision: string): Promise<Activation | undefined> => {
+    const activation = await activations.findRevision(revision)
+    if (activation !== undefined) await assertSigned(activation)
+    return activation
+  }
+  return { keeper, establish, activations, findSigned, operations: own, sealedTables: activationTables(sql) }
 }

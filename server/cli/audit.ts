@@ -17,4 +17,5 @@ export function verifyProof({ entry, proof, key }: { readonly entry: string; rea
   if (!report.ok) process.exitCode = 1
 }
 
-const readKey = (key: string): string => (existsSync(key) ? readFileSync(key, 'utf8') : key).trim()
+/** A verifier key, or a file that holds one. */
+export const readKey = (key: string): string => (existsSync(key) ? readFileSync(key, 'utf8') : key).trim()

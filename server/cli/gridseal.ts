@@ -28,6 +28,9 @@ Examples:
   gridseal token rotate --help                               replaces a root key while the service runs
   gridseal audit verify --help                               checks a whole exported log offline
   gridseal audit verify-proof --help                         checks one entry of the log offline
+  gridseal audit export --help                               the log as NDJSON, CSV or OCSF events
+  gridseal audit evidence --help                             entries with all that proves them, in one signed file
+  gridseal audit verify-evidence --help                      checks such a file offline
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules

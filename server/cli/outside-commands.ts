@@ -1,4 +1,7 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { EXPORT_FORMATS } from '../../clients/audit-export.ts'
+import type { EvidenceOptions } from './audit-evidence.ts'
+import type { ExportOptions } from './audit-export.ts'
 import type { SearchOptions } from './audit-search.ts'
 import { SERVICE_URL, TRUST } from './service-options.ts'
 
@@ -78,6 +81,61 @@ export function addOutsideCommands(program: Command): void {
     .action(async (entry: string, proof: string, { key }: { key: string }) => {
       const { verifyProof } = await import('./audit.ts')
       verifyProof({ entry, proof, key })
+    })
+
+  audit
+    .command('export')
+    .description('Writes the log of a running service, or a part of it, into a file. Run again after it was cut off, it goes on where it was.')
+    .addOption(new Option('--format <format>', 'ndjson for gridseal audit verify; csv; ocsf: events of OCSF 1.9.0').choices(EXPORT_FORMATS).default('ndjson'))
+    .requiredOption('--out <file>', 'where it goes, once it is whole; until then FILE.part')
+    .option('--from <index>', 'the index to start at', '0')
+    .option('--to <index>', 'the index to end before; without it what is signed')
+    .option('--since <time>', 'entries written from then on (RFC 3339); of csv and ocsf')
+    .option('--until <time>', 'entries written before then')
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'the auditor’s certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+    .action(async (options: ExportOptions) => {
+      const { exportCommand } = await import('./audit-export.ts')
+      await exportCommand(options)
+    })
+
+  audit
+    .command('evidence')
+    .description('Has a running service make an evidence pack: entries with their proofs and the policies that decided, in one signed file.')
+    .option('--operation <id>', 'all entries of this operation; may be given again', (value: string, all: readonly string[] | undefined) => [
+      ...(all ?? []),
+      value,
+    ])
+    .option('--from <index>', 'or of a range: the index to start at')
+    .option('--to <index>', 'and the one to end before')
+    .requiredOption('--out <file>', 'where it goes')
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'the auditor’s certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+    .action(async (options: EvidenceOptions) => {
+      const { evidenceCommand } = await import('./audit-evidence.ts')
+      await evidenceCommand(options)
+    })
+
+  audit
+    .command('verify-evidence')
+    .description('Verifies an evidence pack offline, and prints what it shows. Exit 1 when it is not to be believed.')
+    .argument('<pack>', 'the file')
+    .requiredOption(
+      '--key <vkey>',
+      'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order',
+      (value: string, all: readonly string[] | undefined) => [...(all ?? []), value],
+    )
+    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers: it stands above the key that signs packs')
+    .option('--at <time>', 'the time to verify for (RFC 3339); without it now')
+    .action(async (file: string, { key, trust, at }: { key: readonly string[]; trust: string; at?: string }) => {
+      const { verifyEvidenceFile } = await import('./audit-evidence.ts')
+      verifyEvidenceFile({ file, keys: key, trust, ...(at === undefined ? {} : { at }) })
     })
 
   const key = program.command('key').description('For who relies on a key of the service.')

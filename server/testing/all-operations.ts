@@ -2,6 +2,7 @@ import { attestationFeature } from '../../attestation/index.ts'
 import { cardPersonalizationFeature } from '../../card-personalization/index.ts'
 import { kmsFeature } from '../../kms/index.ts'
 import { rootKeyFeature } from '../../kms/root-keys/index.ts'
+import { evidenceFeature } from '../../policies/audit/evidence/index.ts'
 import { auditOperations } from '../../policies/audit/operations/index.ts'
 import { admissionFeature } from '../../policies/admissions/index.ts'
 import { callerFeature } from '../../policies/callers/index.ts'
@@ -21,6 +22,7 @@ export function allOperations(): readonly AnyOperation[] {
   const kms = kmsFeature({ ...shared, token: nothing, callers: nothing })
   return [
     ...auditOperations(nothing),
+    ...evidenceFeature({ gate: nothing, log: nothing, signer: nothing, revisions: nothing, now: nothing }).operations,
     ...callerFeature(shared).operations,
     ...admissionFeature({ ...shared, callers: nothing }).operations,
     ...grantFeature({ ...shared, callers: nothing, reader: nothing, operations: nothing }).operations,

@@ -120,7 +120,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },
-    'policies.audit.export': { who: auditor, fields: {} },
+    'policies.audit.export': { who: auditor, fields: { format: 'csv', from: '0', to: '9', since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z' } },
+    'policies.audit.evidence': { who: auditor, fields: { from: 0, to: 3 } },
     'card-personalization.vendor.register': {
       who: alice,
       fields: { name: 'Fuzzed Ltd', callerName: 'fuzzed', encryptionCertificate: vendor.encryptionCertificate },

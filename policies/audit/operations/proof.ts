@@ -73,7 +73,7 @@ interface Proven {
 }
 
 /** Throws `integrity-failed` when the proof that the stored tiles give does not hold: nobody is to be handed one that fails elsewhere. */
-async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
+export async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
   const { size, root } = checkpoint
   const nodeAt = await nodesFor(
     reader,
@@ -123,7 +123,8 @@ function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Arra
   }
 }
 
-async function lastSignedByTheLog(log: SignedLog): Promise<Signed | undefined> {
+/** Throws `integrity-failed` where the stored checkpoint is not the log's. */
+export async function lastSignedByTheLog(log: SignedLog): Promise<Signed | undefined> {
   try {
     return await lastSigned(log)
   } catch (error) {
