@@ -1,15 +1,21 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { verifyExportedLog } from '../clients/audit-verify.ts'
+import { programArguments } from '../clients/site.ts'
 import { canRun } from '../core/testing/tools.ts'
 import { makePki, type Pki, RECEIVER_NAME } from '../policies/audit/forwarding/testing/syslog-receiver.ts'
 import { parseExportLine } from '../policies/audit/export.ts'
+import { agentOf, ask } from './testing/ask.ts'
 import { CrashSite } from './testing/crash-site.ts'
 import { eventually } from './testing/processes.ts'
+
+const run = promisify(execFile)
 
 /** rsyslog as a receiver over TLS. It stores each message before it reads on: what it has read when it ends a connection is in the file. */
 class Rsyslog {
@@ -69,7 +75,9 @@ async function freePort(): Promise<number> {
   return port
 }
 
-describe.runIf(canRun('rsyslogd'))('the log is forwarded to rsyslog over TLS', () => {
+const hasRsyslog = canRun('rsyslogd')
+
+describe('the log goes to others', () => {
   let site: CrashSite
   let rsyslog: Rsyslog
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-rsyslog-'))
@@ -78,16 +86,16 @@ describe.runIf(canRun('rsyslogd'))('the log is forwarded to rsyslog over TLS', (
     const port = await freePort()
     const pki = makePki(folder, 'siem')
     rsyslog = new Rsyslog(folder, port, pki)
-    await rsyslog.start()
+    if (hasRsyslog) await rsyslog.start()
     site = await CrashSite.open({ GRIDSEAL_SYSLOG: `syslog+tls://127.0.0.1:${String(port)}?name=siem&server-name=${RECEIVER_NAME}&ca=${pki.ca}` })
   })
   afterAll(async () => {
-    await rsyslog.kill()
+    if (hasRsyslog) await rsyslog.kill()
     await site.close()
     rmSync(folder, { recursive: true, force: true })
   })
 
-  it('is whole there, byte for byte, though receiver and service are killed again and again', async () => {
+  it.runIf(hasRsyslog)('to rsyslog over TLS: it is whole there, byte for byte, though receiver and service are killed again and again', async () => {
     const ending = new AbortController()
     const { keyId } = await site.module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'forwarded', algorithm: 'hmac-sha256' })
     let acknowledged = 0
@@ -137,7 +145,7 @@ describe.runIf(canRun('rsyslogd'))('the log is forwarded to rsyslog over TLS', (
     expect(entries.map((_, index) => byIndex.get(index))).toEqual(entries)
   })
 
-  it('tells its lag in health and metrics, and works on while the receiver is away', async () => {
+  it.runIf(hasRsyslog)('to rsyslog, or it tells its lag in health and metrics, and works on while the receiver is away', async () => {
     const metric = async (name: string): Promise<number> =>
       Number(
         new RegExp(`^gridseal_forwarding_${name}\\{receiver="siem"\\} (\\S+)$`, 'm').exec(await (await fetch(`${site.service.plainUrl}/metrics`)).text())?.[1],
@@ -153,5 +161,52 @@ describe.runIf(canRun('rsyslogd'))('the log is forwarded to rsyslog over TLS', (
     await eventually('nothing lags', async () => ((await metric('lag')) === 0 ? true : undefined), { timeoutMs: 90_000 })
     expect(site.said.some((line) => line.includes('forwarding of the audit log changed') && line.includes('ECONNREFUSED'))).toBe(true)
     expect(Date.now() / 1000 - (await metric('up_to_seconds'))).toBeLessThan(60)
+  })
+
+  it('to who asks, as files of the command line, and as evidence that is verified with two keys', async () => {
+    const { name, certificate, key } = site.auditor
+    const files = { certificate: join(folder, `${name}.pem`), key: join(folder, `${name}.key.pem`), trust: join(folder, 'root.pem') }
+    writeFileSync(files.certificate, certificate)
+    writeFileSync(files.key, key, { mode: 0o600 })
+    writeFileSync(files.trust, site.trust)
+    const gridseal = (...words: readonly string[]): Promise<{ readonly code: number; readonly out: string }> =>
+      run(process.execPath, [...programArguments(), 'audit', ...words]).then(
+        ({ stdout }) => ({ code: 0, out: stdout }),
+        (error: { code: number; stdout: string; stderr: string }) => ({ code: error.code, out: error.stdout + error.stderr }),
+      )
+    const as = ['--url', site.service.url, '--certificate', files.certificate, '--key', files.key, '--trust', files.trust]
+
+    const made = await ask(agentOf({ url: site.service.url, trust: site.trust, certificate: site.module.certificate, key: site.module.key }), {
+      ...{ url: `${site.service.url}/v1/kms/keys`, method: 'POST', body: { label: 'proven', algorithm: 'hmac-sha256' } },
+    })
+    const pack = join(folder, 'evidence.json')
+    await eventually('the operation is signed', async () =>
+      (await gridseal('evidence', '--operation', made.operationId, '--out', pack, ...as)).code === 0 ? true : undefined,
+    )
+    const verifying = ['--key', site.vkey, '--trust', files.trust]
+    const verified = await gridseal('verify-evidence', pack, ...verifying)
+    expect(verified).toMatchObject({ code: 0 })
+    expect(verified.out).toMatch(/^VERIFIED: 2 entries of gridseal\.example\/audit\/1/)
+    expect(verified.out).toMatch(
+      /outcome of kms\.key\.generate \(ok\) by module billing, decided by \S+ of [0-9a-f]{16}\n {2}policy [0-9a-f]{16}: its text is in the pack/,
+    )
+    writeFileSync(`${pack}.changed`, readFileSync(pack, 'utf8').replace('billing', 'billinq'))
+    expect(await gridseal('verify-evidence', `${pack}.changed`, ...verifying)).toMatchObject({ code: 1 })
+
+    const csv = join(folder, 'log.csv')
+    expect(await gridseal('export', '--format', 'csv', '--out', csv, '--to', '20', ...as)).toMatchObject({ code: 0 })
+    expect(readFileSync(csv, 'utf8').split('\r\n')).toHaveLength(22)
+    const ocsf = join(folder, 'log.ocsf')
+    expect(await gridseal('export', '--format', 'ocsf', '--out', ocsf, '--since', '2020-01-01T00:00:00Z', ...as)).toMatchObject({ code: 0 })
+    const classes = new Set(
+      readFileSync(ocsf, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { class_uid: number }).class_uid),
+    )
+    expect([...classes]).toEqual(expect.arrayContaining([3004, 3007, 6002, 6003]))
+    const whole = join(folder, 'log.ndjson')
+    expect(await gridseal('export', '--out', whole, ...as)).toMatchObject({ code: 0 })
+    expect(await verifyExportedLog({ path: whole, vkey: site.vkey })).toMatchObject({ ok: true })
   })
 })
