@@ -1,3 +1,4 @@
+import { concat } from '../../../core/bytes.ts'
 import { PollLoop } from '../../../core/poll-loop.ts'
 import { readWithoutGaps } from '../export/stream.ts'
 import type { LogReader } from '../reader.ts'
@@ -43,7 +44,7 @@ export interface ForwarderStatus {
 }
 
 /** Entries read at once, and of one connection: what is sent again after a failure. */
-const PAGE = 100
+const PAGE = 250
 const BATCH_ENTRIES = 2000
 const BATCH_BYTES = 4 * 1024 * 1024
 /** How long an orderly end may take when the service stops. */
@@ -62,7 +63,7 @@ export class Forwarder {
   #status: Omit<ForwarderStatus, 'lag'>
   #failures = 0
   #resumable: Resumable | undefined
-  #connection: SyslogConnection | undefined
+  readonly #cut = new AbortController()
 
   constructor(parts: ForwarderParts) {
     this.#parts = parts
@@ -82,9 +83,9 @@ export class Forwarder {
 
   /** Ends after what is under way, or cuts it: it is sent again. */
   async stop(): Promise<void> {
-    const cut = setTimeout(() => this.#connection?.destroy(), STOP_MS)
+    const cutting = setTimeout(() => this.#cut.abort(), STOP_MS)
     await this.#loop.stop()
-    clearTimeout(cut)
+    clearTimeout(cutting)
   }
 
   async #turn(): Promise<number> {
@@ -135,16 +136,13 @@ export class Forwarder {
   async #deliver(from: number, to: number): Promise<number> {
     const { receiver, reader, origin, hostname, times } = this.#parts
     let page = await readWithoutGaps(reader, from, Math.min(PAGE, to - from))
-    const connection = await SyslogConnection.open(receiver, times, this.#resumable)
-    this.#connection = connection
+    const connection = await SyslogConnection.open(receiver, times, { known: this.#resumable, signal: this.#cut.signal })
     try {
       let [at, bytes] = [from, 0]
       for (;;) {
-        for (const found of page) {
-          const frame = syslogFrame(found, { origin, hostname })
-          bytes += frame.length
-          await connection.send(frame)
-        }
+        const frames = concat(...page.map((found) => syslogFrame(found, { origin, hostname })))
+        bytes += frames.length
+        await connection.send(frames)
         at += page.length
         if (at >= to || bytes >= BATCH_BYTES || this.#loop.isStopping) break
         page = await readWithoutGaps(reader, at, Math.min(PAGE, to - at))
@@ -153,7 +151,6 @@ export class Forwarder {
       this.#resumable = connection.resumable ?? this.#resumable
       return at
     } finally {
-      this.#connection = undefined
       connection.destroy()
     }
   }

@@ -74,15 +74,18 @@ export class SyslogConnection {
     tls.resume()
   }
 
-  /** Throws a {@link ForwardingError}, also where the certificate is not by the receiver's CA, or not of its name. */
+  /** Throws a {@link ForwardingError}, also where the certificate is not by the receiver's CA, or not of its name. `known`: of a connection before; `signal`: cuts it, now and later. */
   static async open(
     receiver: Receiver,
     { openMs = 10_000, stallMs = 30_000, endMs = 30_000 }: ConnectionTimes = {},
-    known?: Resumable,
+    { known, signal }: { readonly known?: Resumable | undefined; readonly signal?: AbortSignal } = {},
   ): Promise<SyslogConnection> {
     const { ca, cert, key, files } = await readFiles(receiver)
     const raw = connectTcp({ host: receiver.host, port: receiver.port, noDelay: true, keepAlive: true })
     const deadline = setTimeout(() => raw.destroy(new ForwardingError(`no connection within ${openMs / 1000} s`)), openMs)
+    const cut = (): void => void raw.destroy(new ForwardingError('the service stops'))
+    signal?.addEventListener('abort', cut)
+    raw.once('close', () => signal?.removeEventListener('abort', cut))
     try {
       const began = performance.now()
       await new Promise<void>((resolve, reject) => raw.once('connect', resolve).once('error', reject))
@@ -110,8 +113,8 @@ export class SyslogConnection {
   }
 
   /** Resolves when there is room for more: what waits here is bounded. Throws a {@link ForwardingError}. */
-  async send(frame: Uint8Array): Promise<void> {
-    if (this.#tls.write(frame)) return
+  async send(frames: Uint8Array): Promise<void> {
+    if (this.#tls.write(frames)) return
     await this.#within(this.#times.stallMs, 'the receiver takes nothing off', new Promise((resolve) => this.#tls.once('drain', resolve)))
   }
 
