@@ -36,7 +36,7 @@ const DOORS: readonly RegExp[] = [
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
-  /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|proof-file|evidence\/pack)\.ts$/,
+  /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|export|proof-file|evidence\/pack)\.ts$/,
   /^policies\/revisions\/activation\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
