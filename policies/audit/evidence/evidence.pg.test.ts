@@ -194,6 +194,8 @@ describe('an evidence pack', () => {
   it('is refused where who holds the statement key changed what it shows', async () => {
     const text = await make({ operations: [first, second] })
     expect(() => open(resigned(text, (pack) => pack))).not.toThrow()
+    // That the pack was made is an entry: the next checkpoint is another one.
+    await audit.flush()
     const other = fileOf(await make({ from: 3, to: 4 })).pack
     const swap = (pack: EvidencePack): EvidencePack['entries'] => pack.entries.map((one, at) => ({ ...one, entry: pack.entries[(at + 1) % 3]?.entry ?? '' }))
     const changes: readonly (readonly [reason: string, change: (pack: EvidencePack) => EvidencePack])[] = [
@@ -222,6 +224,18 @@ describe('an evidence pack', () => {
       ['policy key cannot be read', (pack) => ({ ...pack, policies: { ...pack.policies, key: 'AAAA' } })],
     ]
     for (const [reason, change] of changes) expect(() => open(resigned(text, change)), reason).toThrow(reason)
+  })
+
+  it('is of a log whose key was replaced: each key signs what it had to sign', async () => {
+    const own = audit.key.vkey
+    const other = logKey('grid.example/audit', 'ed25519', softKeys().checkpointKey.publicKey).vkey
+    const text = await make({ operations: [first] })
+    const size = open(text).size
+    const withKeys = (...keys: EvidencePack['log']['keys']): string => resigned(text, (pack) => ({ ...pack, log: { ...pack.log, keys } }))
+    expect(open(withKeys({ key: other, lastSize: 1 }, { key: own }), { keys: [other, own] }).entries).toHaveLength(2)
+    expect(open(withKeys({ key: own, lastSize: size }, { key: other }), { keys: [own, other] }).entries).toHaveLength(2)
+    expect(() => open(withKeys({ key: own, lastSize: size - 1 }, { key: other }), { keys: [own, other] })).toThrow('replaced when it had signed')
+    expect(() => open(withKeys({ key: own, lastSize: size }, { key: other }), { keys: [other] })).toThrow('did not sign')
   })
 
   it('is refused where another signed it, or signed another kind of document', async () => {
