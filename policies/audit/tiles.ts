@@ -1,3 +1,4 @@
+import { concat } from '../../core/bytes.ts'
 import { type NodeAt, nodeHash } from './merkle.ts'
 
 /** Hash tiles of C2SP tlog-tiles: the nodes of tree level 8*level, 256 a tile, side by side. Pure. */
@@ -37,7 +38,7 @@ export class TileWriter {
     open.hashes.push(node)
     this.#touched.add(level)
     if (open.hashes.length === TILE_WIDTH) {
-      this.#full.push({ level, index: open.index, hashes: Buffer.concat(open.hashes) })
+      this.#full.push({ level, index: open.index, hashes: concat(...open.hashes) })
       this.#open.delete(level)
     } else this.#open.set(level, open)
   }
@@ -49,7 +50,7 @@ export class TileWriter {
 
   /** The right-most tiles that changed and are not full. */
   partial(): Tile[] {
-    return [...this.#open].filter(([level]) => this.#touched.has(level)).map(([level, { index, hashes }]) => ({ level, index, hashes: Buffer.concat(hashes) }))
+    return [...this.#open].filter(([level]) => this.#touched.has(level)).map(([level, { index, hashes }]) => ({ level, index, hashes: concat(...hashes) }))
   }
 }
 
