@@ -1,6 +1,6 @@
-import { type KeyObject, verify } from 'node:crypto'
 import { base64, concat, hex, sha256, utf8 } from '../../core/bytes.ts'
-import { assertKeyName, ED25519_SPKI, keyId, NoteError, readPublicKey, signatureLine, splitNote, splitVerifierKey, strictBase64 } from './note.ts'
+import type { PublicKey } from '../../core/public-key.ts'
+import { assertKeyName, ED25519_SPKI, keyId, NoteError, publicKeyOf, signatureLine, splitNote, splitVerifierKey, strictBase64 } from './note.ts'
 
 export { NoteError } from './note.ts'
 
@@ -15,7 +15,7 @@ export interface LogKey {
   readonly algorithm: CheckpointAlgorithm
   /** The first 4 bytes, hex, that tell keys of one name apart. */
   readonly id: string
-  readonly publicKey: KeyObject
+  readonly publicKey: PublicKey
   /** `name+id+base64(type || key)`: what {@link parseLogKey} reads. */
   readonly vkey: string
 }
@@ -32,12 +32,8 @@ const TYPES = { 'ed25519': 1, 'ecdsa-p256': 2 } as const
 /** The key by its SPKI (DER). Throws a {@link NoteError} when the name or the key will not do. */
 export function logKey(name: string, algorithm: CheckpointAlgorithm, spki: Uint8Array): LogKey {
   assertKeyName(name)
-  const publicKey = readPublicKey(spki)
-  const kind = publicKey.asymmetricKeyType
-  if (algorithm === 'ed25519' ? kind !== 'ed25519' : kind !== 'ec' || publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw new NoteError(`the key is not of the algorithm ${algorithm}`)
-  }
-  const encoded = concat(Buffer.of(TYPES[algorithm]), algorithm === 'ed25519' ? spki.subarray(ED25519_SPKI.length) : spki)
+  const publicKey = publicKeyOf(spki, algorithm)
+  const encoded = concat(Uint8Array.of(TYPES[algorithm]), algorithm === 'ed25519' ? spki.subarray(ED25519_SPKI.length) : spki)
   // signed-note "Signature types": the id of an ECDSA key is the truncated hash of its SPKI alone.
   const id = algorithm === 'ed25519' ? keyId(name, encoded) : hex(sha256(spki).subarray(0, 4))
   return { name, algorithm, id, publicKey, vkey: `${name}+${id}+${base64(encoded)}` }
@@ -68,7 +64,7 @@ export function openNote(note: string, key: LogKey): string {
   let signed = false
   for (const { name, id, signature } of signatures) {
     if (name !== key.name || id !== key.id) continue
-    if (!verifies(key, utf8(text), signature)) throw new NoteError('the signature of the log does not verify')
+    if (!key.publicKey.verifies(utf8(text), signature)) throw new NoteError('the signature of the log does not verify')
     signed = true
   }
   if (!signed) throw new NoteError('the log did not sign this note')
@@ -117,9 +113,4 @@ export function parseCheckpoint(text: string): Checkpoint {
   const size = Number(digits)
   if (!Number.isSafeInteger(size)) throw new NoteError('the size is too large')
   return { origin, size, root: strictBase64(encoded) }
-}
-
-function verifies(key: LogKey, text: Uint8Array, signature: Uint8Array): boolean {
-  if (key.algorithm === 'ed25519') return signature.length === 64 && verify(null, text, key.publicKey, signature)
-  return verify('sha256', text, { key: key.publicKey, dsaEncoding: 'der' }, signature)
 }

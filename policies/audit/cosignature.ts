@@ -1,6 +1,6 @@
-import { type KeyObject, verify } from 'node:crypto'
 import { base64, concat, utf8 } from '../../core/bytes.ts'
-import { assertKeyName, ED25519_SPKI, keyId, NoteError, readPublicKey, type SignatureLine, signatureLine, splitNote, splitVerifierKey } from './note.ts'
+import type { PublicKey } from '../../core/public-key.ts'
+import { assertKeyName, ED25519_SPKI, keyId, NoteError, publicKeyOf, type SignatureLine, signatureLine, splitNote, splitVerifierKey } from './note.ts'
 
 /**
  * Cosignatures of checkpoints (C2SP tlog-cosignature, Ed25519): a witness says that at a time the checkpoint was the largest it knew of that log, and
@@ -12,7 +12,7 @@ export interface WitnessKey {
   readonly name: string
   /** The first 4 bytes, hex. */
   readonly id: string
-  readonly publicKey: KeyObject
+  readonly publicKey: PublicKey
   /** `name+id+base64(0x04 || key)`: what {@link parseWitnessKey} reads. */
   readonly vkey: string
 }
@@ -33,9 +33,8 @@ const SIGNATURE_BYTES = 8 + 64
 /** The key by its SPKI (DER, Ed25519). Throws a {@link NoteError} when the name or the key will not do. */
 export function witnessKey(name: string, spki: Uint8Array): WitnessKey {
   assertKeyName(name)
-  const publicKey = readPublicKey(spki)
-  if (publicKey.asymmetricKeyType !== 'ed25519') throw new NoteError('the key of a witness is Ed25519')
-  const encoded = concat(Buffer.of(TYPE_ED25519), spki.subarray(ED25519_SPKI.length))
+  const publicKey = publicKeyOf(spki, 'ed25519')
+  const encoded = concat(Uint8Array.of(TYPE_ED25519), spki.subarray(ED25519_SPKI.length))
   const id = keyId(name, encoded)
   return { name, id, publicKey, vkey: `${name}+${id}+${base64(encoded)}` }
 }
@@ -56,8 +55,8 @@ export const cosignedMessage = (text: string, timestamp: number): Uint8Array => 
 
 /** The line of a cosignature, without its line end. `signature`: 64 bytes of RFC 8032 over {@link cosignedMessage}. */
 export function cosignatureLine(key: WitnessKey, timestamp: number, signature: Uint8Array): string {
-  const time = Buffer.alloc(8)
-  time.writeBigUInt64BE(BigInt(timestamp))
+  const time = new Uint8Array(8)
+  new DataView(time.buffer).setBigUint64(0, BigInt(timestamp))
   return signatureLine(key, concat(time, signature))
 }
 
@@ -79,9 +78,9 @@ export function openCosignatures(note: string, keys: readonly WitnessKey[]): Cos
 
 function openCosignature(text: string, { signature, line }: SignatureLine, key: WitnessKey): Cosignature {
   if (signature.length !== SIGNATURE_BYTES) throw new NoteError(`the cosignature of ${key.name} has not ${SIGNATURE_BYTES} bytes`)
-  const timestamp = Number(Buffer.from(signature.subarray(0, 8)).readBigUInt64BE())
+  const timestamp = Number(new DataView(signature.buffer, signature.byteOffset).getBigUint64(0))
   if (!Number.isSafeInteger(timestamp)) throw new NoteError(`the time of the cosignature of ${key.name} is too large`)
-  if (!verify(null, cosignedMessage(text, timestamp), key.publicKey, signature.subarray(8)))
+  if (!key.publicKey.verifies(cosignedMessage(text, timestamp), signature.subarray(8)))
     throw new NoteError(`the cosignature of ${key.name} does not verify`)
   return { key, timestamp, line }
 }

@@ -1,5 +1,5 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
-import { base64, concat, equalBytes, fromHex, hex, sha256, utf8 } from '../../core/bytes.ts'
+import { base64, concat, fromBase64, fromHex, hex, sha256, utf8 } from '../../core/bytes.ts'
+import { type PublicKey, readPublicKey } from '../../core/public-key.ts'
 
 /** The form of signed notes and verifier keys (C2SP signed-note v1.0.0). Whether a signature holds, the file of its type finds out. Pure. */
 
@@ -64,24 +64,20 @@ export const keyId = (name: string, encoded: Uint8Array): string => hex(sha256(u
 export function splitVerifierKey(vkey: string): { readonly name: string; readonly id: string; readonly type: number; readonly key: Uint8Array } {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/.exec(vkey) ?? []
   if (name === undefined || id === undefined || encoded === undefined) throw new NoteError('a verifier key has the form name+id+base64')
-  const [type = 0, ...key] = strictBase64(encoded)
-  return { name, id, type, key: Buffer.from(key) }
+  const bytes = strictBase64(encoded)
+  return { name, id, type: bytes[0] ?? 0, key: bytes.subarray(1) }
 }
 
-/** A public key in DER. Throws a {@link NoteError} when it is not in the one canonical form. */
-export function readPublicKey(spki: Uint8Array): KeyObject {
-  try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-    if (!equalBytes(key.export({ format: 'der', type: 'spki' }), spki)) throw new NoteError('the public key is not in canonical DER')
-    return key
-  } catch (error) {
-    throw error instanceof NoteError ? error : new NoteError('the public key cannot be read', { cause: error })
-  }
+/** A public key in DER. Throws a {@link NoteError} when it is not of the algorithm, or not in the one canonical form. */
+export function publicKeyOf(spki: Uint8Array, algorithm: PublicKey['algorithm']): PublicKey {
+  const key = readPublicKey(spki)
+  if (key?.algorithm !== algorithm) throw new NoteError(`the key cannot be read as one of ${algorithm === 'ed25519' ? 'Ed25519' : 'ECDSA P-256'}`)
+  return key
 }
 
 /** Base64 of RFC 4648 4, padded, with no stray bits. */
 export function strictBase64(text: string): Uint8Array {
-  const bytes = Buffer.from(text, 'base64')
-  if (bytes.toString('base64') !== text) throw new NoteError('not canonical base64')
+  const bytes = fromBase64(text)
+  if (base64(bytes) !== text) throw new NoteError('not canonical base64')
   return bytes
 }

@@ -1,3 +1,4 @@
+import { equalBytes, fromLatin1, fromUtf8 } from '../../core/bytes.ts'
 import { type Checkpoint, type LogKey, NoteError, openCheckpoint, parseLogKey } from './checkpoint.ts'
 import { type Cosignature, openCosignatures, parseWitnessKey, type WitnessKey } from './cosignature.ts'
 import { splitNote } from './note.ts'
@@ -51,7 +52,7 @@ const ALLOWED = /^[\t\n\u0020-\u007e\u0080-\u00ff]*$/
 export function parseWitnessPolicy(bytes: Uint8Array): WitnessPolicy {
   if (bytes.length > MAX_BYTES) throw new WitnessPolicyError(undefined, 'the policy is too long')
   // Octets, not characters: the format compares names octet by octet.
-  const text = Buffer.from(bytes).toString('latin1')
+  const text = fromLatin1(bytes)
   const lines = text.split('\n')
   if (lines.pop() !== '') throw new WitnessPolicyError(lines.length + 1, 'the last line does not end: the file was cut off')
   const parser = new PolicyParser()
@@ -93,14 +94,14 @@ class PolicyParser {
   #log([vkey, url, ...more]: readonly string[]): void {
     if (vkey === undefined || more.length > 0) throw new NoteError('the form is: log <vkey> [<url>]')
     const key = parseLogKey(shown(vkey))
-    if (this.#logs.some((log) => log.key.publicKey.equals(key.publicKey))) throw new NoteError('a log with this key stands above')
+    if (this.#logs.some((log) => equalBytes(log.key.publicKey.spki, key.publicKey.spki))) throw new NoteError('a log with this key stands above')
     limit(this.#logs.push({ key, url: urlOf(url) }), 'logs')
   }
 
   #witness([name, vkey, url, ...more]: readonly string[]): void {
     if (name === undefined || vkey === undefined || more.length > 0) throw new NoteError('the form is: witness <name> <vkey> [<url>]')
     const key = parseWitnessKey(shown(vkey))
-    const twin = this.#witnesses.find((one) => one.key.publicKey.equals(key.publicKey))
+    const twin = this.#witnesses.find((one) => equalBytes(one.key.publicKey.spki, key.publicKey.spki))
     if (twin !== undefined) throw new NoteError(`the witness ${twin.name} has the same key: it would count twice`)
     const witness = { name: shown(name), key, url: urlOf(url) }
     this.#define(name, witness)
@@ -150,7 +151,7 @@ function urlOf(octets: string | undefined): string | undefined {
   return text
 }
 
-const shown = (octets: string): string => Buffer.from(octets, 'latin1').toString('utf8')
+const shown = (octets: string): string => fromUtf8(Uint8Array.from(octets, (octet) => octet.charCodeAt(0)))
 
 /** Whether the quorum holds with cosignatures of these witnesses. */
 export const quorumHolds = ({ quorum }: WitnessPolicy, cosigned: (witness: PolicyWitness) => boolean): boolean =>

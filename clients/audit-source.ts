@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TileSource } from '../policies/audit/tile-source.ts'
+
+/** A tlog-tiles log in a folder. */
+export const folderSource = (folder: string): TileSource => ({
+  read: (path) =>
+    readFile(join(folder, path)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
+      throw error
+    }),
+})
+
+/** Of a full bundle of the longest entries. */
+const MAX_BYTES = 256 * 65_537
+const TIMEOUT_MS = 30_000
+
+/** A tlog-tiles log on a web server. `prefix`: with or without its last slash. */
+export const webSource = (prefix: string): TileSource => ({
+  read: async (path) => {
+    const url = `${prefix.replace(/\/+$/, '')}/${path}`
+    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
+      throw new Error(`${url} does not answer: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    })
+    if (response.status === 404 || response.status === 410) {
+      await response.body?.cancel()
+      return undefined
+    }
+    if (!response.ok || response.body === null) throw new Error(`${url} answers ${response.status}`)
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      bytes += chunk.length
+      if (bytes > MAX_BYTES) throw new Error(`${url} is too long`)
+      chunks.push(chunk)
+    }
+    return Uint8Array.from(Buffer.concat(chunks))
+  },
+})
