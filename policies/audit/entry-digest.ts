@@ -55,7 +55,9 @@ export function digestEntries(entries: readonly Uint8Array[]): EntryDigest {
       return
     }
     kinds[at] = ENTRY_KINDS.indexOf(entry.kind)
-    writers.set([entry.slot, entry.epoch, entry.seq], 3 * at)
+    writers[3 * at] = entry.slot
+    writers[3 * at + 1] = entry.epoch
+    writers[3 * at + 2] = entry.seq
     const { time } = entry
     if (firstTime === undefined || time < firstTime) firstTime = time
     if (lastTime === undefined || time > lastTime) lastTime = time

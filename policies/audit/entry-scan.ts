@@ -44,9 +44,7 @@ export class EntryScanner {
 
   #entry(): boolean {
     if (!this.#take(START)) return false
-    const kind = KINDS.find(([literal]) => this.#take(literal))
-    if (kind === undefined) return false
-    this.kind = kind[1]
+    if (!this.#takeKind()) return false
     this.durable = this.#take(DURABLE)
     const isOutcome = this.durable || this.#take(TRANSIENT)
     if (isOutcome !== (this.kind === 'outcome') || !this.#take(ID)) return false
@@ -69,6 +67,15 @@ export class EntryScanner {
       (!this.#take(ROWS) || this.#list()) &&
       this.#byte(CLOSE)
     )
+  }
+
+  #takeKind(): boolean {
+    for (const [literal, kind] of KINDS) {
+      if (!this.#take(literal)) continue
+      this.kind = kind
+      return true
+    }
+    return false
   }
 
   #writer(): boolean {

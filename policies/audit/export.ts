@@ -1,4 +1,4 @@
-import { base64, fromBase64 } from '../../core/bytes.ts'
+import { base64, fromStrictBase64 } from '../../core/bytes.ts'
 
 /**
  * An exported log: one JSON object a line. The header; then each entry in order of its index, and each checkpoint where its size is reached,
@@ -37,9 +37,9 @@ export function parseExportLine(text: string): ExportLine | undefined {
 }
 
 /** As {@link encodeExportLine} writes it: nearly every line, and read without making a value of it. */
-const ENTRY_LINE = /^\{"index":(0|[1-9]\d{0,14}),"entry":"([A-Za-z0-9+/]*={0,2})"\}$/
+const ENTRY_LINE = /^\{"index":(0|[1-9]\d{0,14}),"entry":"([^"\\]*)"\}$/
 
 function entryLine(index: number, encoded: string): ExportLine | undefined {
-  const bytes = fromBase64(encoded)
-  return base64(bytes) === encoded ? { kind: 'entry', index, bytes } : undefined
+  const bytes = fromStrictBase64(encoded)
+  return bytes && { kind: 'entry', index, bytes }
 }

@@ -1,4 +1,4 @@
-import { base64, concat, fromBase64, fromHex, hex, sha256, utf8 } from '../../core/bytes.ts'
+import { base64, concat, fromStrictBase64, fromHex, hex, sha256, utf8 } from '../../core/bytes.ts'
 import { type PublicKey, readPublicKey } from '../../core/public-key.ts'
 
 /** The form of signed notes and verifier keys (C2SP signed-note v1.0.0). Whether a signature holds, the file of its type finds out. Pure. */
@@ -77,7 +77,7 @@ export function publicKeyOf(spki: Uint8Array, algorithm: PublicKey['algorithm'])
 
 /** Base64 of RFC 4648 4, padded, with no stray bits. */
 export function strictBase64(text: string): Uint8Array {
-  const bytes = fromBase64(text)
-  if (base64(bytes) !== text) throw new NoteError('not canonical base64')
+  const bytes = fromStrictBase64(text)
+  if (bytes === undefined) throw new NoteError('not canonical base64')
   return bytes
 }
