@@ -21,7 +21,7 @@ const MAX_BYTES = 256 * 65_537
 const TIMEOUT_MS = 30_000
 
 /** A tlog-tiles log on a web server. `prefix`: with or without its last slash. */
-export const webSource = (prefix: string): TileSource => ({
+const webSource = (prefix: string): TileSource => ({
   read: async (path) => {
     const url = `${prefix.replace(/\/+$/, '')}/${path}`
     const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
@@ -42,3 +42,8 @@ export const webSource = (prefix: string): TileSource => ({
     return Uint8Array.from(Buffer.concat(chunks))
   },
 })
+
+/** A folder, or the URL of a web server. */
+export const sourceAt = (log: string): TileSource => (isUrl(log) ? webSource(log) : folderSource(log))
+
+export const isUrl = (log: string): boolean => /^https?:\/\//.test(log)

@@ -6,7 +6,7 @@ import { type LogReport, LogVerifier, openByAny } from '../policies/audit/verify
 import { verifyExport } from '../policies/audit/verify-export.ts'
 import { verifyTiles } from '../policies/audit/verify-tiles.ts'
 import { judgeCheckpoint, type WitnessPolicy } from '../policies/audit/witness-policy.ts'
-import { folderSource, webSource } from './audit-source.ts'
+import { isUrl, sourceAt } from './audit-source.ts'
 import { DigestWorkers } from './audit-workers.ts'
 
 export interface VerifySettings {
@@ -27,7 +27,6 @@ export interface VerifySettings {
 
 /** What is shorter is read before threads have started. */
 const WORTH_THREADS_BYTES = 8 * 1024 * 1024
-const isUrl = (log: string): boolean => /^https?:\/\//.test(log)
 
 /**
  * Verifies a whole log offline: without the service, its database or its token. Throws a NoteError when a key or a known checkpoint will not do, and what the
@@ -46,7 +45,7 @@ export async function verifyLog(settings: VerifySettings): Promise<LogReport> {
       const chunks = createReadStream(log, { highWaterMark: 512 * 1024 }) as AsyncIterable<Uint8Array>
       return await verifyExport(verifier, chunks, { ...progress, ...(workers === undefined ? {} : { digest: workers.lines, window: 2 * threads + 2 }) })
     }
-    return await verifyTiles(verifier, isUrl(log) ? webSource(log) : folderSource(log), {
+    return await verifyTiles(verifier, sourceAt(log), {
       ...progress,
       ...(workers === undefined ? {} : { digest: workers.bundle, window: 8 * threads }),
       onCheckpoint: (note) => {

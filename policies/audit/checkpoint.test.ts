@@ -30,7 +30,7 @@ describe('signed notes', () => {
 
   it('takes the id of an Ed25519 key from name, type and key, and that of an ECDSA key from its SPKI alone', () => {
     const ed = signer('ed25519').key
-    const raw = spkiOf(ed.publicKey).subarray(12)
+    const raw = ed.publicKey.spki.subarray(12)
     expect(ed.id).toBe(hex(sha256(utf8('grid.example/audit\n'), Buffer.of(1), raw).subarray(0, 4)))
     const ec = signer('ecdsa-p256').key
     expect(ec.id).toBe(hex(sha256(ec.publicKey.spki).subarray(0, 4)))

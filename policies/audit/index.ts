@@ -18,6 +18,8 @@ import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
+export { NoteError } from './note.ts'
+export { parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
 export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */

@@ -24,7 +24,7 @@ export function tilePath({ level, index, width }: TilePath): string {
 /** Undefined for what is no path in the one form that {@link tilePath} gives. */
 export function parseTilePath(path: string): TilePath | undefined {
   const [, level = '', place = '', width] = PATH.exec(path) ?? []
-  const found = {
+  const found: TilePath = {
     level: level === 'entries' ? level : Number(level),
     index: Number(place.replaceAll(/[x/]/g, '')),
     width: width === undefined ? TILE_WIDTH : Number(width),

@@ -62,6 +62,19 @@ export function placeOf(treeLevel: number, index: number): { readonly level: num
   return { level, tile: Math.floor(first / TILE_WIDTH), from: first % TILE_WIDTH, count }
 }
 
+/** The tiles that hold the nodes that `walk` asks for. */
+export function tilesFor(walk: (nodeAt: NodeAt) => unknown): { readonly level: number; readonly index: number }[] {
+  const places = new Map<string, { readonly level: number; readonly index: number }>()
+  walk((treeLevel, at) => {
+    const { level, tile } = placeOf(treeLevel, at)
+    places.set(`${level}/${tile}`, { level, index: tile })
+    return NOWHERE
+  })
+  return [...places.values()]
+}
+
+const NOWHERE = new Uint8Array(32)
+
 /** Nodes out of tiles. The function throws a RangeError for a node that the tiles do not hold in full. */
 export const nodesOf =
   (tileAt: (level: number, index: number) => Uint8Array | undefined): NodeAt =>

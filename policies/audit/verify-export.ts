@@ -33,7 +33,7 @@ export async function verifyExport(
 ): Promise<LogReport> {
   for await (const piece of ahead(piecesOf(chunks), window, digest)) {
     const notes = piece.lines.flatMap((line) => (line.is === 'checkpoint' ? [line.note] : []))
-    verifier.addExported(piece, await Promise.all(notes.map((note) => settle(() => openByAny(note, verifier.keys)))))
+    verifier.addExported(piece, await Promise.all(notes.map(async (note) => settle(() => openByAny(note, verifier.keys)))))
     onProgress?.(piece.kinds.length)
   }
   return verifier.finish()
