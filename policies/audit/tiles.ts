@@ -54,6 +54,32 @@ export class TileWriter {
   }
 }
 
+/** The right-most tiles of a tree that grows, from its tiles as they are. */
+export class OpenTiles {
+  #partials: readonly Tile[]
+
+  constructor(partials: readonly Tile[] = []) {
+    this.#partials = partials
+  }
+
+  /** Those that are not full. */
+  get partials(): readonly Tile[] {
+    return this.#partials
+  }
+
+  /** The tiles that became full by the nodes that `show` shows, from tree level `lowest` on. */
+  grow(show: (visit: TileWriter['visit']) => void, lowest = 0): readonly Tile[] {
+    const writer = new TileWriter(this.#partials)
+    show((treeLevel, index, node) => {
+      if (treeLevel >= lowest) writer.visit(treeLevel, index, node)
+    })
+    const [full, open] = [writer.full(), writer.partial()]
+    const changed = new Set([...full, ...open].map(({ level }) => level))
+    this.#partials = [...this.#partials.filter(({ level }) => !changed.has(level)), ...open]
+    return full
+  }
+}
+
 /** Which tile holds the node, and which of its hashes the node is the root of. */
 export function placeOf(treeLevel: number, index: number): { readonly level: number; readonly tile: number; readonly from: number; readonly count: number } {
   const level = Math.floor(treeLevel / TILE_HEIGHT)

@@ -3,7 +3,7 @@ import { equalBytes, fromUtf8 } from '../../core/bytes.ts'
 import { digestBundle, type EntryDigest } from './entry-digest.ts'
 import { tilePath, type TilePath, widthIn } from './tile-path.ts'
 import { readTile, type StoredTile, type TileSource } from './tile-source.ts'
-import { TILE_HEIGHT, TILE_WIDTH, type Tile, TileWriter } from './tiles.ts'
+import { OpenTiles, TILE_HEIGHT, TILE_WIDTH } from './tiles.ts'
 import { type LogReport, type LogVerifier, openByAny } from './verify.ts'
 import { atOnce, type VerifyingSettings } from './verify-export.ts'
 
@@ -40,7 +40,7 @@ export async function verifyTiles(
     const [bundle, leaves] = await Promise.all([readTile(source, path), readTile(source, { ...path, level: 0 })])
     return { path, leaves, bundle, piece: bundle && (await digestOf(bundle, digest)) }
   })
-  let partials: readonly Tile[] = []
+  const open = new OpenTiles()
   for await (const { path, leaves, bundle, piece } of fetched) {
     if (piece === undefined) {
       if (bundle === undefined) verifier.find('resource-missing', `${tilePath(path)} is not there`)
@@ -49,16 +49,11 @@ export async function verifyTiles(
     }
     const cut = cutTo(piece, path.width)
     compare(verifier, { ...path, level: 0 }, cut.leaves, leaves)
-    const writer = new TileWriter(partials)
-    verifier.addEntries(cut, (level, index, node) => {
-      if (level >= TILE_HEIGHT) writer.visit(level, index, node)
-    })
-    const [full, open] = [writer.full(), writer.partial()]
-    partials = [...partials.filter(({ level }) => ![...full, ...open].some((tile) => tile.level === level)), ...open]
+    const full = open.grow((visit) => verifier.addEntries(cut, visit), TILE_HEIGHT)
     for (const { level, index, hashes } of full) await compareStored(verifier, source, { level, index, width: TILE_WIDTH }, hashes)
     onProgress?.(cut.kinds.length)
   }
-  for (const { level, index, hashes } of partials) await compareStored(verifier, source, { level, index, width: hashes.length / 32 }, hashes)
+  for (const { level, index, hashes } of open.partials) await compareStored(verifier, source, { level, index, width: hashes.length / 32 }, hashes)
   verifier.addCheckpoint(opened)
   return verifier.finish()
 }

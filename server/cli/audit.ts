@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { compareCheckpoints } from '../../clients/audit-consistency.ts'
 import { describeProof, verifyEntryProof } from '../../clients/audit-proof.ts'
 import { describeReport, verifyLog } from '../../clients/audit-verify.ts'
 import { NoteError, parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from '../../policies/audit/index.ts'
 import { CliError } from './cli-error.ts'
+import { readKeys } from './log-keys.ts'
 import { showProgress } from './progress.ts'
 import { readText } from './with-client.ts'
 
@@ -52,7 +53,7 @@ export async function verifyConsistency({
 }
 
 function trust({ keys, witnessPolicy }: Trusted): { readonly vkey: string; readonly replaced: readonly string[]; readonly policy?: WitnessPolicy } {
-  const all = keys.map((key) => (existsSync(key) ? readText(key) : key).trim())
+  const all = readKeys(keys)
   return { vkey: all.at(-1) ?? '', replaced: all.slice(0, -1), ...(witnessPolicy === undefined ? {} : { policy: readPolicy(witnessPolicy) }) }
 }
 

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import type { MirrorOptions } from './audit-mirror.ts'
 import type { SearchOptions } from './audit-search.ts'
 import { SERVICE_URL, TRUST } from './service-options.ts'
 
@@ -57,6 +58,22 @@ export function addOutsideCommands(program: Command): void {
     .action(async (older: string, newer: string, { key, ...options }: TrustOptions & { tiles?: string; proof?: string }) => {
       const { verifyConsistency } = await import('./audit.ts')
       await verifyConsistency({ older, newer, keys: key, ...options })
+    })
+
+  audit
+    .command('mirror')
+    .description('Brings a folder up to the log of a running service, verified as it comes: a static tlog-tiles log for audit verify, or for a web server.')
+    .argument('<folder>', 'where the log is kept; it is made when it is not there. Its entries name people')
+    .addOption(logKeys('--log-key <vkey>'))
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'the auditor’s certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+    .addHelpText('after', '\nMay be stopped at any moment, and goes on where it was. Exit 1 when the log does not extend what the folder has.')
+    .action(async (folder: string, options: MirrorOptions) => {
+      const { mirrorCommand } = await import('./audit-mirror.ts')
+      await mirrorCommand(folder, options)
     })
 
   audit
@@ -130,8 +147,8 @@ interface TrustOptions {
 
 const collect = (value: string, all: readonly string[] | undefined): readonly string[] => [...(all ?? []), value]
 
-const logKeys = (): Option =>
-  new Option('--key <vkey>', 'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order')
+const logKeys = (flags = '--key <vkey>'): Option =>
+  new Option(flags, 'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order')
     .argParser(collect)
     .makeOptionMandatory()
 

@@ -121,6 +121,7 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },
     'policies.audit.export': { who: auditor, fields: {} },
+    'policies.audit.bundle': { who: auditor, fields: { index: '0', count: '1', width: '1' } },
     'card-personalization.vendor.register': {
       who: alice,
       fields: { name: 'Fuzzed Ltd', callerName: 'fuzzed', encryptionCertificate: vendor.encryptionCertificate },

@@ -1,4 +1,5 @@
 import type { AnyOperation } from '../../operation.ts'
+import { readBundles } from './bundle.ts'
 import { exportLog, getCheckpoint, type SignedLog } from './export.ts'
 import { proveOperation } from './proof.ts'
 import { getOperation, searchEntries } from './search.ts'
@@ -10,4 +11,5 @@ export const auditOperations = (deps: SignedLog): readonly AnyOperation[] => [
   proveOperation(deps),
   getCheckpoint(deps),
   exportLog(deps),
+  readBundles(deps),
 ]
