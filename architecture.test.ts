@@ -55,6 +55,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   '@peculiar/webcrypto': /^clients\//,
   'node-forge': /^clients\//,
   'autocannon': /^bench\//,
+  '@noble/hashes': /^clients\/browser\//,
 }
 
 /** Exported name -> the files that may import it. */
