@@ -36,7 +36,7 @@ const DOORS: readonly RegExp[] = [
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
-  /^policies\/audit\/(entry|entry-digest|merkle|note|checkpoint|cosignature|witness-policy|tiles|tile-path|tile-source|group|verify|verify-export|verify-tiles|consistency|proof|proof-file)\.ts$/,
+  /^policies\/audit\/(entry|entry-digest|merkle|note|checkpoint|cosignature|witness-policy|tiles|tile-path|tile-source|tile-tree|group|verify|verify-export|verify-tiles|consistency|proof|proof-file)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
   /^kms\/keys\/statement\.ts$/,

@@ -27,7 +27,8 @@ export async function compareCheckpoints({
   if ('ok' in opened) return opened
   const [from, to] = [opened.from.checkpoint.size, opened.to.checkpoint.size]
   const hashes = tiles === undefined ? parseHashes(proof ?? '') : await proofFromTiles(sourceAt(tiles), from, to)
-  if (hashes === undefined) return { ok: false, reason: tiles === undefined ? 'a line of the proof is not the base64 of 32 bytes' : 'a tile is missing or short' }
+  if (hashes === undefined)
+    return { ok: false, reason: tiles === undefined ? 'a line of the proof is not the base64 of 32 bytes' : 'a tile is missing or short' }
   return checkConsistency({ older, newer }, keys, hashes)
 }
 

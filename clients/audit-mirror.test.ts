@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const entries = usualEntries(9000)
+const entries = usualEntries(2000)
 
 /** The service's side: what it is asked for is noted. */
 function served(log: TileLog, asked: string[] = [], changed: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes): MirroredLog {
@@ -28,7 +28,7 @@ function served(log: TileLog, asked: string[] = [], changed: (bytes: Uint8Array)
     },
   }
 }
-const bring = (log: MirroredLog): Promise<Mirrored> => mirror({ log, folder, keys: [tileLogKey.vkey] })
+const bring = (log: MirroredLog): Promise<Mirrored> => mirror({ log, folder, keys: [tileLogKey.vkey], batch: 4 })
 const verified = () => verifyLog({ log: folder, vkey: tileLogKey.vkey, threads: 1 })
 const files = (): string[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -40,18 +40,18 @@ describe('a mirror', () => {
   it('is a static tlog-tiles log at every size, and asks for nothing twice', async () => {
     const asked: string[] = []
     let from = 0
-    for (const to of [1, 2, 256, 257, 300, 512, 513, 9000]) {
+    for (const to of [1, 256, 257, 300, 2000]) {
       expect(await bring(served(tileLog(entries.slice(0, to)), asked))).toEqual({ from, to })
       expect(await verified()).toMatchObject({ ok: true, size: to, findings: [] })
       from = to
     }
-    expect(asked).toEqual(['0+1/1', '0+1/2', '0+1/256', '1+1/1', '1+1/44', '1+1/256', '2+1/1', '2+32/256', '34+2/40'])
-    expect(await bring(served(tileLog(entries), asked))).toEqual({ from: 9000, to: 9000 })
-    expect(asked).toHaveLength(9)
+    expect(asked).toEqual(['0+1/1', '0+1/256', '1+1/1', '1+1/44', '1+4/256', '5+3/208'])
+    expect(await bring(served(tileLog(entries), asked))).toEqual({ from: 2000, to: 2000 })
+    expect(asked).toHaveLength(6)
     // Of partial tiles only those whose full ones are not there.
     const full = new Set(files())
     expect(files().filter((path) => /\.p\/\d+$/.test(path) && full.has(path.replace(/\.p\/\d+$/, '')))).toEqual([])
-    expect(files()).toEqual(expect.arrayContaining([...tilesOf(9000)].map(tilePath)))
+    expect(files()).toEqual(expect.arrayContaining([...tilesOf(2000)].map(tilePath)))
   })
 
   it('goes on where it was cut off', async () => {
@@ -64,10 +64,10 @@ describe('a mirror', () => {
     }
     await expect(bring(cutOff)).rejects.toThrow('cut off')
     expect(files()).not.toContain('checkpoint')
-    writeFileSync(join(folder, 'tile/entries/040.new'), 'half')
-    expect(await bring(served(log, asked))).toEqual({ from: 0, to: 9000 })
-    expect(asked).toEqual(['0+32/256', '32+4/40'])
-    expect(await verified()).toMatchObject({ ok: true, size: 9000 })
+    writeFileSync(join(folder, 'tile/entries/006.new'), 'half')
+    expect(await bring(served(log, asked))).toEqual({ from: 0, to: 2000 })
+    expect(asked).toEqual(['0+4/256', '4+4/208'])
+    expect(await verified()).toMatchObject({ ok: true, size: 2000 })
   })
 
   it('fetches again what an earlier run left damaged', async () => {

@@ -27,6 +27,8 @@ export interface MirrorSettings {
   /** The log's public keys in C2SP note form, in the order in which they signed. */
   readonly keys: readonly string[]
   readonly onProgress?: (entries: number) => void
+  /** Bundles asked for at once. Default 32: about 5 MB. */
+  readonly batch?: number
 }
 
 export interface Mirrored {
@@ -40,8 +42,7 @@ export class MirrorError extends Error {
   override readonly name = 'MirrorError'
 }
 
-/** Bundles asked for at once, and requests under way. */
-const BATCH = 32
+/** Requests under way. */
 const WINDOW = 2
 
 /**
@@ -65,7 +66,9 @@ export async function mirror(settings: MirrorSettings): Promise<Mirrored> {
     // Those of right-most tiles that did not grow are the folder's own.
     const own = new Set([...pathsBetween(from, from)].map(tilePath))
     for (const path of pathsBetween(from, to)) if (!own.has(tilePath(path))) rmSync(join(settings.folder, tilePath(path)), { force: true })
-    throw new MirrorError(`The entries that the log shows are not those that it signed: its checkpoint over ${to} entries has another root. Keep the checkpoint.`)
+    throw new MirrorError(
+      `The entries that the log shows are not those that it signed: its checkpoint over ${to} entries has another root. Keep the checkpoint.`,
+    )
   }
   writeDurably(join(settings.folder, 'checkpoint'), utf8(note))
   for (const path of pathsBetween(from, to)) {
@@ -90,19 +93,23 @@ interface Growth {
 
 /** Writes bundles and tiles. False when their root is not the checkpoint's, which may lie with what an earlier run left, where that was taken. */
 async function grow({ settings, from, checkpoint, rootBefore }: Growth, takesLeft: boolean): Promise<boolean> {
-  const { folder, log, onProgress } = settings
+  const { folder, log, onProgress, batch: most = 32 } = settings
   const source = folderSource(folder)
   const end = await treeEnd(source, from)
   if (end === undefined || (rootBefore !== undefined && !equalBytes(rootOf(end.edge), rootBefore)))
     throw new MirrorError(`The tiles in the folder are not those of its own checkpoint over ${from} entries. Begin another folder.`)
   const open = new OpenTiles(end.partials)
   let edge = end.edge
-  const pieces = ahead(batchesOf(from, checkpoint.size, (path) => takesLeft && existsSync(join(folder, tilePath(path)))), WINDOW, async (batch) => {
-    const [path] = batch.paths
-    if (path === undefined) return { batch, bytes: new Uint8Array() }
-    const width = batch.paths.at(-1)?.width ?? TILE_WIDTH
-    return { batch, bytes: batch.isThere ? await source.read(tilePath(path)) : await log.bundles(path.index, batch.paths.length, width) }
-  })
+  const pieces = ahead(
+    batchesOf(from, checkpoint.size, most, (path) => takesLeft && existsSync(join(folder, tilePath(path)))),
+    WINDOW,
+    async (batch) => {
+      const [path] = batch.paths
+      if (path === undefined) return { batch, bytes: new Uint8Array() }
+      const width = batch.paths.at(-1)?.width ?? TILE_WIDTH
+      return { batch, bytes: batch.isThere ? await source.read(tilePath(path)) : await log.bundles(path.index, batch.paths.length, width) }
+    },
+  )
   for await (const { batch, bytes } of pieces) {
     const entries = splitBundles(bytes)
     if (entries?.length !== batch.paths.reduce((sum, { width }) => sum + width, 0)) return false
@@ -130,12 +137,12 @@ interface Batch {
   readonly isThere: boolean
 }
 
-function* batchesOf(from: number, to: number, isThere: (path: TilePath) => boolean): Generator<Batch> {
+function* batchesOf(from: number, to: number, most: number, isThere: (path: TilePath) => boolean): Generator<Batch> {
   let paths: TilePath[] = []
   for (let index = Math.floor(from / TILE_WIDTH); index * TILE_WIDTH < to && from < to; index += 1) {
     const path = { level: 'entries', index, width: widthIn(to, { level: 'entries', index }) } as const
     const left = isThere(path)
-    if (paths.length > 0 && (left || paths.length === BATCH)) {
+    if (paths.length > 0 && (left || paths.length === most)) {
       yield { paths, isThere: false }
       paths = []
     }
@@ -147,7 +154,7 @@ function* batchesOf(from: number, to: number, isThere: (path: TilePath) => boole
 
 function* pathsBetween(from: number, to: number): Generator<TilePath> {
   yield* tilesOf(to, from)
-  for (const { paths } of batchesOf(from, to, () => false)) yield* paths
+  for (const { paths } of batchesOf(from, to, 1, () => false)) yield* paths
 }
 
 function splitBundles(bytes: Uint8Array | undefined): Uint8Array[] | undefined {

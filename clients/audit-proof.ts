@@ -56,7 +56,8 @@ function verify(bytes: Uint8Array, proof: string, keys: readonly LogKey[], polic
   }
   const judged = policy && judgeCheckpoint(note, policy, keys)
   const witnesses = judged?.cosignatures.map(({ key }) => key.name) ?? []
-  if (judged?.satisfied === false) return { ok: false, origin, reason: `the checkpoint lacks witnesses: it has ${witnesses.join(', ') || 'none of the policy'}` }
+  if (judged?.satisfied === false)
+    return { ok: false, origin, reason: `the checkpoint lacks witnesses: it has ${witnesses.join(', ') || 'none of the policy'}` }
   return { ok: true, origin, size, index, entry: parseEntry(bytes), replaced: opened.signer < keys.length - 1, witnesses }
 }
 

@@ -16,7 +16,8 @@ afterEach(() => {
 const tileZero = Buffer.alloc(8192, 7)
 const log: PublicTiles = {
   checkpoint: () => Promise.resolve('the note\n'),
-  tile: ({ level, index, width }) => (index === 9 ? Promise.reject(new Error('short')) : Promise.resolve(level === 0 && index === 0 ? tileZero.subarray(0, 32 * width) : undefined)),
+  tile: ({ level, index, width }) =>
+    index === 9 ? Promise.reject(new Error('short')) : Promise.resolve(level === 0 && index === 0 ? tileZero.subarray(0, 32 * width) : undefined),
 }
 
 const der = Buffer.from('3003020101', 'hex')
@@ -83,19 +84,33 @@ describe('the log over plain HTTP', () => {
     const url = `${await start(1000)}/log/tile/0/${path}`
     const answer = await fetch(url)
     expect(Buffer.from(await answer.arrayBuffer())).toEqual(tileZero.subarray(0, 32 * width))
-    expect([answer.headers.get('content-type'), answer.headers.get('cache-control')]).toEqual(['application/octet-stream', 'public, max-age=31536000, immutable'])
+    expect([answer.headers.get('content-type'), answer.headers.get('cache-control')]).toEqual([
+      'application/octet-stream',
+      'public, max-age=31536000, immutable',
+    ])
     const known = await fetch(url, { headers: { 'if-none-match': answer.headers.get('etag') ?? '' } })
     expect([known.status, known.headers.get('cache-control')]).toEqual([304, 'public, max-age=31536000, immutable'])
     const head = await fetch(url, { method: 'HEAD' })
     expect([head.status, head.headers.get('content-length')]).toEqual([200, String(32 * width)])
   })
 
-  test.each(['', 'Checkpoint', 'checkpoint/', 'tile', 'tile/0/0', 'tile/0/001', 'tile/00/000', 'tile/64/000', 'tile/0/000.p/256', 'tile/0/000.p/01', 'tile/0/x000/000', 'tile/entries', 'tile/0/000/'])(
-    '%j is not there',
-    async (path) => {
-      expect((await fetch(`${await start(1000)}/log/${path}`)).status).toBe(404)
-    },
-  )
+  test.each([
+    '',
+    'Checkpoint',
+    'checkpoint/',
+    'tile',
+    'tile/0/0',
+    'tile/0/001',
+    'tile/00/000',
+    'tile/64/000',
+    'tile/0/000.p/256',
+    'tile/0/000.p/01',
+    'tile/0/x000/000',
+    'tile/entries',
+    'tile/0/000/',
+  ])('%j is not there', async (path) => {
+    expect((await fetch(`${await start(1000)}/log/${path}`)).status).toBe(404)
+  })
 
   test('has nothing to say of a tile that the database has lost', async () => {
     const answer = await fetch(`${await start(1000)}/log/tile/0/009`)

@@ -193,7 +193,10 @@ describe.runIf(canRun('chromium'))('in Chromium', () => {
     const at = lines.findIndex((line) => line.startsWith('{"index":7,'))
     const stored = (path: string): Buffer => readFileSync(join(folder, 'mirror', path))
     const octets = (body: string | Uint8Array): Files[string] => ({ type: 'application/octet-stream', body })
-    const tiles = ['checkpoint', ...['0/000', '0/001', '0/002.p/91', '1/000.p/2', 'entries/000', 'entries/001', 'entries/002.p/91'].map((path) => `tile/${path}`)]
+    const tiles = [
+      'checkpoint',
+      ...['0/000', '0/001', '0/002.p/91', '1/000.p/2', 'entries/000', 'entries/001', 'entries/002.p/91'].map((path) => `tile/${path}`),
+    ]
     return {
       '/key': octets(audit.key.vkey),
       '/older': octets(older),

@@ -13,7 +13,8 @@ export function fromLatin1(bytes: Uint8Array): string {
 }
 
 export const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-export const fromHex = (text: string): Uint8Array => Uint8Array.from(/^(?:[0-9a-f]{2})*/i.exec(text)?.[0].match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+export const fromHex = (text: string): Uint8Array =>
+  Uint8Array.from(/^(?:[0-9a-f]{2})*/i.exec(text)?.[0].match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
 
 export const base64 = (bytes: Uint8Array): string => btoa(fromLatin1(bytes))
 export function fromStrictBase64(text: string): Uint8Array | undefined {

@@ -24,7 +24,13 @@ describe('public keys in a browser', () => {
     expect(await said(spki(ed), signature, utf8('over others'))).toBe(false)
     expect(await said(spki(ed), signature.subarray(1))).toBe(false)
     expect(await said(spki(ed), new Uint8Array())).toBe(false)
-    for (let at = 0; at < 64; at += 1) expect(await said(spki(ed), signature.map((byte, place) => (place === at ? byte ^ 4 : byte)))).toBe(false)
+    for (let at = 0; at < 64; at += 1)
+      expect(
+        await said(
+          spki(ed),
+          signature.map((byte, place) => (place === at ? byte ^ 4 : byte)),
+        ),
+      ).toBe(false)
   })
 
   it('of P-256 verify as in Node, whatever the lengths of r and s', async () => {
@@ -34,7 +40,12 @@ describe('public keys in a browser', () => {
   it('of P-256 verify no signature with a byte changed, left out or added', async () => {
     const signature = sign('sha256', message, ec.privateKey)
     for (let at = 0; at < signature.length; at += 1) {
-      expect(await said(spki(ec), signature.map((byte, place) => (place === at ? byte ^ 1 : byte)))).toBe(false)
+      expect(
+        await said(
+          spki(ec),
+          signature.map((byte, place) => (place === at ? byte ^ 1 : byte)),
+        ),
+      ).toBe(false)
       await said(spki(ec), Buffer.concat([signature.subarray(0, at), signature.subarray(at + 1)]))
     }
     expect(await said(spki(ec), Buffer.concat([signature, Buffer.of(0)]))).toBe(false)
@@ -45,7 +56,8 @@ describe('public keys in a browser', () => {
     expect(browser.readPublicKey(spki(ed))?.algorithm).toBe('ed25519')
     expect(browser.readPublicKey(spki(ec))?.algorithm).toBe('ecdsa-p256')
     const p384 = spki(generateKeyPairSync('ec', { namedCurve: 'P-384' }))
-    for (const other of [p384, spki(ed).subarray(1), Buffer.concat([spki(ec), Buffer.of(0)]), new Uint8Array()]) expect(browser.readPublicKey(other)).toBeUndefined()
+    for (const other of [p384, spki(ed).subarray(1), Buffer.concat([spki(ec), Buffer.of(0)]), new Uint8Array()])
+      expect(browser.readPublicKey(other)).toBeUndefined()
   })
 
   it('of a point beside the curve verify nothing', async () => {

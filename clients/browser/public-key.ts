@@ -8,11 +8,11 @@ import { base64, equalBytes, fromHex } from './bytes.ts'
 /** Thrown by `verifies` for a signature that is not checked yet. */
 class Unsettled extends Error {
   override readonly name = 'Unsettled'
-  readonly check: () => Promise<void>
+  readonly settle: () => Promise<void>
 
-  constructor(check: () => Promise<void>) {
+  constructor(settle: () => Promise<void>) {
     super('a signature is not checked yet: use settled')
-    this.check = check
+    this.settle = settle
   }
 }
 
@@ -62,7 +62,7 @@ export async function settled<Result>(work: () => Result): Promise<Result> {
       return work()
     } catch (error) {
       if (!(error instanceof Unsettled)) throw error
-      await error.check()
+      await error.settle()
     }
   }
 }

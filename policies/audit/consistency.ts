@@ -28,7 +28,11 @@ export function openPair(
 type OpenCheckpoint = Extract<OpenedCheckpoint, { readonly signer: number }>
 
 /** `proof`: of RFC 6962 2.1.2, between the two sizes. The empty tree proves nothing: a checkpoint over it is extended by no other. */
-export function checkConsistency(pair: { readonly older: string; readonly newer: string }, keys: readonly LogKey[], proof: readonly Uint8Array[]): ConsistencyReport {
+export function checkConsistency(
+  pair: { readonly older: string; readonly newer: string },
+  keys: readonly LogKey[],
+  proof: readonly Uint8Array[],
+): ConsistencyReport {
   const opened = openPair(pair, keys)
   if ('ok' in opened) return opened
   const [from, to] = [opened.from.checkpoint, opened.to.checkpoint]

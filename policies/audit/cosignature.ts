@@ -80,8 +80,7 @@ function openCosignature(text: string, { signature, line }: SignatureLine, key: 
   if (signature.length !== SIGNATURE_BYTES) throw new NoteError(`the cosignature of ${key.name} has not ${SIGNATURE_BYTES} bytes`)
   const timestamp = Number(new DataView(signature.buffer, signature.byteOffset).getBigUint64(0))
   if (!Number.isSafeInteger(timestamp)) throw new NoteError(`the time of the cosignature of ${key.name} is too large`)
-  if (!key.publicKey.verifies(cosignedMessage(text, timestamp), signature.subarray(8)))
-    throw new NoteError(`the cosignature of ${key.name} does not verify`)
+  if (!key.publicKey.verifies(cosignedMessage(text, timestamp), signature.subarray(8))) throw new NoteError(`the cosignature of ${key.name} does not verify`)
   return { key, timestamp, line }
 }
 

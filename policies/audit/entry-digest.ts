@@ -1,4 +1,4 @@
-import { fromUtf8 } from '../../core/bytes.ts'
+import { fromLatin1, fromUtf8, utf8 } from '../../core/bytes.ts'
 import { type Entry, EntryError, parseEntry } from './entry.ts'
 import { EntryScanner } from './entry-scan.ts'
 import { parseExportLine } from './export.ts'
@@ -44,50 +44,70 @@ export function digestEntries(entries: readonly Uint8Array[]): EntryDigest {
   const kinds = new Uint8Array(entries.length)
   const writers = new Float64Array(3 * entries.length)
   const notable: Notable[] = []
-  let firstTime: string | undefined
-  let lastTime: string | undefined
-  entries.forEach((bytes, at) => {
+  const times = new TimeSpan()
+  for (const [at, bytes] of entries.entries()) {
     leaves.set(leafHash(bytes), 32 * at)
-    const entry = read(bytes)
+    const entry = scanner.scan(bytes) ? scanner : parsed(bytes)
     if (typeof entry === 'string') {
       kinds[at] = MALFORMED
       notable.push({ at, is: 'malformed', reason: entry })
-      return
+      continue
     }
     kinds[at] = ENTRY_KINDS.indexOf(entry.kind)
     writers[3 * at] = entry.slot
     writers[3 * at + 1] = entry.epoch
     writers[3 * at + 2] = entry.seq
-    const { time } = entry
-    if (firstTime === undefined || time < firstTime) firstTime = time
-    if (lastTime === undefined || time > lastTime) lastTime = time
+    times.add(entry)
     const more = notableOf(entry, bytes, at)
     if (more !== undefined) notable.push(more)
-  })
-  return { leaves, kinds, writers, notable, ...(firstTime === undefined || lastTime === undefined ? {} : { firstTime, lastTime }) }
+  }
+  return { leaves, kinds, writers, notable, ...times.ends }
+}
+
+/** The first and the last of times. */
+class TimeSpan {
+  readonly #first = new Uint8Array(24)
+  readonly #last = new Uint8Array(24)
+  #isEmpty = true
+
+  add(entry: Pick<Read, 'compareTime' | 'copyTime'>): void {
+    if (this.#isEmpty || entry.compareTime(this.#last) > 0) entry.copyTime(this.#last)
+    if (this.#isEmpty || entry.compareTime(this.#first) < 0) entry.copyTime(this.#first)
+    this.#isEmpty = false
+  }
+
+  get ends(): Pick<EntryDigest, 'firstTime' | 'lastTime'> {
+    return this.#isEmpty ? {} : { firstTime: fromLatin1(this.#first), lastTime: fromLatin1(this.#last) }
+  }
 }
 
 /** Of an entry bundle (C2SP tlog-tiles). Throws a RangeError when the lengths do not fill the bytes exactly. */
 export const digestBundle = (bundle: Uint8Array): EntryDigest => digestEntries(decodeBundle(bundle))
 
-type Read = Pick<EntryScanner, 'kind' | 'durable' | 'slot' | 'epoch' | 'seq' | 'id' | 'time' | 'operation'>
+type Read = Pick<EntryScanner, 'kind' | 'durable' | 'slot' | 'epoch' | 'seq' | 'id' | 'time' | 'operation' | 'compareTime' | 'copyTime'>
 
-/** What the entry says, or why it is none. */
-function read(bytes: Uint8Array): Read | string {
-  if (scanner.scan(bytes)) return scanner
+/** An entry in another form than the usual one, or why it is none. */
+function parsed(bytes: Uint8Array): Read | string {
   try {
     const { kind, effect, writer, id, time, operation } = parseEntry(bytes)
-    return { kind, durable: effect === 'durable', ...writer, id, time, operation }
+    const own = utf8(time)
+    return {
+      ...{ kind, durable: effect === 'durable', slot: writer.slot, epoch: writer.epoch, seq: writer.seq, id, time, operation },
+      compareTime: (other) => (time < fromLatin1(other) ? -1 : time > fromLatin1(other) ? 1 : 0),
+      copyTime: (to) => to.set(own),
+    }
   } catch (error) {
     if (error instanceof EntryError) return error.message
     throw error
   }
 }
 
-function notableOf({ kind, durable, id, time, operation }: Read, bytes: Uint8Array, at: number): Notable | undefined {
-  if (kind === 'intent') return { at, is: 'intent', id, operation, time }
-  if (kind === 'outcome') return durable ? { at, is: 'outcome', id } : undefined
-  if (kind !== 'event' || !SUCCESSIONS.has(operation)) return undefined
+function notableOf(entry: Read, bytes: Uint8Array, at: number): Notable | undefined {
+  const { kind } = entry
+
+  if (kind === 'intent') return { at, is: 'intent', id: entry.id, operation: entry.operation, time: entry.time }
+  if (kind === 'outcome') return entry.durable ? { at, is: 'outcome', id: entry.id } : undefined
+  if (kind !== 'event' || !SUCCESSIONS.has(entry.operation)) return undefined
   const { newKey, logSize }: NonNullable<Entry['facts']> = parseEntry(bytes).facts ?? {}
   return { at, is: 'succession', newKey, logSize }
 }

@@ -83,7 +83,29 @@ describe('the scanner of entries', () => {
 
   it('agrees with the parser on pieces put together at random', () => {
     const pieces = fc.constantFrom(
-      ...['{', '}', '[', ']', ',', ':', '"a"', '"b"', '"1"', '"__proto__"', '0', '00', '-0', '1.0', '1e3', '9007199254740993', 'null', 'true', '"\\u0041"', '""', '"é"'],
+      ...[
+        '{',
+        '}',
+        '[',
+        ']',
+        ',',
+        ':',
+        '"a"',
+        '"b"',
+        '"1"',
+        '"__proto__"',
+        '0',
+        '00',
+        '-0',
+        '1.0',
+        '1e3',
+        '9007199254740993',
+        'null',
+        'true',
+        '"\\u0041"',
+        '""',
+        '"é"',
+      ],
     )
     const [head = '', tail = ''] = Buffer.from(entryOf('refusal')).toString().split(',"code"')
     fc.assert(

@@ -35,7 +35,23 @@ export class EntryScanner {
   }
 
   get time(): string {
-    return fromLatin1(this.#bytes.subarray(this.#time, this.#time + 24))
+    return fromLatin1(this.#bytes.subarray(this.#time, this.#time + TIME_LENGTH))
+  }
+
+  /** Whether the time is before, at or after this one, of 24 bytes: below, at or above 0. */
+  compareTime(other: Uint8Array): number {
+    const [bytes, from] = [this.#bytes, this.#time]
+    for (let at = 0; at < TIME_LENGTH; at += 1) {
+      const difference = (bytes[from + at] ?? 0) - (other[at] ?? 0)
+      if (difference !== 0) return difference
+    }
+    return 0
+  }
+
+  /** Writes the time to where 24 bytes are. */
+  copyTime(to: Uint8Array): void {
+    const [bytes, from] = [this.#bytes, this.#time]
+    for (let at = 0; at < TIME_LENGTH; at += 1) to[at] = bytes[from + at] ?? 0
   }
 
   get operation(): string {
@@ -109,29 +125,32 @@ export class EntryScanner {
   }
 
   #take(literal: Uint8Array): boolean {
-    for (let at = 0; at < literal.length; at += 1) if (this.#bytes[this.#at + at] !== literal[at]) return false
-    this.#at += literal.length
+    const [bytes, from, length] = [this.#bytes, this.#at, literal.length]
+    for (let at = 0; at < length; at += 1) if (bytes[from + at] !== literal[at]) return false
+    this.#at = from + length
     return true
   }
 
   /** The 36 characters and the quote after them. */
   #uuid(): boolean {
+    const [bytes, from] = [this.#bytes, this.#at]
     for (let at = 0; at < 36; at += 1) {
-      const byte = this.#bytes[this.#at + at] ?? 0
+      const byte = bytes[from + at] ?? 0
       const fits = at === 8 || at === 13 || at === 18 || at === 23 ? byte === DASH : (byte >= ZERO && byte <= NINE) || (byte >= LOWER_A && byte <= LOWER_F)
       if (!fits) return false
     }
-    this.#at += 36
+    this.#at = from + 36
     return this.#byte(QUOTE)
   }
 
   /** Bytes as in the form, a digit for each of its zeros. */
   #digitsIn(form: Uint8Array): boolean {
+    const [bytes, from] = [this.#bytes, this.#at]
     for (let at = 0; at < form.length; at += 1) {
-      const byte = this.#bytes[this.#at + at] ?? 0
+      const byte = bytes[from + at] ?? 0
       if (form[at] === ZERO ? byte < ZERO || byte > NINE : byte !== form[at]) return false
     }
-    this.#at += form.length
+    this.#at = from + form.length
     return true
   }
 
@@ -157,16 +176,17 @@ export class EntryScanner {
 
   /** A number from 0 to 10^15 without leading zeros; -1 for anything else. */
   #whole(): number {
-    const start = this.#at
+    const [bytes, start] = [this.#bytes, this.#at]
     let value = 0
-    for (;;) {
-      const byte = this.#bytes[this.#at] ?? 0
+    let at = start
+    for (; ; at += 1) {
+      const byte = bytes[at] ?? 0
       if (byte < ZERO || byte > NINE) break
       value = value * 10 + byte - ZERO
-      this.#at += 1
     }
-    const length = this.#at - start
-    return length === 0 || length > 15 || (length > 1 && this.#bytes[start] === ZERO) ? -1 : value
+    this.#at = at
+    const length = at - start
+    return length === 0 || length > 15 || (length > 1 && bytes[start] === ZERO) ? -1 : value
   }
 
   #record(): boolean {
@@ -234,6 +254,8 @@ export class EntryScanner {
 }
 
 const MAX_NAMES = 64
+/** RFC 3339, UTC, milliseconds. */
+const TIME_LENGTH = 24
 const MAX_DEPTH = 4
 
 const code = (character: string): number => character.charCodeAt(0)

@@ -30,7 +30,13 @@ const gate = memoryGate()
 beforeAll(async () => {
   db = await testDatabase()
   folder = mkdtempSync(join(tmpdir(), 'gridseal-tiles-'))
-  audit = auditFeature({ sql: db.sql, connect: db.database.connect, integrity: softKeys(), origin: 'grid.example/audit', checkpointFile: join(folder, 'checkpoint') })
+  audit = auditFeature({
+    sql: db.sql,
+    connect: db.database.connect,
+    integrity: softKeys(),
+    origin: 'grid.example/audit',
+    checkpointFile: join(folder, 'checkpoint'),
+  })
 })
 afterAll(async () => {
   await audit.close()
@@ -96,7 +102,8 @@ describe('the log in tiles', () => {
     for (const tile of tiles) {
       const whole = (await audit.publicTiles.tile(tile)) ?? new Uint8Array()
       expect(whole).toHaveLength(32 * tile.width)
-      for (const width of [1, Math.ceil(tile.width / 2), tile.width]) expect(await audit.publicTiles.tile({ ...tile, width })).toEqual(whole.subarray(0, 32 * width))
+      for (const width of [1, Math.ceil(tile.width / 2), tile.width])
+        expect(await audit.publicTiles.tile({ ...tile, width })).toEqual(whole.subarray(0, 32 * width))
       if (tile.width < 256) expect(await audit.publicTiles.tile({ ...tile, width: tile.width + 1 })).toBeUndefined()
     }
     for (const [level, index] of [
@@ -134,7 +141,11 @@ describe('the log in tiles', () => {
     expect(await verifyLog({ ...settings, log: join(folder, 'mirror') })).toMatchObject({ ok: true, size, findings: [] })
     const server = await staticServer(join(folder, 'mirror'))
     try {
-      expect(await verifyLog({ ...settings, log: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` })).toMatchObject({ ok: true, size, findings: [] })
+      expect(await verifyLog({ ...settings, log: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` })).toMatchObject({
+        ok: true,
+        size,
+        findings: [],
+      })
     } finally {
       server.close()
     }

@@ -97,4 +97,3 @@ function compare(verifier: LogVerifier, path: TilePath, made: Uint8Array, stored
   else if (stored.bytes.length !== 32 * stored.width || !equalBytes(stored.bytes.subarray(0, made.length), made))
     verifier.find('tile-mismatch', `${tilePath(path)} is not the tile that the entries make`)
 }
-

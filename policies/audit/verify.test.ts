@@ -45,7 +45,14 @@ function linesOf(entries: readonly Uint8Array[], sizes: readonly number[] = [ent
 /** Cut into pieces of three lines. */
 function follow(verifier: LogVerifier, lines: readonly string[]): LogReport {
   for (let at = 0; at < lines.length; at += 3) {
-    const piece = digestLines(utf8(lines.slice(at, at + 3).map((line) => line.trimEnd()).join('\n')))
+    const piece = digestLines(
+      utf8(
+        lines
+          .slice(at, at + 3)
+          .map((line) => line.trimEnd())
+          .join('\n'),
+      ),
+    )
     verifier.addExported(
       piece,
       piece.lines.flatMap((line) => (line.is === 'checkpoint' ? [openByAny(line.note, verifier.keys)] : [])),

@@ -26,7 +26,13 @@ export const readBundles = (log: SignedLog) =>
         .max(2 ** 45)
         .meta({ description: 'Of the first bundle: it begins with entry 256 * index.', example: 0 }),
       count: z.coerce.number().int().min(1).max(MAX_BUNDLES).default(1).meta({ description: 'How many bundles.' }),
-      width: z.coerce.number().int().min(1).max(TILE_WIDTH).default(TILE_WIDTH).meta({ description: 'Entries of the last of them: less than 256 of one that is not full.' }),
+      width: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .max(TILE_WIDTH)
+        .default(TILE_WIDTH)
+        .meta({ description: 'Entries of the last of them: less than 256 of one that is not full.' }),
     }),
     output: z.custom<never>(() => false),
     locate: async ({ index, count, width }) => {
@@ -36,7 +42,9 @@ export const readBundles = (log: SignedLog) =>
     uses: () => [],
     facts: ({ index, count, width }) => ({ public: { index, count, width } }),
     admit: ({ to, signed }) =>
-      to > (signed?.checkpoint.size ?? 0) ? new Problem('not-found', 'The last signed checkpoint is not over so many entries. Ask again in a second.') : undefined,
+      to > (signed?.checkpoint.size ?? 0)
+        ? new Problem('not-found', 'The last signed checkpoint is not over so many entries. Ask again in a second.')
+        : undefined,
     execute: (_permit, { from, to }) => log.reader.read(from, Math.min(from + PAGE, to)),
     respond: ({ from, to }, first): Download => ({ contentType: CONTENT_TYPE, chunks: bundleChunks(log.reader, { from, to }, first) }),
   })
