@@ -98,7 +98,7 @@ async function grow({ settings, from, checkpoint, rootBefore }: Growth, takesLef
   const end = await treeEnd(source, from)
   if (end === undefined || (rootBefore !== undefined && !equalBytes(rootOf(end.edge), rootBefore)))
     throw new MirrorError(`The tiles in the folder are not those of its own checkpoint over ${from} entries. Begin another folder.`)
-  const open = new OpenTiles(end.partials)
+  const rightmost = new OpenTiles(end.partials)
   let edge = end.edge
   const pieces = ahead(
     batchesOf(from, checkpoint.size, most, (path) => takesLeft && existsSync(join(folder, tilePath(path)))),
@@ -119,7 +119,7 @@ async function grow({ settings, from, checkpoint, rootBefore }: Growth, takesLef
       const known = leaves.splice(0, Math.max(0, from - path.index * TILE_WIDTH))
       if (known.length > 0 && !equalBytes(concat(...known), end.partials[0]?.hashes ?? new Uint8Array())) return false
       if (!batch.isThere) writeDurably(join(folder, tilePath(path)), encodeBundle(bundle))
-      const full = open.grow((visit) => {
+      const full = rightmost.grow((visit) => {
         edge = append(edge, leaves, visit)
       })
       for (const { level, index, hashes } of full) writeDurably(join(folder, tilePath({ level, index, width: TILE_WIDTH })), hashes)
@@ -127,7 +127,7 @@ async function grow({ settings, from, checkpoint, rootBefore }: Growth, takesLef
     }
   }
   if (!equalBytes(rootOf(edge), checkpoint.root)) return false
-  for (const { level, index, hashes } of open.partials) writeDurably(join(folder, tilePath({ level, index, width: hashes.length / 32 })), hashes)
+  for (const { level, index, hashes } of rightmost.partials) writeDurably(join(folder, tilePath({ level, index, width: hashes.length / 32 })), hashes)
   return true
 }
 
@@ -139,7 +139,8 @@ interface Batch {
 
 function* batchesOf(from: number, to: number, most: number, isThere: (path: TilePath) => boolean): Generator<Batch> {
   let paths: TilePath[] = []
-  for (let index = Math.floor(from / TILE_WIDTH); index * TILE_WIDTH < to && from < to; index += 1) {
+  if (from === to) return
+  for (let index = Math.floor(from / TILE_WIDTH); index * TILE_WIDTH < to; index += 1) {
     const path = { level: 'entries', index, width: widthIn(to, { level: 'entries', index }) } as const
     const left = isThere(path)
     if (paths.length > 0 && (left || paths.length === most)) {

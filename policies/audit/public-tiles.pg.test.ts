@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process'
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mirror } from '../../clients/audit-mirror.ts'
 import { folderSource } from '../../clients/audit-source.ts'
@@ -150,6 +152,34 @@ describe('the log in tiles', () => {
       server.close()
     }
   })
+
+  it('is verified by the program: whole, and one checkpoint against another', async () => {
+    const write = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text)
+      return join(folder, name)
+    }
+    const run = (...args: string[]) =>
+      promisify(execFile)(process.execPath, ['--import', 'tsx', 'server/cli/gridseal.ts', 'audit', ...args, '--key', write('key', audit.key.vkey)])
+    const [log, older] = [join(folder, 'mirror'), write('older', await noteNow())]
+    await grow(300)
+    expect((await run('verify', log, '--known', older)).stdout).toMatch(/^VERIFIED: grid\.example\/audit, 1312 entries/)
+    await mirrorNow()
+    const newer = join(log, 'checkpoint')
+    expect((await run('verify-consistency', older, newer, '--tiles', log)).stdout).toBe(
+      'CONSISTENT: grid.example/audit, the log of 1612 entries begins with the 1312 of the older checkpoint\n',
+    )
+    await expect(run('verify-consistency', newer, older, '--tiles', log)).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^NOT CONSISTENT/) as string,
+    })
+    const wrong = write('proof', `${Buffer.alloc(32).toString('base64')}\n`)
+    await expect(run('verify-consistency', older, newer, '--proof', wrong)).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/does not lead/) as string,
+    })
+    writeFileSync(join(log, 'tile/0/000'), new Uint8Array(8192))
+    await expect(run('verify', log)).rejects.toMatchObject({ code: 1, stdout: expect.stringMatching(/^NOT VERIFIED[^]*tile-mismatch/) as string })
+  }, 60_000)
 
   it('is not available where the database has lost a tile', async () => {
     await db.ownerSql.query('ALTER TABLE audit_tiles DISABLE TRIGGER USER')
