@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { compareCheckpoints } from '../clients/audit-consistency.ts'
 import { verifyLog } from '../clients/audit-verify.ts'
+import { programArguments } from '../clients/site.ts'
 import { EdgeSite } from './testing/edge-site.ts'
 
 let site: EdgeSite
@@ -25,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => site.close())
 
-const program = (...args: string[]): string[] => ['--import', 'tsx', 'server/cli/gridseal.ts', 'audit', 'mirror', join(folder, 'mirror'), ...args]
+const program = (...args: string[]): string[] => [...programArguments(), 'audit', 'mirror', join(folder, 'mirror'), ...args]
 const mirror = () => promisify(execFile)(process.execPath, program(...reach))
 
 describe('gridseal audit mirror', () => {
