@@ -36,8 +36,8 @@ const DOORS: readonly RegExp[] = [
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
-  /^policies\/audit\/(entry|merkle|checkpoint|tiles|verify|export|proof-file|evidence\/pack)\.ts$/,
   /^policies\/revisions\/activation\.ts$/,
+  /^policies\/audit\/(entry|entry-digest|merkle|note|checkpoint|cosignature|witness-policy|tiles|tile-path|tile-source|tile-tree|group|verify|verify-export|verify-tiles|consistency|proof|proof-file|export|evidence\/pack)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
   /^kms\/keys\/statement\.ts$/,
@@ -56,6 +56,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   '@peculiar/webcrypto': /^clients\//,
   'node-forge': /^clients\//,
   'autocannon': /^bench\//,
+  '@noble/hashes': /^clients\/browser\//,
 }
 
 /** Exported name -> the files that may import it. */

@@ -1,6 +1,7 @@
 import { benchAttest } from './attest.ts'
 import { benchAudit } from './audit.ts'
 import { benchAuditKill } from './audit-kill.ts'
+import { benchAuditVerification } from './audit-verification.ts'
 import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
 import { benchPolicy } from './policy.ts'
@@ -30,6 +31,11 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     run: benchAuditKill,
   },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
+  'audit-verify': {
+    about: 'offline verification of a whole log by all cores, from a mirror and from an export; --size N: a log of so many entries',
+    options: { size: 'count' },
+    run: benchAuditVerification,
+  },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
   policy: {
     about:

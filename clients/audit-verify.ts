@@ -1,34 +1,82 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
-import { openCheckpoint, isSignedBy, parseLogKey } from '../policies/audit/checkpoint.ts'
-import { type LogReport, LogVerifier } from '../policies/audit/verify.ts'
+import { stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { type LogKey, NoteError, openCheckpoint, parseLogKey } from '../policies/audit/checkpoint.ts'
+import { type LogReport, LogVerifier, openByAny } from '../policies/audit/verify.ts'
+import { verifyExport } from '../policies/audit/verify-export.ts'
+import { verifyTiles } from '../policies/audit/verify-tiles.ts'
+import { judgeCheckpoint, type WitnessPolicy } from '../policies/audit/witness-policy.ts'
+import { isUrl, sourceAt } from './audit-source.ts'
+import { DigestWorkers } from './audit-workers.ts'
+
+export interface VerifySettings {
+  /** A file of `GET /v1/policies/audit/export`; the folder or URL of a tlog-tiles log. */
+  readonly log: string
+  /** The log's public key in C2SP note form (`origin+id+base64`), which the auditor has from the ceremony and not from the log. */
+  readonly vkey: string
+  /** Those that signed before it, the oldest first. */
+  readonly replaced?: readonly string[]
+  /** Signed checkpoints kept from earlier, which the log must still contain. */
+  readonly known?: readonly string[]
+  /** Of a tlog-tiles log: the quorum of witnesses that its checkpoint must have. */
+  readonly policy?: WitnessPolicy
+  readonly onProgress?: (entries: number) => void
+  /** Threads. Default: one for each core. */
+  readonly threads?: number
+}
+
+/** What is shorter is read before threads have started. */
+const WORTH_THREADS_BYTES = 8 * 1024 * 1024
 
 /**
- * Verifies an exported log offline. `vkey` is the log's public key in C2SP note form (`origin+id+base64`), which the auditor has from the
- * ceremony and not from the file; `replaced` are those that signed before it, the oldest first; `known` are signed checkpoints kept from earlier, which the log
- * must still contain.
- * Throws a NoteError when the key or a known checkpoint will not do, and what the file system throws; a bad log is a report.
+ * Verifies a whole log offline: without the service, its database or its token. Throws a NoteError when a key or a known checkpoint will not do, and what the
+ * file system or the network throws; a bad log is a report.
  */
-export async function verifyExportedLog({
-  path,
-  vkey,
-  replaced = [],
-  known = [],
-}: {
-  readonly path: string
-  readonly vkey: string
-  readonly replaced?: readonly string[]
-  readonly known?: readonly string[]
-}): Promise<LogReport> {
-  const key = parseLogKey(vkey)
-  const before = replaced.map(parseLogKey)
-  const verifier = new LogVerifier(key, {
-    replaced: before,
-    known: known.map((note) => openCheckpoint(note, before.find((old) => isSignedBy(note, old)) ?? key)),
-  })
-  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })
-  for await (const line of lines) verifier.add(line)
-  return verifier.finish()
+export async function verifyLog(settings: VerifySettings): Promise<LogReport> {
+  const { log, vkey, replaced = [], known = [], policy, onProgress, threads = availableParallelism() } = settings
+  const [key, before] = [parseLogKey(vkey), replaced.map(parseLogKey)]
+  const verifier = new LogVerifier(key, { replaced: before, known: known.map((note) => openKnown(note, [...before, key])) })
+  const progress = onProgress === undefined ? {} : { onProgress }
+  const found = isUrl(log) ? undefined : await stat(log)
+  const isExport = found?.isFile() === true
+  const workers = isExport && found.size < WORTH_THREADS_BYTES ? undefined : new DigestWorkers(threads)
+  try {
+    if (isExport) {
+      const chunks = createReadStream(log, { highWaterMark: 512 * 1024 }) as AsyncIterable<Uint8Array>
+      return await verifyExport(verifier, chunks, { ...progress, ...(workers === undefined ? {} : { digest: workers.lines, window: 2 * threads + 2 }) })
+    }
+    return await verifyTiles(verifier, sourceAt(log), {
+      ...progress,
+      ...(workers === undefined ? {} : { digest: workers.bundle, window: 8 * threads }),
+      onCheckpoint: (note) => {
+        if (policy !== undefined) assertQuorum(verifier, note, policy, [...before, key])
+      },
+    })
+  } finally {
+    await workers?.close()
+  }
+}
+
+/** Verifies an exported log: a file. */
+export const verifyExportedLog = ({ path, ...settings }: Omit<VerifySettings, 'log'> & { readonly path: string }): Promise<LogReport> =>
+  verifyLog({ ...settings, log: path })
+
+function openKnown(note: string, keys: readonly LogKey[]): ReturnType<typeof openCheckpoint> {
+  const opened = openByAny(note, keys)
+  if ('fault' in opened) throw new NoteError(`a checkpoint kept from earlier: ${opened.fault}`)
+  return opened.checkpoint
+}
+
+function assertQuorum(verifier: LogVerifier, note: string, policy: WitnessPolicy, keys: readonly LogKey[]): void {
+  try {
+    const { cosignatures, satisfied } = judgeCheckpoint(note, policy, keys)
+    if (satisfied) return
+    const names = cosignatures.map(({ key }) => key.name)
+    verifier.find('quorum-missing', `the checkpoint is cosigned by ${names.length === 0 ? 'none of the witnesses' : `${names.join(', ')} alone`}`)
+  } catch (error) {
+    if (!(error instanceof NoteError)) throw error
+    verifier.find('checkpoint-invalid', error.message)
+  }
 }
 
 /** The report for a person to read. */

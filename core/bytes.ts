@@ -1,10 +1,21 @@
 import { hash } from 'node:crypto'
 
+/** What browsers take in place of this file: clients/browser/bytes.ts, by the field `browser` of package.json. */
+
 export const utf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8')
+/** The text of UTF-8; what is none becomes U+FFFD. */
+export const fromUtf8 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+/** One character a byte, U+0000 to U+00FF. */
+export const fromLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 export const fromHex = (text: string): Uint8Array => Buffer.from(text, 'hex')
 export const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 export const fromBase64 = (text: string): Uint8Array => Buffer.from(text, 'base64')
+/** Base64 of RFC 4648 4 in its one form: padded, no other characters, no stray bits. Undefined for anything else. */
+export function fromStrictBase64(text: string): Uint8Array | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}
 export const base64url = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
 export const fromBase64url = (text: string): Uint8Array => Buffer.from(text, 'base64url')
 export const concat = (...parts: readonly Uint8Array[]): Uint8Array => Buffer.concat(parts)

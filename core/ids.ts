@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto'
-
 declare const brand: unique symbol
 type Branded<Name extends string> = string & { readonly [brand]: Name }
 
@@ -12,7 +10,7 @@ export const operationId = (text: string): OperationId => text as OperationId
 export const keyId = (text: string): KeyId => text as KeyId
 
 /** A new UUID version 7 (RFC 9562 5.7): 48 bits of Unix milliseconds, then the 74 random bits of a version 4 one, whose variant it shares. */
-export function newUuid(nowMs: number = Date.now(), random: string = randomUUID()): string {
+export function newUuid(nowMs: number = Date.now(), random: string = crypto.randomUUID()): string {
   const time = nowMs.toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(15)}`
 }

@@ -66,6 +66,7 @@ export const OPERATION_LIST: readonly OperationFacts[] = [
   { name: 'policies.admission.list', effect: 'transient', isRouted: true },
   { name: 'policies.admission.resume', effect: 'durable', isRouted: true },
   { name: 'policies.admission.suspend', effect: 'durable', isRouted: true },
+  { name: 'policies.audit.bundle', effect: 'transient', isRouted: true },
   { name: 'policies.audit.checkpoint', effect: 'transient', isRouted: true },
   { name: 'policies.audit.evidence', effect: 'transient', isRouted: true },
   { name: 'policies.audit.export', effect: 'transient', isRouted: true },

@@ -1,4 +1,6 @@
 import { createServer, type Server } from 'node:http'
+import { sha256, utf8 } from '../core/bytes.ts'
+import { parseTilePath, type PublicTiles } from '../policies/audit/index.ts'
 import { KEY_SET_PATH } from './app.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
@@ -17,13 +19,17 @@ export interface PlainParts {
   readonly keySet: object
   /** The C2SP verifier key of the audit log. */
   readonly logKey: string
+  /** The audit log as C2SP tlog-tiles, under {@link LOG_PREFIX}. */
+  readonly log: PublicTiles
 }
+
+export const LOG_PREFIX = '/log/'
 
 type Headers = Readonly<Record<string, string>>
 type Reply = { readonly status: number; readonly type: string; readonly body: string | Uint8Array; readonly headers?: Headers }
 const text = (status: number, body: string, type = 'text/plain; charset=utf-8'): Reply => ({ status, type, body })
 
-/** HTTP without TLS: CA certificates, CRLs, public keys, health, metrics. */
+/** HTTP without TLS: CA certificates, CRLs, public keys, the audit log's tree, health, metrics. */
 export function createPlainListener(parts: PlainParts): Server {
   return createServer({ requestTimeout: 10_000 }, (request, response) => {
     const reply =
@@ -50,6 +56,7 @@ async function route(parts: PlainParts, url: string, known: string | undefined):
   if (path === '/metrics') return text(200, await parts.metrics.text(), 'text/plain; version=0.0.4; charset=utf-8')
   if (path === '/audit/key') return text(200, `${parts.logKey}\n`)
   if (path === KEY_SET_PATH) return text(200, JSON.stringify(parts.keySet), 'application/json')
+  if (path.startsWith(LOG_PREFIX)) return log(parts.log, path.slice(LOG_PREFIX.length), known)
   const revoking = /^\/crl\/([a-z]+)\.crl$/.exec(path)?.[1]
   if (revoking !== undefined) return crl(await parts.crl(revoking), known)
   const authority = /^\/ca\/([a-z]+)\.pem$/.exec(path)?.[1]
@@ -63,9 +70,30 @@ const CRL_MAX_AGE_S = 300
 /** A CRL as RFC 5280 4.2.1.13 and RFC 2585 4.2 want it over HTTP: one DER encoded CRL, `application/pkix-crl`. */
 function crl(found: Awaited<ReturnType<PlainParts['crl']>>, known: string | undefined): Reply {
   if (found === undefined) return text(404, 'nothing here\n')
-  const etag = `"${Buffer.from(found.digest).toString('hex')}"`
   const leftS = Math.max(0, Math.floor((found.nextUpdate.getTime() - Date.now()) / 1000))
-  const headers = { 'etag': etag, 'last-modified': found.thisUpdate.toUTCString(), 'cache-control': `max-age=${Math.min(CRL_MAX_AGE_S, leftS)}` }
+  const headers = { 'last-modified': found.thisUpdate.toUTCString(), 'cache-control': `max-age=${Math.min(CRL_MAX_AGE_S, leftS)}` }
+  return unlessKnown(known, found.digest, { status: 200, type: 'application/pkix-crl', body: found.der, headers })
+}
+
+/** Checkpoints change every second; a tile is the same for good. */
+const CHECKPOINT_CACHING = 'public, max-age=1'
+const TILE_CACHING = 'public, max-age=31536000, immutable'
+
+/** C2SP tlog-tiles, without entries: a path in the one form it has, and only what the last signed checkpoint covers. */
+async function log(tiles: PublicTiles, path: string, known: string | undefined): Promise<Reply> {
+  const isCheckpoint = path === 'checkpoint'
+  const tile = isCheckpoint ? undefined : parseTilePath(path)
+  const body = isCheckpoint ? await tiles.checkpoint() : tile && (await tiles.tile(tile))
+  if (body === undefined) return text(404, 'nothing here\n')
+  const type = isCheckpoint ? 'text/plain; charset=utf-8' : 'application/octet-stream'
+  const headers = { 'cache-control': isCheckpoint ? CHECKPOINT_CACHING : TILE_CACHING }
+  return unlessKnown(known, sha256(typeof body === 'string' ? utf8(body) : body), { status: 200, type, body, headers })
+}
+
+/** The reply with the digest of its body as entity tag, or 304 to who has it already. `known`: the field `if-none-match`. */
+function unlessKnown(known: string | undefined, digest: Uint8Array, reply: Reply): Reply {
+  const etag = `"${Buffer.from(digest).toString('hex')}"`
   const isKnown = known?.split(',').some((one) => one.trim().replace(/^W\//, '') === etag) ?? false
-  return { status: isKnown ? 304 : 200, type: 'application/pkix-crl', body: isKnown ? '' : found.der, headers }
+  const headers = { etag, ...reply.headers }
+  return isKnown ? { ...reply, status: 304, body: '', headers } : { ...reply, headers }
 }

@@ -170,6 +170,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     crl: (name) => (isAuthority(name) ? service.kms.findCrl(name) : Promise.resolve(undefined)),
     keySet: service.attestation.keySet(),
     logKey: service.audit.key.vkey,
+    log: service.audit.publicTiles,
     health,
   })
   const tlsPort = await bind(tlsServer, { port: config.tlsPort, host: config.host, setting: 'GRIDSEAL_TLS_PORT' })

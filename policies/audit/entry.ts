@@ -1,4 +1,4 @@
-import { base64url, sha256, utf8 } from '../../core/bytes.ts'
+import { base64url, equalBytes, fromUtf8, sha256, utf8 } from '../../core/bytes.ts'
 import { type OperationId, UUID_PATTERN } from '../../core/ids.ts'
 import type { RowDigest } from '../../core/row.ts'
 import type { Caller } from '../caller.ts'
@@ -58,7 +58,7 @@ export class EntryError extends Error {
   override readonly name = 'EntryError'
 }
 
-export const commitmentOf = ({ name, value, salt }: PersonalValue): string => base64url(sha256(salt, utf8(name), Buffer.of(0), utf8(value)))
+export const commitmentOf = ({ name, value, salt }: PersonalValue): string => base64url(sha256(salt, utf8(name), Uint8Array.of(0), utf8(value)))
 
 /** Names of facts. Not numbers, which JSON parsers reorder. */
 const FACT_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/
@@ -125,7 +125,7 @@ export function encodeEntry(
 /** Reads an entry. Throws an {@link EntryError} on bytes that {@link encodeEntry} cannot have written: unknown version, other order, doubled keys. */
 export function parseEntry(bytes: Uint8Array): Entry {
   if (bytes.length > MAX_ENTRY_BYTES) throw new EntryError('the entry is too long')
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  const text = fromUtf8(bytes)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -133,7 +133,7 @@ export function parseEntry(bytes: Uint8Array): Entry {
     throw new EntryError('the entry is not JSON', { cause: error })
   }
   // One value has one text. It also refuses doubled keys (a parser would show only the last) and invalid UTF-8.
-  if (!isRecord(value) || JSON.stringify(value) !== text || Buffer.byteLength(text) !== bytes.length) throw new EntryError('the entry is not in canonical form')
+  if (!isRecord(value) || JSON.stringify(value) !== text || !equalBytes(utf8(text), bytes)) throw new EntryError('the entry is not in canonical form')
   if (value['v'] !== 1) throw new EntryError('the entry is of another version')
   if (!hasForm(value)) throw new EntryError('the entry is not of the form of version 1')
   return value

@@ -1,4 +1,4 @@
-import { base64, fromBase64 } from '../../core/bytes.ts'
+import { base64, fromStrictBase64 } from '../../core/bytes.ts'
 
 /**
  * An exported log: one JSON object a line. The header; then each entry in order of its index, and each checkpoint where its size is reached,
@@ -19,6 +19,8 @@ export function encodeExportLine(line: ExportLine): string {
 
 /** Reads a line, without its line end. `undefined` when it is none of the three. */
 export function parseExportLine(text: string): ExportLine | undefined {
+  const usual = ENTRY_LINE.exec(text)
+  if (usual !== null) return entryLine(Number(usual[1]), usual[2] ?? '')
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -28,11 +30,16 @@ export function parseExportLine(text: string): ExportLine | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const line = value as Record<string, unknown>
   const { index, entry, checkpoint, origin, key } = line
-  if (typeof entry === 'string' && Number.isSafeInteger(index)) {
-    const bytes = fromBase64(entry)
-    return base64(bytes) === entry ? { kind: 'entry', index: Number(index), bytes } : undefined
-  }
+  if (typeof entry === 'string' && Number.isSafeInteger(index)) return entryLine(Number(index), entry)
   if (typeof checkpoint === 'string') return { kind: 'checkpoint', note: checkpoint }
   if (line['format'] === FORMAT && typeof origin === 'string' && typeof key === 'string') return { kind: 'header', origin, vkey: key }
   return undefined
+}
+
+/** As {@link encodeExportLine} writes it: nearly every line, and read without making a value of it. */
+const ENTRY_LINE = /^\{"index":(0|[1-9]\d{0,14}),"entry":"([^"\\]*)"\}$/
+
+function entryLine(index: number, encoded: string): ExportLine | undefined {
+  const bytes = fromStrictBase64(encoded)
+  return bytes && { kind: 'entry', index, bytes }
 }

@@ -22,9 +22,7 @@ export interface GroupHead {
 export function encodeBundle(entries: readonly Uint8Array[]): Uint8Array {
   const parts = entries.flatMap((entry) => {
     if (entry.length > MAX_ENTRY_BYTES) throw new RangeError('an entry is too long for a bundle')
-    const length = Buffer.alloc(2)
-    length.writeUInt16BE(entry.length)
-    return [length, entry]
+    return [Uint8Array.of(entry.length >> 8, entry.length & 255), entry]
   })
   return concat(...parts)
 }

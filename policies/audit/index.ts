@@ -9,6 +9,7 @@ import { PgAuditLog } from './log.pg.ts'
 import { type GroupTable, groupTable } from './group-table.pg.ts'
 import type { LogFault } from './log-fault.ts'
 import { auditOperations } from './operations/index.ts'
+import { type PublicTiles, publicTiles } from './public-tiles.ts'
 import type { LogReader } from './reader.ts'
 import { PgLogReader } from './reader.pg.ts'
 import { Reconciler, type ReconcileReport, type Resolver } from './reconcile.ts'
@@ -19,7 +20,11 @@ import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
-export { type CheckpointAlgorithm, type LogKey, logKey, NoteError, openSuccession } from './checkpoint.ts'
+export { NoteError } from './note.ts'
+export { parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
+export { parseTilePath } from './tile-path.ts'
+export type { PublicTiles } from './public-tiles.ts'
+export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {
@@ -64,6 +69,8 @@ export interface AuditFeature {
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
+  /** What anybody may have of the log. */
+  readonly publicTiles: PublicTiles
   /** The MACs of the log's groups, for who replaces their key. */
   readonly groups: GroupTable
   /** Sequences, signs and publishes all that is committed now. Without {@link start} too. */
@@ -130,6 +137,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     replaced,
     reader,
     operations: auditOperations({ reader, key, replaced, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
+    publicTiles: publicTiles({ reader, key, replaced }),
     earlyFailures,
     groups: groupTable(sql),
     flush: () => sequencer.flush(),

@@ -1,19 +1,28 @@
-import { hash } from 'node:crypto'
-import { equalBytes, fromHex } from '../../core/bytes.ts'
+import { equalBytes, fromHex, sha256 } from '../../core/bytes.ts'
 
 /** Hashes and proofs of RFC 6962 2.1, over SHA-256. Pure. Sizes and indexes count leaves from 0. */
 
 /** The root of the empty tree: SHA-256 of nothing (RFC 6962 2.1). */
 export const EMPTY_ROOT: Uint8Array = fromHex('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')
 
-const LEAF = Buffer.of(0)
-const NODE = Buffer.of(1)
+/** What is hashed is put together here: nothing is allocated for it, and nothing waits between. */
+const leafInput = new Uint8Array(1 + 65_535)
+const nodeInput = Uint8Array.of(1, ...new Uint8Array(64))
 
 /** SHA-256(00 || entry). */
-export const leafHash = (entry: Uint8Array): Uint8Array => hash('sha256', Buffer.concat([LEAF, entry]), 'buffer')
+export function leafHash(entry: Uint8Array): Uint8Array {
+  if (entry.length >= leafInput.length) return sha256(Uint8Array.of(0), entry)
+  leafInput.set(entry, 1)
+  return sha256(leafInput.subarray(0, 1 + entry.length))
+}
 
 /** SHA-256(01 || left || right). */
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => hash('sha256', Buffer.concat([NODE, left, right]), 'buffer')
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+  if (left.length !== 32 || right.length !== 32) return sha256(nodeInput.subarray(0, 1), left, right)
+  nodeInput.set(left, 1)
+  nodeInput.set(right, 33)
+  return sha256(nodeInput)
+}
 
 /** The node at `level` (0 = leaves) and `index`: the root of the full subtree over leaves index*2^level up to (index+1)*2^level. */
 export type NodeAt = (level: number, index: number) => Uint8Array

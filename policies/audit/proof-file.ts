@@ -1,4 +1,4 @@
-import { base64, fromBase64 } from '../../core/bytes.ts'
+import { base64, fromStrictBase64 } from '../../core/bytes.ts'
 
 /** Proofs of inclusion as text (C2SP tlog-proof v1, files `.tlog-proof`). Form only: whether a proof holds, its reader finds out. Pure. */
 
@@ -65,7 +65,7 @@ function checkParts({ index, hashes, note, extra }: ProofFile): void {
 
 /** Base64 of RFC 4648 4, padded, with no stray bits. */
 function strictBase64(text: string): Uint8Array {
-  const bytes = fromBase64(text)
-  if (base64(bytes) !== text) throw new ProofFileError('not canonical base64')
+  const bytes = fromStrictBase64(text)
+  if (bytes === undefined) throw new ProofFileError('not canonical base64')
   return bytes
 }

@@ -18,6 +18,7 @@ import { breaker } from './testing/breaking-client.ts'
 import { draftOf } from './testing/drafts.ts'
 import { softKeys } from './testing/soft-keys.ts'
 import { type LogReport, LogVerifier } from './verify.ts'
+import { verifyExport } from './verify-export.ts'
 
 let db: TestDatabase
 let keys: AuditKeys
@@ -62,14 +63,12 @@ async function operate(): Promise<void> {
   await log.transact(({ append }) => Promise.resolve(append(draftOf('outcome', id))))
 }
 
-async function verifyExport(): Promise<LogReport> {
+async function verifyLog(): Promise<LogReport> {
   const reader = new PgLogReader(db.sql, keys.checkGroups)
   const note = await reader.lastCheckpoint()
   const chunks: Uint8Array[] = []
   for await (const chunk of exportChunks({ reader, key, from: 0, to: note === undefined ? 0 : openCheckpoint(note, key).size })) chunks.push(chunk)
-  const verifier = new LogVerifier(key)
-  for (const line of Buffer.concat(chunks).toString('utf8').trimEnd().split('\n')) verifier.add(line)
-  return verifier.finish()
+  return verifyExport(new LogVerifier(key), chunks)
 }
 
 /** As who owns the tables and takes the guards off. */
@@ -92,7 +91,7 @@ describe('the sequencer', () => {
     const open = newOperationId()
     await log.transact(({ append }) => Promise.resolve(append(draftOf('intent', open))))
     await sequencer.flush()
-    const report = await verifyExport()
+    const report = await verifyLog()
     expect(report).toMatchObject({ ok: true, size: 164, checkpoints: 2, entries: { intent: 21, outcome: 20, event: 123 } })
     expect(report.openIntents.map(({ id }) => id)).toEqual([open])
     const kept = openCheckpoint(readFileSync(join(folder, 'checkpoint'), 'utf8'), key)
@@ -113,7 +112,7 @@ describe('the sequencer', () => {
     await write(1)
     await third.flush()
     await third.stop()
-    expect(await verifyExport()).toMatchObject({ ok: true, size: 513 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 513 })
     const tiles = await db.sql.query<{ level: number; index: string }>('SELECT level, index FROM audit_tiles ORDER BY level, index')
     expect(tiles.map(({ level, index }) => `${level}/${index}`)).toEqual(['0/0', '0/1'])
     await sequencerOf().start()
@@ -128,7 +127,7 @@ describe('the sequencer', () => {
       log = new PgAuditLog({ connect: db.database.connect, macGroup: keys.macGroup, blindIndex: keys.blindIndex, writers: 2, appenders: 1 })
     }
     await sequencer.flush()
-    expect(await verifyExport()).toMatchObject({ ok: true, size: 28 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 28 })
     const left = await db.sql.query('SELECT FROM audit_writers JOIN audit_sequenced USING (writer, epoch) WHERE NOT drained')
     expect(left.length).toBeLessThanOrEqual(3)
   })
@@ -166,7 +165,7 @@ describe('leaders', () => {
     // The round meets a newer epoch, gives up, leads again and finishes.
     await first.flush()
     expect(before[0]).toEqual({ size: '5' })
-    expect(await verifyExport()).toMatchObject({ ok: true, size: 10 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 10 })
     await store.yield()
   })
 
@@ -183,7 +182,7 @@ describe('leaders', () => {
     broken.breakAt(/^COMMIT/, when)
     await expect(sequencer.flush()).rejects.toThrow('terminated')
     await sequencer.flush()
-    expect(await verifyExport()).toMatchObject({ ok: true, size })
+    expect(await verifyLog()).toMatchObject({ ok: true, size })
   })
 })
 
@@ -198,7 +197,7 @@ describe('a token that is away', () => {
     expect(await db.sql.query('SELECT size FROM audit_head')).toEqual([{ size: '7' }])
     isAway = false
     await sequencer.flush()
-    expect(await verifyExport()).toMatchObject({ ok: true, size: 7 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 7 })
   })
 
   it('that signs with another key stops the log', async () => {
@@ -286,7 +285,7 @@ describe('at start and take-over', () => {
     await sequencer.start()
     await write(1)
     await sequencer.flush()
-    expect(await verifyExport()).toMatchObject({ ok: true, size: 301 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 301 })
   })
 
   it.each<[string, LogFaultCode, () => Promise<void>]>([
@@ -326,7 +325,7 @@ describe('an entry changed after it was signed', () => {
     await write(3)
     await sequencerOf().flush()
     await tamper('audit_groups', 'UPDATE audit_groups SET bundle = substr(bundle, 1, octet_length(bundle) - 1)')
-    await expect(verifyExport()).rejects.toMatchObject({ code: 'integrity-failed' })
+    await expect(verifyLog()).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 
   it('in words only still has its length and form, and has another root', async () => {
@@ -334,7 +333,7 @@ describe('an entry changed after it was signed', () => {
     await sequencerOf().flush()
     const replaced = `decode(replace(encode(bundle, 'hex'), encode('test.thing.do', 'hex'), encode('test.thing.xx', 'hex')), 'hex')`
     await tamper('audit_groups', `UPDATE audit_groups SET bundle = ${replaced}`)
-    expect((await verifyExport()).findings.map(({ code }) => code)).toEqual(['root-mismatch', 'uncovered'])
+    expect((await verifyLog()).findings.map(({ code }) => code)).toEqual(['root-mismatch', 'uncovered'])
     await expect(new PgLogReader(db.sql, keys.checkGroups).search({ from: 0, limit: 10 })).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 

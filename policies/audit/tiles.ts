@@ -1,3 +1,4 @@
+import { concat } from '../../core/bytes.ts'
 import { type NodeAt, nodeHash } from './merkle.ts'
 
 /** Hash tiles of C2SP tlog-tiles: the nodes of tree level 8*level, 256 a tile, side by side. Pure. */
@@ -37,7 +38,7 @@ export class TileWriter {
     open.hashes.push(node)
     this.#touched.add(level)
     if (open.hashes.length === TILE_WIDTH) {
-      this.#full.push({ level, index: open.index, hashes: Buffer.concat(open.hashes) })
+      this.#full.push({ level, index: open.index, hashes: concat(...open.hashes) })
       this.#open.delete(level)
     } else this.#open.set(level, open)
   }
@@ -49,7 +50,33 @@ export class TileWriter {
 
   /** The right-most tiles that changed and are not full. */
   partial(): Tile[] {
-    return [...this.#open].filter(([level]) => this.#touched.has(level)).map(([level, { index, hashes }]) => ({ level, index, hashes: Buffer.concat(hashes) }))
+    return [...this.#open].filter(([level]) => this.#touched.has(level)).map(([level, { index, hashes }]) => ({ level, index, hashes: concat(...hashes) }))
+  }
+}
+
+/** The right-most tiles of a tree that grows, from its tiles as they are. */
+export class OpenTiles {
+  #partials: readonly Tile[]
+
+  constructor(partials: readonly Tile[] = []) {
+    this.#partials = partials
+  }
+
+  /** Those that are not full. */
+  get partials(): readonly Tile[] {
+    return this.#partials
+  }
+
+  /** The tiles that became full by the nodes that `show` shows, from tree level `lowest` on. */
+  grow(show: (visit: TileWriter['visit']) => void, lowest = 0): readonly Tile[] {
+    const writer = new TileWriter(this.#partials)
+    show((treeLevel, index, node) => {
+      if (treeLevel >= lowest) writer.visit(treeLevel, index, node)
+    })
+    const [full, open] = [writer.full(), writer.partial()]
+    const changed = new Set([...full, ...open].map(({ level }) => level))
+    this.#partials = [...this.#partials.filter(({ level }) => !changed.has(level)), ...open]
+    return full
   }
 }
 
@@ -60,6 +87,19 @@ export function placeOf(treeLevel: number, index: number): { readonly level: num
   const first = index * count
   return { level, tile: Math.floor(first / TILE_WIDTH), from: first % TILE_WIDTH, count }
 }
+
+/** The tiles that hold the nodes that `walk` asks for. */
+export function tilesFor(walk: (nodeAt: NodeAt) => unknown): { readonly level: number; readonly index: number }[] {
+  const places = new Map<string, { readonly level: number; readonly index: number }>()
+  walk((treeLevel, at) => {
+    const { level, tile } = placeOf(treeLevel, at)
+    places.set(`${level}/${tile}`, { level, index: tile })
+    return NOWHERE
+  })
+  return [...places.values()]
+}
+
+const NOWHERE = new Uint8Array(32)
 
 /** Nodes out of tiles. The function throws a RangeError for a node that the tiles do not hold in full. */
 export const nodesOf =

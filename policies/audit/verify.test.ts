@@ -8,7 +8,8 @@ import { encodeEntry } from './entry.ts'
 import { encodeExportLine } from './export.ts'
 import type { EntryKind } from './log.ts'
 import { append, EMPTY_EDGE, leafHash, rootOf } from './merkle.ts'
-import { type FindingCode, type LogReport, LogVerifier } from './verify.ts'
+import { digestLines } from './entry-digest.ts'
+import { type FindingCode, type LogReport, LogVerifier, openByAny } from './verify.ts'
 
 const pair = generateKeyPairSync('ed25519')
 const key = logKey('grid.example/audit', 'ed25519', pair.publicKey.export({ format: 'der', type: 'spki' }))
@@ -41,11 +42,26 @@ function linesOf(entries: readonly Uint8Array[], sizes: readonly number[] = [ent
   return lines.map((line) => line.trimEnd())
 }
 
-function verify(lines: readonly string[], known: readonly string[] = []): LogReport {
-  const verifier = new LogVerifier(key, { known: known.map((note) => openCheckpoint(note, key)) })
-  for (const line of lines) verifier.add(line)
+/** Cut into pieces of three lines. */
+function follow(verifier: LogVerifier, lines: readonly string[]): LogReport {
+  for (let at = 0; at < lines.length; at += 3) {
+    const piece = digestLines(
+      utf8(
+        lines
+          .slice(at, at + 3)
+          .map((line) => line.trimEnd())
+          .join('\n'),
+      ),
+    )
+    verifier.addExported(
+      piece,
+      piece.lines.flatMap((line) => (line.is === 'checkpoint' ? [openByAny(line.note, verifier.keys)] : [])),
+    )
+  }
   return verifier.finish()
 }
+const verify = (lines: readonly string[], known: readonly string[] = []): LogReport =>
+  follow(new LogVerifier(key, { known: known.map((note) => openCheckpoint(note, key)) }), lines)
 
 const codesOf = (report: LogReport): FindingCode[] => report.findings.map(({ code }) => code)
 const a = newOperationId()
@@ -186,9 +202,7 @@ describe('a log whose key was replaced', () => {
     return lines.map((line) => line.trimEnd())
   }
   function verifyBoth(lines: readonly string[]): LogReport {
-    const verifier = new LogVerifier(newKey, { replaced: [key] })
-    for (const line of lines) verifier.add(line)
-    return verifier.finish()
+    return follow(new LogVerifier(newKey, { replaced: [key] }), lines)
   }
   const whole = [...honest, event(3)]
 
@@ -209,8 +223,6 @@ describe('a log whose key was replaced', () => {
   it('is not verified by one of its keys alone', () => {
     const lines = linesBy(whole, { 3: 'old', 6: 'new' })
     expect(codesOf(verify(lines))).toEqual(expect.arrayContaining(['wrong-log', 'key-replaced', 'checkpoint-invalid']))
-    const verifier = new LogVerifier(newKey)
-    for (const line of lines) verifier.add(line)
-    expect(codesOf(verifier.finish())).toContain('checkpoint-invalid')
+    expect(codesOf(follow(new LogVerifier(newKey), lines))).toContain('checkpoint-invalid')
   })
 })

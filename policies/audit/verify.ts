@@ -1,11 +1,10 @@
 import { base64, equalBytes } from '../../core/bytes.ts'
-import { type Checkpoint, isSignedBy, type LogKey, NoteError, openCheckpoint } from './checkpoint.ts'
-import { type Entry, EntryError, parseEntry } from './entry.ts'
-import { parseExportLine } from './export.ts'
+import { type Checkpoint, type LogKey, NoteError, openCheckpoint } from './checkpoint.ts'
+import { ENTRY_KINDS, type EntryDigest, type ExportDigest, type Notable } from './entry-digest.ts'
 import type { EntryKind } from './log.ts'
-import { append, EMPTY_EDGE, leafHash, rootOf } from './merkle.ts'
+import { append, EMPTY_EDGE, rootOf } from './merkle.ts'
 
-/** Verifies an exported log with the log's public key alone. Pure: no clock, no network, no database. */
+/** Verifies a log with its public key alone. Pure: no clock, no network, no database. */
 
 /** What is wrong with a log. Each is named for what an auditor has to ask about. */
 export type FindingCode =
@@ -16,6 +15,10 @@ export type FindingCode =
   | 'checkpoint-invalid' // its signature, origin or form
   | 'key-replaced' // a checkpoint by a key after its successor had begun, or none by the newest
   | 'root-mismatch' // the entries are not those that the log signed
+  | 'resource-missing' // a file of a tlog-tiles log is not there
+  | 'bundle-malformed' // an entry bundle with other entries than the size asks for, or none
+  | 'tile-mismatch' // a hash tile is not the one that the entries make
+  | 'quorum-missing' // the witnesses that the policy asks for did not cosign the checkpoint
   | 'checkpoint-misplaced'
   | 'uncovered' // entries after the last checkpoint, or no checkpoint at all
   | 'known-checkpoint-missing' // shorter than a checkpoint the auditor held before
@@ -58,10 +61,24 @@ export interface LogReport {
 
 const MAX_FINDINGS = 100
 
-/** Events that name a successor of the checkpoint key: facts `newKey` (C2SP note form) and `logSize` (entries under the last checkpoint of the one before). */
-const SUCCESSIONS: ReadonlySet<string> = new Set(['system.token-restored', 'system.checkpoint-key-replaced'])
+/** A checkpoint by one of the log's keys, or why it is none. */
+export type OpenedCheckpoint = { readonly signer: number; readonly checkpoint: Checkpoint } | { readonly fault: string }
 
-/** Takes an export line by line; memory grows with open intents and writer epochs only. */
+/** `keys`: of the log, in their order. The signer is the place among them. */
+export function openByAny(note: string, keys: readonly LogKey[]): OpenedCheckpoint {
+  let fault = 'there is no key to open it with'
+  for (const [signer, key] of keys.entries()) {
+    try {
+      return { signer, checkpoint: openCheckpoint(note, key) }
+    } catch (error) {
+      if (!(error instanceof NoteError)) throw error
+      fault = error.message
+    }
+  }
+  return { fault }
+}
+
+/** Follows a log from its first entry on; memory grows with open intents and writer epochs only. */
 export class LogVerifier {
   readonly #key: LogKey
   /** In their order, the newest last. */
@@ -71,6 +88,7 @@ export class LogVerifier {
   #lastSigner = 0
   readonly #known: Checkpoint[]
   #edge = EMPTY_EDGE
+  #visit: ((level: number, index: number, node: Uint8Array) => void) | undefined
   /** Leaf hashes not yet in the edge. */
   #leaves: Uint8Array[] = []
   #size = 0
@@ -99,14 +117,43 @@ export class LogVerifier {
     this.#known = known.filter(({ size }) => size > 0).sort((a, b) => a.size - b.size)
   }
 
-  /** One line, without its line end. */
-  add(text: string): void {
-    const line = parseExportLine(text)
-    if (line === undefined) return this.#find('line-malformed', 'a line is not a header, entry or checkpoint')
-    if (line.kind === 'header') return this.#header(line.origin, line.vkey)
-    if (this.#headers === 0) this.#header('', '')
-    if (line.kind === 'checkpoint') return this.#checkpoint(line.note)
-    this.#entry(line.index, line.bytes)
+  /** The keys of the log, in the order in which they signed. */
+  get keys(): readonly LogKey[] {
+    return this.#keys
+  }
+
+  /** The next piece of an export. `opened`: its checkpoints, in their order. */
+  addExported(piece: ExportDigest, opened: readonly OpenedCheckpoint[]): void {
+    let at = 0
+    let checkpoints = 0
+    const entriesUntil = (before: number): void => {
+      if (before > at && this.#headers === 0) this.#header('', '')
+      this.#entriesOf(piece, at, before, piece.indexes)
+      at = before
+    }
+    for (const line of piece.lines) {
+      entriesUntil(line.before)
+      if (line.is === 'malformed') this.#find('line-malformed', 'a line is not a header, entry or checkpoint')
+      else if (line.is === 'header') this.#header(line.origin, line.vkey)
+      else {
+        if (this.#headers === 0) this.#header('', '')
+        this.addCheckpoint(opened[checkpoints] ?? { fault: 'it was not opened' })
+        checkpoints += 1
+      }
+    }
+    entriesUntil(piece.kinds.length)
+  }
+
+  /** The next entries. `visit` sees the nodes of the tree that they make full. */
+  addEntries(piece: EntryDigest, visit?: (level: number, index: number, node: Uint8Array) => void): void {
+    this.#visit = visit
+    this.#entriesOf(piece, 0, piece.kinds.length)
+    this.#rootNow()
+  }
+
+  /** What is wrong with the form in which the log was brought. */
+  find(code: FindingCode, detail: string, index?: number): void {
+    this.#find(code, detail, index)
   }
 
   finish(): LogReport {
@@ -137,33 +184,41 @@ export class LogVerifier {
       this.#find('wrong-log', `the export says that it is of ${origin || 'no log'} with the key ${vkey || '(none)'}`)
   }
 
-  #checkpoint(note: string): void {
-    try {
-      const signer = this.#keys.findIndex((key) => isSignedBy(note, key))
-      const { size, root } = openCheckpoint(note, this.#keys[signer] ?? this.#key)
-      if (signer < this.#newestKey) return this.#find('key-replaced', `a checkpoint over ${size} entries is by a key that was replaced before`, size)
-      this.#newestKey = this.#lastSigner = signer
-      if (size !== this.#size) return this.#find('checkpoint-misplaced', `a checkpoint over ${size} entries stands after ${this.#size}`)
-      if (!equalBytes(root, this.#rootNow())) return this.#find('root-mismatch', `the first ${size} entries are not those that the log signed`, size)
-      this.#checkpoints += 1
-      this.#covered = size
-      this.#root = base64(root)
-    } catch (error) {
-      if (!(error instanceof NoteError)) throw error
-      this.#find('checkpoint-invalid', error.message)
-    }
+  /** A checkpoint that stands after the entries so far. */
+  addCheckpoint(opened: OpenedCheckpoint): void {
+    if ('fault' in opened) return this.#find('checkpoint-invalid', opened.fault)
+    const { signer, checkpoint } = opened
+    const { size, root } = checkpoint
+    if (signer < this.#newestKey) return this.#find('key-replaced', `a checkpoint over ${size} entries is by a key that was replaced before`, size)
+    this.#newestKey = this.#lastSigner = signer
+    if (size !== this.#size) return this.#find('checkpoint-misplaced', `a checkpoint over ${size} entries stands after ${this.#size}`)
+    if (!equalBytes(root, this.#rootNow())) return this.#find('root-mismatch', `the first ${size} entries are not those that the log signed`, size)
+    this.#checkpoints += 1
+    this.#covered = size
+    this.#root = base64(root)
   }
 
-  #entry(index: number, bytes: Uint8Array): void {
-    if (index !== this.#size) this.#find('index-gap', `entry ${index} stands where entry ${this.#size} should`, index)
-    this.#leaves.push(leafHash(bytes))
-    this.#size += 1
-    this.#compareKnown()
-    try {
-      this.#follow(parseEntry(bytes), index)
-    } catch (error) {
-      if (!(error instanceof EntryError)) throw error
-      this.#find('entry-malformed', error.message, index)
+  /** The entries `from` up to `to` of a piece. */
+  #entriesOf(piece: EntryDigest, from: number, to: number, indexes?: Float64Array): void {
+    const { leaves, kinds, writers, notable, firstTime, lastTime } = piece
+    if (firstTime !== undefined && (this.#firstTime === undefined || firstTime < this.#firstTime)) this.#firstTime = firstTime
+    if (lastTime !== undefined && (this.#lastTime === undefined || lastTime > this.#lastTime)) this.#lastTime = lastTime
+    let next = notable.findIndex(({ at }) => at >= from)
+    for (let at = from; at < to; at += 1) {
+      const index = indexes?.[at] ?? this.#size
+      if (index !== this.#size) this.#find('index-gap', `entry ${index} stands where entry ${this.#size} should`, index)
+      this.#leaves.push(leaves.subarray(32 * at, 32 * at + 32))
+      this.#size += 1
+      if (this.#known[0]?.size === this.#size) this.#compareKnown()
+      const more = notable[next]
+      const isNotable = more?.at === at
+      if (isNotable) next += 1
+      const kind = ENTRY_KINDS[kinds[at] ?? 0]
+      if (kind !== undefined) {
+        this.#entries[kind] += 1
+        this.#follow(writers[3 * at] ?? 0, writers[3 * at + 1] ?? 0, writers[3 * at + 2] ?? 0, index)
+      }
+      if (isNotable) this.#note(more, index)
     }
   }
 
@@ -177,39 +232,36 @@ export class LogVerifier {
   }
 
   #rootNow(): Uint8Array {
-    this.#edge = append(this.#edge, this.#leaves)
+    this.#edge = append(this.#edge, this.#leaves, this.#visit)
     this.#leaves = []
     return rootOf(this.#edge)
   }
 
-  #follow(entry: Entry, index: number): void {
-    const { kind, id, operation, time, writer } = entry
-    this.#entries[kind] += 1
-    this.#firstTime = this.#firstTime === undefined || time < this.#firstTime ? time : this.#firstTime
-    this.#lastTime = this.#lastTime === undefined || time > this.#lastTime ? time : this.#lastTime
-
-    const place = `${writer.slot}/${writer.epoch}`
+  #follow(slot: number, epoch: number, seq: number, index: number): void {
+    const newest = this.#newest.get(slot) ?? 0
+    if (epoch < newest) this.#find('epoch-order', `writer ${slot}: epoch ${epoch} wrote after epoch ${newest} had begun`, index)
+    else if (epoch > newest) this.#newest.set(slot, epoch)
+    const place = `${slot}/${epoch}`
     const next = this.#next.get(place) ?? 0
-    if (writer.seq !== next)
-      this.#find('sequence-gap', `writer ${writer.slot}, epoch ${writer.epoch}: sequence ${writer.seq} stands where ${next} should`, index)
-    this.#next.set(place, writer.seq + 1)
-    const newest = this.#newest.get(writer.slot) ?? 0
-    if (writer.epoch < newest) this.#find('epoch-order', `writer ${writer.slot}: epoch ${writer.epoch} wrote after epoch ${newest} had begun`, index)
-    else this.#newest.set(writer.slot, writer.epoch)
+    if (seq !== next) this.#find('sequence-gap', `writer ${slot}, epoch ${epoch}: sequence ${seq} stands where ${next} should`, index)
+    this.#next.set(place, seq + 1)
+  }
 
-    if (kind === 'event' && SUCCESSIONS.has(operation)) this.#succeed(entry, index)
-    if (kind === 'intent') {
+  #note(more: Notable, index: number): void {
+    if (more.is === 'malformed') return this.#find('entry-malformed', more.reason, index)
+    if (more.is === 'succession') return this.#succeed(more.newKey, more.logSize, index)
+    const { id } = more
+    if (more.is === 'intent') {
       if (this.#early.delete(id)) return
       if (this.#open.has(id)) this.#find('intent-doubled', `operation ${id} began twice`, index)
-      this.#open.set(id, { index, id, operation, time })
-    } else if (kind === 'outcome' && entry.effect === 'durable' && !this.#open.delete(id)) {
+      this.#open.set(id, { index, id, operation: more.operation, time: more.time })
+    } else if (!this.#open.delete(id)) {
       if (this.#early.has(id)) this.#find('outcome-without-intent', `operation ${id} ended twice`, index)
       this.#early.set(id, index)
     }
   }
 
-  #succeed({ facts }: Entry, index: number): void {
-    const { newKey, logSize } = facts ?? {}
+  #succeed(newKey: unknown, logSize: unknown, index: number): void {
     const successor = this.#keys.findIndex(({ vkey }) => vkey === newKey)
     if (successor < 0) return this.#find('key-replaced', `the key ${String(newKey)} took the place of the one before it, and is not among those given`, index)
     if (this.#lastSigner < successor && this.#covered > Number(logSize))

@@ -4,7 +4,7 @@ import { Refusal } from '../../clients/signed-document.ts'
 import { createDurably } from '../../core/durable-file.ts'
 import { NoteError } from '../../policies/audit/index.ts'
 import { uuidOf } from './api-command.ts'
-import { readKey } from './audit.ts'
+import { readKeys } from './log-keys.ts'
 import { indexOf } from './audit-export.ts'
 import { CliError } from './cli-error.ts'
 import { assertReach, readText, type ReachOptions, withClient } from './with-client.ts'
@@ -45,7 +45,7 @@ export function verifyEvidenceFile({
   const time = at === undefined ? new Date() : new Date(at)
   if (Number.isNaN(time.getTime())) throw new CliError(`${String(at)} is no time (RFC 3339).`)
   try {
-    console.log(describeEvidence(openEvidence(readText(file), { keys: keys.map(readKey), trustedRoot: readText(trust), at: time })))
+    console.log(describeEvidence(openEvidence(readText(file), { keys: readKeys(keys), trustedRoot: readText(trust), at: time })))
   } catch (error) {
     if (!(error instanceof Refusal) && !(error instanceof NoteError)) throw error
     console.log(`NOT VERIFIED: ${error.message}`)

@@ -26,7 +26,8 @@ Examples:
   gridseal token check --help                                checks whether a token can serve
   gridseal token restore --help                              puts the keys of a lost token into another one
   gridseal token rotate --help                               replaces a root key while the service runs
-  gridseal audit verify --help                               checks a whole exported log offline
+  gridseal audit mirror --help                               keeps a copy of the log, verified
+  gridseal audit verify --help                               checks a whole log offline: a mirror or an export
   gridseal audit verify-proof --help                         checks one entry of the log offline
   gridseal audit export --help                               the log as NDJSON, CSV or OCSF events
   gridseal audit evidence --help                             entries with all that proves them, in one signed file

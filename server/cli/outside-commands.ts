@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { EXPORT_FORMATS } from '../../clients/audit-export.ts'
 import type { EvidenceOptions } from './audit-evidence.ts'
 import type { ExportOptions } from './audit-export.ts'
+import type { MirrorOptions } from './audit-mirror.ts'
 import type { SearchOptions } from './audit-search.ts'
 import { SERVICE_URL, TRUST } from './service-options.ts'
 
@@ -38,17 +39,44 @@ export function addOutsideCommands(program: Command): void {
 
   audit
     .command('verify')
-    .description('Verifies an exported log offline: every entry in the tree, every checkpoint, no gap, no open operation. Exit 1 when anything is wrong.')
-    .argument('<export>', 'the file of GET /v1/policies/audit/export')
-    .requiredOption(
-      '--key <vkey>',
-      'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order',
-      (value: string, all: readonly string[] | undefined) => [...(all ?? []), value],
-    )
+    .description('Verifies a whole log offline: every entry in the tree, every tile and checkpoint, no gap, no open operation. Exit 1 when anything is wrong.')
+    .argument('<log>', 'the folder that audit mirror keeps, the URL of a web server over it, or a file of GET /v1/policies/audit/export')
+    .addOption(logKeys())
+    .option('--known <checkpoint>', 'a checkpoint kept from earlier, which the log must still contain (repeatable)', collect, [])
+    .addOption(witnesses())
     .addHelpText('after', '\nThe key is told once, by a way of its own: GET /audit/key of the plain listener shows it.')
-    .action(async (file: string, { key }: { key: readonly string[] }) => {
-      const { verifyExport } = await import('./audit.ts')
-      await verifyExport({ file, keys: key })
+    .action(async (log: string, { key, known, witnessPolicy }: TrustOptions & { known: readonly string[] }) => {
+      const { verifyAuditLog } = await import('./audit.ts')
+      await verifyAuditLog({ log, keys: key, known, ...(witnessPolicy === undefined ? {} : { witnessPolicy }) })
+    })
+
+  audit
+    .command('verify-consistency')
+    .description('Verifies offline that the log of a newer checkpoint begins with that of an older one. Exit 1 when it does not.')
+    .argument('<older>', 'a file of a checkpoint')
+    .argument('<newer>', 'a file of a later one')
+    .option('--tiles <log>', 'the folder or URL of a tlog-tiles log to make the proof of')
+    .option('--proof <file>', 'the proof itself: hashes in base64, one a line')
+    .addOption(logKeys())
+    .action(async (older: string, newer: string, { key, ...options }: TrustOptions & { tiles?: string; proof?: string }) => {
+      const { verifyConsistency } = await import('./audit.ts')
+      await verifyConsistency({ older, newer, keys: key, ...options })
+    })
+
+  audit
+    .command('mirror')
+    .description('Brings a folder up to the log of a running service, verified as it comes: a static tlog-tiles log for audit verify, or for a web server.')
+    .argument('<folder>', 'where the log is kept; it is made when it is not there. Its entries name people')
+    .addOption(logKeys('--log-key <vkey>'))
+    .addOption(SERVICE_URL)
+    .requiredOption('--trust <root.pem>', TRUST)
+    .option('--certificate <chain.pem>', 'the auditor’s certificate')
+    .option('--key <key.pem>', 'its private key')
+    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
+    .addHelpText('after', '\nMay be stopped at any moment, and goes on where it was. Exit 1 when the log does not extend what the folder has.')
+    .action(async (folder: string, options: MirrorOptions) => {
+      const { mirrorCommand } = await import('./audit-mirror.ts')
+      await mirrorCommand(folder, options)
     })
 
   audit
@@ -76,11 +104,12 @@ export function addOutsideCommands(program: Command): void {
     .description('Verifies offline that one entry is in the log, and prints what it says. Exit 1 when anything is wrong.')
     .argument('<entry>', 'a file of the entry’s exact bytes')
     .argument('<proof>', 'its proof (C2SP tlog-proof)')
-    .requiredOption('--key <vkey>', 'the log’s verifier key (C2SP note form), or a file that holds it')
+    .addOption(logKeys())
+    .addOption(witnesses())
     .addHelpText('after', '\nGET /v1/policies/audit/operations/ID/proof gives both: `bytes` (base64 of the first file) and `proof` (the second file’s text).')
-    .action(async (entry: string, proof: string, { key }: { key: string }) => {
+    .action(async (entry: string, proof: string, { key, witnessPolicy }: TrustOptions) => {
       const { verifyProof } = await import('./audit.ts')
-      verifyProof({ entry, proof, key })
+      await verifyProof({ entry, proof, keys: key, ...(witnessPolicy === undefined ? {} : { witnessPolicy }) })
     })
 
   audit
@@ -105,10 +134,7 @@ export function addOutsideCommands(program: Command): void {
   audit
     .command('evidence')
     .description('Has a running service make an evidence pack: entries with their proofs and the policies that decided, in one signed file.')
-    .option('--operation <id>', 'all entries of this operation; may be given again', (value: string, all: readonly string[] | undefined) => [
-      ...(all ?? []),
-      value,
-    ])
+    .option('--operation <id>', 'all entries of this operation; may be given again', collect)
     .option('--from <index>', 'or of a range: the index to start at')
     .option('--to <index>', 'and the one to end before')
     .requiredOption('--out <file>', 'where it goes')
@@ -126,11 +152,7 @@ export function addOutsideCommands(program: Command): void {
     .command('verify-evidence')
     .description('Verifies an evidence pack offline, and prints what it shows. Exit 1 when it is not to be believed.')
     .argument('<pack>', 'the file')
-    .requiredOption(
-      '--key <vkey>',
-      'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order',
-      (value: string, all: readonly string[] | undefined) => [...(all ?? []), value],
-    )
+    .addOption(logKeys())
     .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers: it stands above the key that signs packs')
     .option('--at <time>', 'the time to verify for (RFC 3339); without it now')
     .action(async (file: string, { key, trust, at }: { key: readonly string[]; trust: string; at?: string }) => {
@@ -168,3 +190,17 @@ export function addOutsideCommands(program: Command): void {
       verifyResultFile({ result, ...options })
     })
 }
+
+interface TrustOptions {
+  readonly key: readonly string[]
+  readonly witnessPolicy?: string
+}
+
+const collect = (value: string, all: readonly string[] | undefined): readonly string[] => [...(all ?? []), value]
+
+const logKeys = (flags = '--key <vkey>'): Option =>
+  new Option(flags, 'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order')
+    .argParser(collect)
+    .makeOptionMandatory()
+
+const witnesses = (): Option => new Option('--witness-policy <file>', 'the witnesses that must have cosigned the checkpoint (C2SP tlog-policy)')

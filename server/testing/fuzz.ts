@@ -122,6 +122,7 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.audit.checkpoint': { who: auditor, fields: {} },
     'policies.audit.export': { who: auditor, fields: { format: 'csv', from: '0', to: '9', since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z' } },
     'policies.audit.evidence': { who: auditor, fields: { from: 0, to: 3 } },
+    'policies.audit.bundle': { who: auditor, fields: { index: '0', count: '1', width: '1' } },
     'card-personalization.vendor.register': {
       who: alice,
       fields: { name: 'Fuzzed Ltd', callerName: 'fuzzed', encryptionCertificate: vendor.encryptionCertificate },

@@ -1,5 +1,6 @@
 import type { AnyOperation } from '../../operation.ts'
 import { type ExportedLog, exportLog, getCheckpoint } from './export.ts'
+import { readBundles } from './bundle.ts'
 import { proveOperation } from './proof.ts'
 import { getOperation, searchEntries } from './search.ts'
 
@@ -10,4 +11,5 @@ export const auditOperations = (deps: ExportedLog): readonly AnyOperation[] => [
   proveOperation(deps),
   getCheckpoint(deps),
   exportLog(deps),
+  readBundles(deps),
 ]

@@ -7,7 +7,7 @@ import { NoteError } from '../checkpoint.ts'
 import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
 import { encodeProof } from '../proof-file.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
-import { nodesOf, placeOf } from '../tiles.ts'
+import { nodesOf, tilesFor } from '../tiles.ts'
 import { lastSigned, type Signed, type SignedLog } from './export.ts'
 
 const MAX_PROOFS = 100
@@ -94,15 +94,8 @@ export async function prove(reader: LogReader, { note, checkpoint }: Signed, ent
 
 /** The nodes that the paths need, out of one reading of tiles. Each is made once: neighbours share most of theirs. */
 async function nodesFor(reader: LogReader, size: number, indexes: readonly number[]): Promise<NodeAt> {
-  const places = new Map<string, { readonly level: number; readonly index: number }>()
-  for (const index of indexes) {
-    inclusionProof(index, size, (level, at) => {
-      const place = placeOf(level, at)
-      places.set(`${place.level}/${place.tile}`, { level: place.level, index: place.tile })
-      return new Uint8Array(32)
-    })
-  }
-  const tiles = new Map((await reader.tiles([...places.values()])).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
+  const places = tilesFor((nodeAt) => indexes.forEach((index) => inclusionProof(index, size, nodeAt)))
+  const tiles = new Map((await reader.tiles(places)).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
   const made = new Map<string, Uint8Array>()
   const fromTiles = nodesOf((level, index) => tiles.get(`${level}/${index}`))
   return (level, index) => {

@@ -1,0 +1,35 @@
+import { mirror, MirrorError } from '../../clients/audit-mirror.ts'
+import { CliError } from './cli-error.ts'
+import { readKeys } from './log-keys.ts'
+import { showProgress } from './progress.ts'
+import { assertReach, type ReachOptions, withClient } from './with-client.ts'
+
+export interface MirrorOptions extends ReachOptions {
+  /** Verifier keys of the log, or files that hold one, in the order in which they signed. */
+  readonly logKey: readonly string[]
+}
+
+/** Brings the folder up to the service's log, and prints how far it goes. Throws a {@link CliError} where the log is not what it was. */
+export async function mirrorCommand(folder: string, { logKey, ...options }: MirrorOptions): Promise<void> {
+  assertReach(options)
+  const progress = showProgress('entries')
+  try {
+    const { from, to } = await withClient(options, (client) =>
+      mirror({
+        folder,
+        keys: readKeys(logKey),
+        onProgress: progress.add,
+        log: {
+          checkpoint: async () => (await client.get<{ note: string }>('/v1/policies/audit/checkpoint')).note,
+          bundles: (index, count, width) => client.download(`/v1/policies/audit/bundles/${index}?count=${count}&width=${width}`),
+        },
+      }).catch((error: unknown) => {
+        throw error instanceof MirrorError ? new CliError(error.message) : error
+      }),
+    )
+    progress.end()
+    console.log(`MIRRORED: ${to} entries, ${to - from} of them new, in ${folder}`)
+  } finally {
+    progress.end()
+  }
+}
