@@ -36,7 +36,7 @@ const DOORS: readonly RegExp[] = [
 /** `clients/` may open only pure files: what a vendor or an auditor needs to check the service's word without the service. */
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
-  /^policies\/audit\/(entry|merkle|note|checkpoint|cosignature|witness-policy|tiles|verify|proof-file)\.ts$/,
+  /^policies\/audit\/(entry|merkle|note|checkpoint|cosignature|witness-policy|witness-request|tiles|verify|proof-file)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
   /^kms\/keys\/statement\.ts$/,

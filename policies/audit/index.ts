@@ -18,7 +18,7 @@ import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
-export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
+export { type CheckpointAlgorithm, type LogKey, logKey, NoteError, openSuccession } from './checkpoint.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {

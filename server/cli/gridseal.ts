@@ -8,6 +8,7 @@ import { addOutsideCommands } from './outside-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
+import { addWitnessCommands } from './witness-commands.ts'
 import { CliError } from './cli-error.ts'
 
 const program = new Command('gridseal')
@@ -28,6 +29,7 @@ Examples:
   gridseal token rotate --help                               replaces a root key while the service runs
   gridseal audit verify --help                               checks a whole exported log offline
   gridseal audit verify-proof --help                         checks one entry of the log offline
+  gridseal witness --help                                    cosigns checkpoints of the log, elsewhere than the service
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules
@@ -71,6 +73,7 @@ addOutsideCommands(program)
 addTokenCommands(program)
 addPolicyCommands(program)
 addAccessCommands(program)
+addWitnessCommands(program)
 
 program.exitOverride()
 try {
