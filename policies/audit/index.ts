@@ -99,7 +99,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   })
   const sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    file: fileAt(checkpointFile),
+    anchors: [fileAt(checkpointFile)],
     key,
     replaced,
     checkGroups: (groups) => integrity.checkGroups(groups),

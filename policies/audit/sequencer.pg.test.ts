@@ -43,7 +43,7 @@ afterEach(async () => {
 function sequencerOf(settings: Partial<SequencerSettings> = {}, connect = db.database.connect): Sequencer {
   const sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql: db.sql }),
-    file: checkpointFile(join(folder, 'checkpoint')),
+    anchors: [checkpointFile(join(folder, 'checkpoint'))],
     key,
     checkGroups: keys.checkGroups,
     signCheckpoint: keys.signCheckpoint,

@@ -7,7 +7,7 @@ import { NoteError } from '../checkpoint.ts'
 import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
 import { encodeProof } from '../proof-file.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
-import { nodesOf, placeOf } from '../tiles.ts'
+import { storedNodes } from '../stored-nodes.ts'
 import { lastSigned, type Signed, type SignedLog } from './export.ts'
 
 const MAX_PROOFS = 100
@@ -75,10 +75,9 @@ interface Proven {
 /** Throws `integrity-failed` when the proof that the stored tiles give does not hold: nobody is to be handed one that fails elsewhere. */
 async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
   const { size, root } = checkpoint
-  const nodeAt = await nodesFor(
-    reader,
-    size,
-    entries.map(({ index }) => index),
+  const nodeAt = await storedNodes(
+    (places) => reader.tiles(places),
+    (node) => entries.map(({ index }) => inclusionProof(index, size, node)),
   )
   return entries.map(({ index, bytes }) => {
     const hashes = pathOf(index, size, nodeAt)
@@ -90,27 +89,6 @@ async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: r
     }
     return { index, bytes: base64(bytes), proof: encodeProof({ index, hashes, note }) }
   })
-}
-
-/** The nodes that the paths need, out of one reading of tiles. Each is made once: neighbours share most of theirs. */
-async function nodesFor(reader: LogReader, size: number, indexes: readonly number[]): Promise<NodeAt> {
-  const places = new Map<string, { readonly level: number; readonly index: number }>()
-  for (const index of indexes) {
-    inclusionProof(index, size, (level, at) => {
-      const place = placeOf(level, at)
-      places.set(`${place.level}/${place.tile}`, { level: place.level, index: place.tile })
-      return new Uint8Array(32)
-    })
-  }
-  const tiles = new Map((await reader.tiles([...places.values()])).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
-  const made = new Map<string, Uint8Array>()
-  const fromTiles = nodesOf((level, index) => tiles.get(`${level}/${index}`))
-  return (level, index) => {
-    const name = `${level}/${index}`
-    const node = made.get(name) ?? fromTiles(level, index)
-    made.set(name, node)
-    return node
-  }
 }
 
 /** Undefined when a tile is missing or short. */
