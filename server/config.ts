@@ -82,6 +82,16 @@ const SETTINGS = {
       .default('gridseal.example/audit/1'),
     about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
   },
+  witnessPolicy: {
+    env: 'GRIDSEAL_WITNESS_POLICY',
+    schema: z.string().min(1).optional(),
+    about: 'A file (C2SP tlog-policy) that names the witnesses of the log, with their URLs, and how many of them must cosign. Absent: it has none.',
+  },
+  witnessesMustAnswer: {
+    env: 'GRIDSEAL_WITNESSES_MUST_ANSWER',
+    schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
+    about: 'true: no start where a witness cannot be asked what it knows of the log. false: it is asked later, and stops the log when it knows of more.',
+  },
   crlUrl: {
     env: 'GRIDSEAL_CRL_URL',
     schema: z
@@ -190,6 +200,10 @@ export const describeSettings = (): { name: string; variable: string; about: str
       name,
       variable: env,
       about,
-      fallback: Array.isArray(fallback) ? fallback.join(',') : typeof fallback === 'string' || typeof fallback === 'number' ? `${fallback}` : '',
+      fallback: Array.isArray(fallback)
+        ? fallback.join(',')
+        : typeof fallback === 'string' || typeof fallback === 'number' || typeof fallback === 'boolean'
+          ? `${fallback}`
+          : '',
     }
   })

@@ -8,12 +8,13 @@ import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
 import type { HsmStats } from '../pkcs11/index.ts'
+import type { WitnessStatus } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
 import { type Config, ConfigError } from './config.ts'
 import { faultsOf } from './crash-at.ts'
-import { Health } from './health.ts'
+import { Health, type PartState } from './health.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
@@ -60,11 +61,22 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     () => ROTATION_STATES[rotation().state],
   )
   metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
+  const witnesses = (): ReturnType<OpenService['audit']['witnesses']> => service.audit.witnesses()
+  metrics.gauge('gridseal_witnesses_well', 'Witnesses that have cosigned what there is, or will soon.', () => witnesses().filter(isWell).length)
+  metrics.gauge(
+    'gridseal_witnesses_not_well',
+    'Witnesses that are behind, or say that the log has another history.',
+    () => witnesses().filter((one) => !isWell(one)).length,
+  )
+  metrics.gauge('gridseal_witness_lag_entries', 'Signed entries that the witness furthest behind has not cosigned.', () =>
+    Math.max(0, ...witnesses().map(({ lag }) => lag)),
+  )
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
       { name: 'token', state: () => lanes().token },
       { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
+      ...(config.witnessPolicy === undefined ? [] : [{ name: 'witnesses', state: () => witnessesState(witnesses()) }]),
     ],
     (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
   )
@@ -160,6 +172,15 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     health.stop()
     await Promise.all([shut(tlsServer), shut(plainServer)])
   }
+}
+
+const isWell = ({ state }: WitnessStatus): boolean => state === 'ready' || state === 'waiting'
+
+/** Without them the service works: whoever verifies the log waits for them. */
+function witnessesState(witnesses: readonly WitnessStatus[]): PartState {
+  const unwell = witnesses.filter((one) => !isWell(one))
+  const times = (unwell.length > 0 ? unwell : witnesses).map(({ since }) => since.getTime())
+  return { state: unwell.length > 0 ? 'degraded' : 'ready', since: new Date(unwell.length > 0 ? Math.min(...times) : Math.max(0, ...times)) }
 }
 
 const AUTHORITIES = ['root', 'callers', 'cards'] as const

@@ -12,7 +12,7 @@ import { openHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { admissionFeature } from '../policies/admissions/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
-import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
+import { auditFeature, type AuditFeature, logKey } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
 import { type Decide, PolicyError, RateTable } from '../policies/firewall/index.ts'
@@ -33,6 +33,7 @@ import { isPolicyOf, loadPolicyFile, operationFacts } from './policy-file.ts'
 import { officersLike, policyKey, policySigner } from './policy-parts.ts'
 import { projectFile } from './project-file.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
+import { loadWitnessPolicy } from './witness-policy-file.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
 
 /** The service without its listeners and timers: what `serve` and `init` both stand on. */
@@ -124,12 +125,26 @@ async function open({
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
   await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
 
+  const { algorithm, publicKey } = hsm.integrity.checkpointKey
   const audit = auditFeature({
     sql: database.sql,
     connect: () => database.connect(),
     integrity: hsm.integrity,
     origin: config.origin,
     checkpointFile: join(config.data, 'checkpoint'),
+    ...(config.witnessPolicy === undefined
+      ? {}
+      : {
+          witnesses: {
+            policy: loadWitnessPolicy(config.witnessPolicy, logKey(config.origin, algorithm, publicKey)),
+            mustAnswer: config.witnessesMustAnswer,
+            onChange: ({ name, state, since, lag, problem }) =>
+              logger[state === 'ready' || state === 'waiting' ? 'info' : 'warn'](
+                { witness: name, state, since, lag, cause: problem },
+                'a witness of the log changed',
+              ),
+          },
+        }),
     replaced: replacedKeys(adoptions),
     writers: config.writers,
     now,

@@ -18,9 +18,17 @@ export class WitnessError extends Error {
 const MAX_ANSWER_BYTES = 65_536
 const MAX_REASON = 200
 
-/** One exchange. Rejects with a {@link WitnessError}, at the latest after `timeoutMs`. `url`: the submission prefix. */
-export async function submitCheckpoint(url: string, request: AddCheckpoint, { timeoutMs }: { readonly timeoutMs: number }): Promise<WitnessReply> {
-  const { status, type, body } = await exchange(`${url.replace(/\/+$/, '')}${ADD_CHECKPOINT_PATH}`, encodeAddCheckpoint(request), timeoutMs)
+/** One exchange. Rejects with a {@link WitnessError}, at the latest after `timeoutMs` or by the signal. `url`: the submission prefix. */
+export async function submitCheckpoint(
+  url: string,
+  request: AddCheckpoint,
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<WitnessReply> {
+  const { status, type, body } = await exchange(
+    `${url.replace(/\/+$/, '')}${ADD_CHECKPOINT_PATH}`,
+    encodeAddCheckpoint(request),
+    AbortSignal.any([AbortSignal.timeout(timeoutMs), signal]),
+  )
   if (status === 200) return { kind: 'cosigned', lines: signatureLines(body) }
   const size = status === 409 && type === SIZE_TYPE ? parseToldSize(body) : undefined
   if (size !== undefined) return { kind: 'size', size }
@@ -40,16 +48,15 @@ function signatureLines(body: string): string[] {
   }
 }
 
-async function exchange(url: string, body: string, timeoutMs: number): Promise<{ readonly status: number; readonly type: string; readonly body: string }> {
+async function exchange(url: string, body: string, signal: AbortSignal): Promise<{ readonly status: number; readonly type: string; readonly body: string }> {
   try {
-    const signal = AbortSignal.timeout(timeoutMs)
     const response = await fetch(url, { method: 'POST', body, headers: { 'content-type': 'text/plain; charset=utf-8' }, redirect: 'error', signal })
     const chunks: Uint8Array[] = []
     let length = 0
-    for await (const chunk of response.body ?? []) {
-      length += (chunk as Uint8Array).length
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      length += chunk.length
       if (length > MAX_ANSWER_BYTES) throw new WitnessError('its answer is too long')
-      chunks.push(chunk as Uint8Array)
+      chunks.push(chunk)
     }
     const type = (response.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
     return { status: response.status, type, body: Buffer.concat(chunks).toString('utf8') }
