@@ -92,6 +92,11 @@ const SETTINGS = {
     schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
     about: 'true: no start where a witness cannot be asked what it knows of the log. false: it is asked later, and stops the log when it knows of more.',
   },
+  tokenHeadSeconds: {
+    env: 'GRIDSEAL_TOKEN_HEAD_SECONDS',
+    schema: z.coerce.number().int().min(0).max(86_400).default(60),
+    about: 'How often, at most, the last signed head of the log is written into the token, in seconds: the flash of an HSM wears. 0: never, nor read there.',
+  },
   crlUrl: {
     env: 'GRIDSEAL_CRL_URL',
     schema: z

@@ -130,6 +130,7 @@ async function open({
     sql: database.sql,
     connect: () => database.connect(),
     integrity: hsm.integrity,
+    ...(config.tokenHeadSeconds === 0 ? {} : { tokenHead: { keeper: hsm.integrity, everyMs: config.tokenHeadSeconds * 1000 } }),
     origin: config.origin,
     checkpointFile: join(config.data, 'checkpoint'),
     ...(config.witnessPolicy === undefined

@@ -19,6 +19,7 @@ import { Sequencer, type SequencerStatus } from './sequencer.ts'
 import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
+import { type HeadKeeper, tokenHead } from './token-head.ts'
 import { Witnessing, type WitnessingSettings, type WitnessStatus } from './witnessing.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
@@ -49,6 +50,8 @@ export interface AuditSettings {
   readonly checkpointFile: string
   /** Default: the log has no witnesses. */
   readonly witnesses?: Pick<WitnessingSettings, 'policy' | 'mustAnswer' | 'onChange' | 'intervalMs' | 'timeoutMs' | 'behindMs'>
+  /** The token, where it keeps the last signed checkpoint too, and how often it is written at most. Default: it does not. */
+  readonly tokenHead?: { readonly keeper: HeadKeeper; readonly everyMs: number }
   /** Writer slots, at least 2: one for the group commits of single entries, from 8 on two. Default 6. */
   readonly writers?: number
   readonly now?: () => Date
@@ -90,6 +93,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     integrity,
     origin,
     checkpointFile,
+    tokenHead: inToken,
     witnesses,
     replaced: replacedKeys = [],
     writers = 6,
@@ -131,7 +135,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     })
   const sequencer: Sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    anchors: [fileAt(checkpointFile)],
+    anchors: [fileAt(checkpointFile), ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])],
     admit: (signed) => witnessing?.admit(signed) ?? Promise.resolve(),
     key,
     replaced,
