@@ -271,6 +271,16 @@ describe('at start and take-over', () => {
     await expect(sequencerOf().start()).rejects.toThrow(/signed checkpoint over 300 entries, and the database has 0.*Restore/)
   })
 
+  it('a database that is behind the token refuses to start, though the file is gone', async () => {
+    await grow()
+    const note = readFileSync(join(folder, 'checkpoint'), 'utf8')
+    const other = await testDatabase()
+    const token = { name: 'the token', read: () => Promise.resolve(note), write: () => Promise.resolve() }
+    const store = new PgSequencerStore({ connect: other.database.connect, sql: other.sql })
+    await expect(sequencerOf({ store, anchors: [token] }).start()).rejects.toThrow(/database-behind: the token holds .* 300 entries, and the database has 0/)
+    await other.close()
+  })
+
   it('an empty database beside a file of another one refuses to start', async () => {
     await grow()
     const other = await testDatabase()
