@@ -63,7 +63,7 @@ export const behind = (where: string, size: number, databaseSize: number): LogFa
   new LogFault(
     'database-behind',
     `${where} holds a signed checkpoint over ${size} entries, and the database has ${databaseSize}. The database was restored from an older copy, or entries were removed: ` +
-      'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database; where there is none: docs/log-recovery.md.',
+      'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database.',
   )
 
 function openStored(note: string, { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] }, where: string): Checkpoint {
