@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Service, startService } from '../clients/site.ts'
 import { addLog, initWitness } from '../clients/witness/witness-folder.ts'
-import { parseLogKey } from '../policies/audit/checkpoint.ts'
-import { judgeCheckpoint, parseWitnessPolicy } from '../policies/audit/witness-policy.ts'
+import { openCheckpoint, parseLogKey } from '../policies/audit/checkpoint.ts'
+import { type JudgedCheckpoint, judgeCheckpoint, parseWitnessPolicy } from '../policies/audit/witness-policy.ts'
 import { eventually } from './testing/processes.ts'
 import { startWitness, type WitnessProcess } from './testing/witness-process.ts'
 
@@ -34,7 +34,9 @@ const healthOf = async ({ plainUrl }: Service): Promise<Record<string, { readonl
   (await (await fetch(`${plainUrl}/readyz`)).json()) as Record<string, { readonly state: string }>
 
 describe('a service whose log has a witness', () => {
-  it('has its checkpoints cosigned; set back, database and files, it is refused by the token, and without that by the witness', async () => {
+  it('has its checkpoints cosigned; set back, database and files, it is refused by the token, and without that by the witness', {
+    timeout: 240_000,
+  }, async () => {
     const vkey = initWitness(join(folder, 'w1'), 'witness.example/w1')
     writeFileSync(policy, 'quorum none\n')
     const first = await serve()
@@ -45,15 +47,14 @@ describe('a service whose log has a witness', () => {
     running.push(witness)
     writeFileSync(policy, `log ${key}\nwitness w1 ${vkey} ${witness.url}\nquorum w1\n`)
     cpSync(join(data, 'postgres'), join(folder, 'older'), { recursive: true })
+    const { size } = openCheckpoint(readFileSync(join(data, 'checkpoint'), 'utf8'), parseLogKey(key))
 
     const second = await serve({ GRIDSEAL_WITNESSES_MUST_ANSWER: 'true' })
     const witnessedPath = join(data, 'checkpoint-witnessed')
-    const judged = await eventually('a witnessed checkpoint', () =>
-      existsSync(witnessedPath)
-        ? judgeCheckpoint(readFileSync(witnessedPath, 'utf8'), parseWitnessPolicy(readFileSync(policy)), [parseLogKey(key)])
-        : undefined,
-    )
-    expect(judged.satisfied).toBe(true)
+    const judge = (): JudgedCheckpoint | undefined =>
+      existsSync(witnessedPath) ? judgeCheckpoint(readFileSync(witnessedPath, 'utf8'), parseWitnessPolicy(readFileSync(policy)), [parseLogKey(key)]) : undefined
+    const grown = await eventually('a witnessed checkpoint beyond the older database', () => ((judge()?.checkpoint.size ?? 0) > size ? judge() : undefined))
+    expect(grown.satisfied).toBe(true)
     expect(await healthOf(second)).toMatchObject({ witnesses: { state: 'ready' } })
     expect(await (await fetch(`${second.plainUrl}/metrics`)).text()).toContain('gridseal_witnesses_well 1')
     await second.stop()
