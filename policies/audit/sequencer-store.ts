@@ -81,6 +81,8 @@ export interface Round {
 export interface SequencerStore {
   /** Takes the leadership if it is free, with a new epoch. */
   lead(): Promise<boolean>
+  /** Whether it is held, as far as is known here: false once the connection is lost. */
+  readonly isLeading: boolean
   /** Gives it up, and with it every connection. Never throws. */
   yield(): Promise<void>
   head(): Promise<Head>

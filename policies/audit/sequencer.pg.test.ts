@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -168,6 +169,22 @@ describe('leaders', () => {
     expect(before[0]).toEqual({ size: '5' })
     expect(await verifyExport()).toMatchObject({ ok: true, size: 10 })
     await store.yield()
+  })
+
+  it('whose session the server ended between two rounds lead again, and nobody hears of it', async () => {
+    const sequencer = sequencerOf()
+    await sequencer.start()
+    await write(5)
+    await sequencer.flush()
+    // The event loop stands, and with it the sign of life.
+    const stalled = performance.now() + 4500
+    while (performance.now() < stalled) randomBytes(1_000_000)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(sequencer.status.leading).toBe(false)
+    await write(5)
+    await sequencer.flush()
+    expect(sequencer.status).toMatchObject({ leading: true, signedSize: 10 })
+    expect(await verifyExport()).toMatchObject({ ok: true, size: 10 })
   })
 
   it.each([

@@ -103,6 +103,10 @@ export class PgSequencerStore implements SequencerStore {
     }
   }
 
+  get isLeading(): boolean {
+    return this.#leader?.session.lost === false
+  }
+
   async yield(): Promise<void> {
     await this.#abdicate()
     await this.#candidate?.end()

@@ -66,7 +66,12 @@ export class Sequencer {
   }
 
   get status(): SequencerStatus {
-    return { leading: this.#head !== undefined, size: this.#head?.edge.size ?? 0, signedSize: this.#signedSize, fault: this.#fault }
+    return {
+      leading: this.#head !== undefined && this.#settings.store.isLeading,
+      size: this.#head?.edge.size ?? 0,
+      signedSize: this.#signedSize,
+      fault: this.#fault,
+    }
   }
 
   /**
@@ -142,7 +147,9 @@ export class Sequencer {
 
   /** The head to build on, or undefined when another process leads. */
   async #lead(): Promise<Head | undefined> {
-    if (this.#head !== undefined) return this.#head
+    // A session that the server ended between two rounds is no error of this one: it is begun anew.
+    if (this.#head !== undefined && this.#settings.store.isLeading) return this.#head
+    this.#head = undefined
     const { store, anchors, key, replaced = [], checkGroups, admit } = this.#settings
     if (!(await store.lead())) return undefined
     const { head, signed } = await checkTree({ store, anchors, key, replaced, checkGroups })
