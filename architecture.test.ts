@@ -37,7 +37,7 @@ const DOORS: readonly RegExp[] = [
 const CLIENT_DOORS: readonly RegExp[] = [
   /^core\//,
   /^policies\/revisions\/activation\.ts$/,
-  /^policies\/audit\/(entry|entry-digest|merkle|note|checkpoint|cosignature|witness-policy|tiles|tile-path|tile-source|tile-tree|group|verify|verify-export|verify-tiles|consistency|proof|proof-file|export|evidence\/pack)\.ts$/,
+  /^policies\/audit\/(entry|entry-digest|merkle|note|checkpoint|cosignature|witness-policy|witness-request|tiles|tile-path|tile-source|tile-tree|group|verify|verify-export|verify-tiles|consistency|proof|proof-file|export|evidence\/pack)\.ts$/,
   /^card-personalization\/(delivery-row|delivery-format|delivery|imsi|inp[a-z-]*|fault-list)\.ts$/,
   /^attestation\/(authentication|evidence|result|imei|cbor|cose)\.ts$/,
   /^kms\/keys\/statement\.ts$/,

@@ -3,6 +3,7 @@ import type { Handle } from 'pkcs11js'
 import { freshSpec, kcvOf, loadedSpec, OTP_SPEC, P256_PUBLIC } from './algorithms.ts'
 import { decryptGcm, encryptGcm } from './gcm.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
+import { createHead, listHeads } from './kept-head.ts'
 import { cardKeySpec, kdf3Block } from './lane-keys.ts'
 import { masterK1 } from './master-k1.ts'
 import { CKK, CKM, ED25519_PARAMS, ed25519Spki, type MechanismName, P256_PARAMS, p256Point, p256Spki } from './mechanisms.ts'
@@ -137,6 +138,13 @@ export const CAPABILITIES = {
     need: 'replaced',
     trial: tryEd25519,
   },
+  'data-object': {
+    title: 'data objects of the user',
+    mechanisms: [],
+    use: 'the log’s last signed head, once a minute; else it is kept in the file and by witnesses alone',
+    need: 'replaced',
+    trial: tryDataObject,
+  },
   'trusted': {
     title: 'TRUSTED, set by the security officer',
     mechanisms: [],
@@ -156,6 +164,16 @@ export function tryCapability(token: Token, name: CapabilityName): Outcome | und
 
 const hex = (text: string): Buffer => Buffer.from(text, 'hex')
 const TEXT = Buffer.from('gridseal self-test')
+
+/** A session object: the check writes nothing into a token. That it takes one for good, the first head shows. */
+function tryDataObject(trial: Trial): void {
+  const { token } = trial
+  const note = Buffer.from('gridseal self-test\n1\n')
+  const head = createHead(token, 'gridseal self-test', note, { inToken: false })
+  trial.expect('a data object that is found', listHeads(token, 'gridseal self-test').length === 1, true)
+  trial.expect('the value of a data object', token.read(head, CKA.VALUE).equals(note), true)
+  token.destroy(head)
+}
 
 const AES = { class: CKO.SECRET, keyType: CKK.AES } as const satisfies Partial<KeySpec>
 const MAC_KEY: KeySpec = { ...AES, uses: ['sign'], mechanisms: [CKM.AES_CMAC] }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { frame } from '../core/bytes.ts'
+import { frame, unframe, utf8 } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import { encodeRow, type Row, type RowSealer, type SealedRow } from '../core/row.ts'
 import { inParts } from './in-parts.ts'
@@ -29,6 +29,13 @@ export interface Integrity extends RowSealer {
   /** The checkpoint key's signature over a note's text: raw Ed25519 (64 bytes), or where the token has none ECDSA P-256 SHA-256 as DER. */
   signCheckpoint(text: Uint8Array): Promise<Uint8Array>
   readonly checkpointKey: { readonly algorithm: 'ed25519' | 'ecdsa-p256'; readonly publicKey: Uint8Array /* SPKI DER */ }
+  /**
+   * Keeps the log's last checkpoint in the token, as a data object, in place of older ones of its origin; one over more entries stays. Slow, and it wears the flash
+   * of an HSM: for once a minute. Throws the token's refusal where it keeps no data objects.
+   */
+  keepHead(origin: string, note: string): Promise<void>
+  /** The checkpoints that the token keeps of an origin: none, one, or what a crash left. */
+  readHeads(origin: string): Promise<string[]>
   /** AES-CMAC by the blind-index key over `name || 00 || value`, 16 bytes: equality search without the value. */
   blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]>
 }
@@ -123,6 +130,14 @@ export class LaneIntegrity implements Integrity {
     if (this.checkpointKey.algorithm === 'ed25519') return this.#lanes.any().call('signCheckpoint', { message: text })
     const digest = createHash('sha256').update(text).digest()
     return derSignature(await this.#lanes.any().call('signCheckpoint', { message: digest }))
+  }
+
+  keepHead(origin: string, note: string): Promise<void> {
+    return this.#lanes.any().call('keepHead', { origin, note: utf8(note) })
+  }
+
+  async readHeads(origin: string): Promise<string[]> {
+    return unframe(await this.#lanes.any().call('readHeads', { origin })).map((note) => Buffer.from(note).toString('utf8'))
   }
 
   async blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]> {

@@ -1,13 +1,14 @@
 import type { Attribute, Handle, PKCS11, Template } from 'pkcs11js'
 import { KWP_CANDIDATES } from './mechanisms.ts'
 
-export const CKO = { PUBLIC: 2, PRIVATE: 3, SECRET: 4 } as const
+export const CKO = { DATA: 0, PUBLIC: 2, PRIVATE: 3, SECRET: 4 } as const
 
 export const CKA = {
   CLASS: 0x0,
   TOKEN: 0x1,
   PRIVATE: 0x2,
   LABEL: 0x3,
+  APPLICATION: 0x10,
   VALUE: 0x11,
   TRUSTED: 0x86,
   KEY_TYPE: 0x100,
@@ -54,7 +55,7 @@ const USES_OF_CLASS: Readonly<Record<number, readonly Use[]>> = {
 
 /** What a key is and may do. Everything not said is refused by the template. */
 export interface KeySpec {
-  readonly class: (typeof CKO)[keyof typeof CKO]
+  readonly class: (typeof CKO)[Exclude<keyof typeof CKO, 'DATA'>]
   readonly keyType: number
   readonly uses: readonly Use[]
   readonly mechanisms: readonly number[]

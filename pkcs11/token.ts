@@ -1,5 +1,5 @@
 import graphene from 'graphene-pk11'
-import pkcs11js, { type Attribute, type Handle, type PKCS11, type TokenInfo } from 'pkcs11js'
+import pkcs11js, { type Attribute, type Handle, type PKCS11, type Template, type TokenInfo } from 'pkcs11js'
 import { Problem } from '../core/problem.ts'
 import { cryptokiError } from './errors.ts'
 import { KNOWN_ANSWERS } from './known-answers.ts'
@@ -185,6 +185,16 @@ export class Token {
     }
   }
 
+  /** As {@link apart}, in a session that may write token objects. */
+  writing<Result>(work: (token: Token) => Result): Result {
+    const other = new Token(this.#slot, true, { serialNumber: this.serial, label: this.label })
+    try {
+      return work(other)
+    } finally {
+      other.#session.close()
+    }
+  }
+
   /** Throws {@link TokenAway} unless the slot still holds this token. */
   assertPresent(): void {
     const isThis = ({ serialNumber }: TokenInfo): boolean => serialNumber.trimEnd() === this.serial
@@ -232,18 +242,24 @@ export class Token {
     }
   }
 
-  /** The labels of all token objects of a class, each once. */
-  listLabels(objectClass: number): string[] {
+  /** All objects that a template matches. */
+  findAll(template: Template): Handle[] {
     const found: Handle[] = []
-    this.lib.C_FindObjectsInit(this.handle, [
-      { type: CKA.CLASS, value: objectClass },
-      { type: CKA.TOKEN, value: true },
-    ])
+    this.lib.C_FindObjectsInit(this.handle, template)
     try {
       for (let page = this.lib.C_FindObjects(this.handle, 100); page.length > 0; page = this.lib.C_FindObjects(this.handle, 100)) found.push(...page)
     } finally {
       this.lib.C_FindObjectsFinal(this.handle)
     }
+    return found
+  }
+
+  /** The labels of all token objects of a class, each once. */
+  listLabels(objectClass: number): string[] {
+    const found = this.findAll([
+      { type: CKA.CLASS, value: objectClass },
+      { type: CKA.TOKEN, value: true },
+    ])
     return [...new Set(found.map((handle) => this.read(handle, CKA.LABEL).toString('utf8')))]
   }
 

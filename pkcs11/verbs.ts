@@ -7,6 +7,7 @@ import { cryptokiError } from './errors.ts'
 import { fillCards } from './fill-cards.ts'
 import { decryptGcm, encryptGcm, GCM_IV_BYTES, GCM_TAG_BYTES } from './gcm.ts'
 import type { GeneratedKey, KeyAlgorithm } from './contract.ts'
+import { keepHead, readHeads } from './kept-head.ts'
 import { readKeyAttributes } from './key-attributes.ts'
 import { cardKeySpec, kdf3Block, type LaneKeys, type SealedBytes } from './lane-keys.ts'
 import { CKM, P256_PARAMS, p256Spki } from './mechanisms.ts'
@@ -113,6 +114,9 @@ export const VERBS = {
     const { handle, algorithm } = keys.roots.checkpoint
     return keys.token.sign(algorithm === 'ed25519' ? CKM.EDDSA : CKM.ECDSA, handle, message, Buffer.alloc(SIGNATURE))
   },
+
+  keepHead,
+  readHeads,
 
   pepper,
   makeOtpSecret,

@@ -97,6 +97,21 @@ const SETTINGS = {
     about:
       'Where the audit log is forwarded (RFC 5424 over TLS), comma-separated: syslog+tls://HOST:6514?ca=FILE, and name=, server-name=, certificate=FILE&key=FILE.',
   },
+  witnessPolicy: {
+    env: 'GRIDSEAL_WITNESS_POLICY',
+    schema: z.string().min(1).optional(),
+    about: 'A file (C2SP tlog-policy) that names the witnesses of the log, with their URLs, and how many of them must cosign. Absent: it has none.',
+  },
+  witnessesMustAnswer: {
+    env: 'GRIDSEAL_WITNESSES_MUST_ANSWER',
+    schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
+    about: 'true: no start where a witness cannot be asked what it knows of the log. false: it is asked later, and stops the log when it knows of more.',
+  },
+  tokenHeadSeconds: {
+    env: 'GRIDSEAL_TOKEN_HEAD_SECONDS',
+    schema: z.coerce.number().int().min(0).max(86_400).default(60),
+    about: 'How often, at most, the last signed head of the log is written into the token, in seconds: the flash of an HSM wears. 0: never, nor read there.',
+  },
   crlUrl: {
     env: 'GRIDSEAL_CRL_URL',
     schema: z
@@ -205,6 +220,10 @@ export const describeSettings = (): { name: string; variable: string; about: str
       name,
       variable: env,
       about,
-      fallback: Array.isArray(fallback) ? fallback.join(',') : typeof fallback === 'string' || typeof fallback === 'number' ? `${fallback}` : '',
+      fallback: Array.isArray(fallback)
+        ? fallback.join(',')
+        : typeof fallback === 'string' || typeof fallback === 'number' || typeof fallback === 'boolean'
+          ? `${fallback}`
+          : '',
     }
   })

@@ -8,6 +8,7 @@ import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
 import type { HsmStats } from '../pkcs11/index.ts'
+import type { WitnessStatus } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
@@ -73,6 +74,16 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   metrics.gauges('gridseal_forwarding_failing', '1: forwarding to a receiver fails, and is tried again.', 'receiver', () =>
     receivers().map(({ receiver, state }) => [receiver, state === 'failing' ? 1 : 0]),
   )
+  const witnesses = (): ReturnType<OpenService['audit']['witnesses']> => service.audit.witnesses()
+  metrics.gauge('gridseal_witnesses_well', 'Witnesses that have cosigned what there is, or will soon.', () => witnesses().filter(isWell).length)
+  metrics.gauge(
+    'gridseal_witnesses_not_well',
+    'Witnesses that are behind, or say that the log has another history.',
+    () => witnesses().filter((one) => !isWell(one)).length,
+  )
+  metrics.gauge('gridseal_witness_lag_entries', 'Signed entries that the witness furthest behind has not cosigned.', () =>
+    Math.max(0, ...witnesses().map(({ lag }) => lag)),
+  )
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
@@ -86,6 +97,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
         },
       })),
       { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
+      ...(config.witnessPolicy === undefined ? [] : [{ name: 'witnesses', state: () => witnessesState(witnesses()) }]),
     ],
     (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
   )
@@ -185,6 +197,15 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     health.stop()
     await Promise.all([shut(tlsServer), shut(plainServer)])
   }
+}
+
+const isWell = ({ state }: WitnessStatus): boolean => state === 'ready' || state === 'waiting'
+
+/** Without them the service works: whoever verifies the log waits for them. */
+function witnessesState(witnesses: readonly WitnessStatus[]): PartState {
+  const unwell = witnesses.filter((one) => !isWell(one))
+  const times = (unwell.length > 0 ? unwell : witnesses).map(({ since }) => since.getTime())
+  return { state: unwell.length > 0 ? 'degraded' : 'ready', since: new Date(unwell.length > 0 ? Math.min(...times) : Math.max(0, ...times)) }
 }
 
 const AUTHORITIES = ['root', 'callers', 'cards'] as const

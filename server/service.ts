@@ -15,7 +15,7 @@ import { admissionFeature } from '../policies/admissions/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
 import { evidenceFeature } from '../policies/audit/evidence/index.ts'
 import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
-import { auditFeature, type AuditFeature } from '../policies/audit/index.ts'
+import { auditFeature, type AuditFeature, logKey } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
 import { type Decide, PolicyError, RateTable } from '../policies/firewall/index.ts'
@@ -36,6 +36,7 @@ import { isPolicyOf, loadPolicyFile, operationFacts } from './policy-file.ts'
 import { evidenceSigner, officersLike, policyKey, policySigner } from './policy-parts.ts'
 import { projectFile } from './project-file.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
+import { loadWitnessPolicy } from './witness-policy-file.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
 
 /** The service without its listeners and timers: what `serve` and `init` both stand on. */
@@ -128,12 +129,27 @@ async function open({
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
   await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
 
+  const { algorithm, publicKey } = hsm.integrity.checkpointKey
   const audit = auditFeature({
     sql: database.sql,
     connect: () => database.connect(),
     integrity: hsm.integrity,
+    ...(config.tokenHeadSeconds === 0 ? {} : { tokenHead: { keeper: hsm.integrity, everyMs: config.tokenHeadSeconds * 1000 } }),
     origin: config.origin,
     checkpointFile: join(config.data, 'checkpoint'),
+    ...(config.witnessPolicy === undefined
+      ? {}
+      : {
+          witnesses: {
+            policy: loadWitnessPolicy(config.witnessPolicy, logKey(config.origin, algorithm, publicKey)),
+            mustAnswer: config.witnessesMustAnswer,
+            onChange: ({ name, state, since, lag, problem }) =>
+              logger[state === 'ready' || state === 'waiting' ? 'info' : 'warn'](
+                { witness: name, state, since, lag, cause: problem },
+                'a witness of the log changed',
+              ),
+          },
+        }),
     replaced: replacedKeys(adoptions),
     writers: config.writers,
     version: version(),

@@ -10,9 +10,8 @@ import { syncFolder } from './sync-folder.ts'
  * It is the first that the ceremony writes and the last that it removes. While it stands the token is not used, and the same ceremony starts over.
  */
 const LABEL = 'gridseal:unfinished'
-const CKO_DATA = 0
 
-export const isUnfinished = (token: Token): boolean => token.find(CKO_DATA, LABEL) !== undefined
+export const isUnfinished = (token: Token): boolean => token.find(CKO.DATA, LABEL) !== undefined
 
 /** Synced, so that no key is on disk without it. */
 export function markUnfinished(token: Token, { tokensFolder }: CeremonyToken): void {
@@ -21,12 +20,12 @@ export function markUnfinished(token: Token, { tokensFolder }: CeremonyToken): v
     { type: CKA.TOKEN, value: true },
     { type: CKA.PRIVATE, value: true },
   ]
-  token.lib.C_CreateObject(token.handle, [{ type: CKA.CLASS, value: CKO_DATA }, { type: CKA.LABEL, value: LABEL }, ...flags])
+  token.lib.C_CreateObject(token.handle, [{ type: CKA.CLASS, value: CKO.DATA }, { type: CKA.LABEL, value: LABEL }, ...flags])
   if (tokensFolder !== undefined) syncFolder(tokensFolder)
 }
 
 export function markFinished(token: Token, { tokensFolder }: CeremonyToken): void {
-  const mark = token.find(CKO_DATA, LABEL)
+  const mark = token.find(CKO.DATA, LABEL)
   if (mark !== undefined) token.destroy(mark)
   if (tokensFolder !== undefined) syncFolder(tokensFolder)
 }

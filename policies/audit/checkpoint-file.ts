@@ -1,16 +1,10 @@
 import { open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
-
-/** Where the last signed checkpoint is kept outside the database. Trusted only as far as its signature goes. */
-export interface CheckpointFile {
-  /** The note, or undefined when there is none yet. */
-  read(): Promise<string | undefined>
-  /** Whole or not at all, and on disk when it resolves. */
-  write(note: string): Promise<void>
-}
+import type { HeadAnchor } from './head-anchor.ts'
 
 /** A file beside the data: temporary file, fsync, rename, fsync of the folder. */
-export const checkpointFile = (path: string): CheckpointFile => ({
+export const checkpointFile = (path: string): HeadAnchor => ({
+  name: 'the checkpoint file',
   read: async () => {
     try {
       return await readFile(path, 'utf8')

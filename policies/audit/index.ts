@@ -1,13 +1,16 @@
+import { utf8 } from '../../core/bytes.ts'
 import type { Sql } from '../../core/tx.ts'
 import type { AnyOperation } from '../operation.ts'
-import { type CheckpointAlgorithm, type LogKey, logKey, type ReplacedKey } from './checkpoint.ts'
+import { type CheckpointAlgorithm, checkpointText, type LogKey, logKey, type ReplacedKey, signedNote } from './checkpoint.ts'
 import { checkpointFile as fileAt } from './checkpoint-file.ts'
+import { PgCosignatureStore } from './cosignature-store.pg.ts'
 import { EarlyFailures } from './early-failures.ts'
 import { placesOfTime } from './export/time-range.pg.ts'
 import type { AuditLog } from './log.ts'
 import { PgAuditLog } from './log.pg.ts'
 import { type GroupTable, groupTable } from './group-table.pg.ts'
 import type { LogFault } from './log-fault.ts'
+import { EMPTY_ROOT } from './merkle.ts'
 import { auditOperations } from './operations/index.ts'
 import { type PublicTiles, publicTiles } from './public-tiles.ts'
 import type { LogReader } from './reader.ts'
@@ -18,13 +21,16 @@ import { Sequencer, type SequencerStatus } from './sequencer.ts'
 import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
 import type { CheckGroups } from './take-over.ts'
+import { type HeadKeeper, tokenHead } from './token-head.ts'
+import { Witnessing, type WitnessingSettings, type WitnessStatus } from './witnessing.ts'
 
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
 export { NoteError } from './note.ts'
-export { parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
 export { parseTilePath } from './tile-path.ts'
 export type { PublicTiles } from './public-tiles.ts'
 export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
+export { parseWitnessPolicy, quorumHolds, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
+export type { WitnessStatus } from './witnessing.ts'
 
 /** What the log needs of the token: functions that main.ts hands in. */
 export interface AuditKeys {
@@ -45,8 +51,12 @@ export interface AuditSettings {
   readonly origin: string
   /** Checkpoint keys that signed before the token's, with the size of their last checkpoints. Default none. */
   readonly replaced?: readonly { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array; readonly lastSize: number }[]
-  /** Path of the file that keeps the last signed checkpoint outside the database. */
+  /** Path of the file that keeps the last signed checkpoint outside the database. The last one that satisfies the policy of witnesses stands beside it, as `...-witnessed`. */
   readonly checkpointFile: string
+  /** Default: the log has no witnesses. */
+  readonly witnesses?: Pick<WitnessingSettings, 'policy' | 'mustAnswer' | 'onChange' | 'intervalMs' | 'timeoutMs' | 'behindMs'>
+  /** The token, where it keeps the last signed checkpoint too, and how often it is written at most. Default: it does not. */
+  readonly tokenHead?: { readonly keeper: HeadKeeper; readonly everyMs: number }
   /** Writer slots, at least 2: one for the group commits of single entries, from 8 on two. Default 6. */
   readonly writers?: number
   /** Of the product, as exports name it. Default `0`. */
@@ -76,6 +86,10 @@ export interface AuditFeature {
   /** Sequences, signs and publishes all that is committed now. Without {@link start} too. */
   flush(): Promise<void>
   status(): SequencerStatus
+  /** Of each witness that this process asks, as far as it leads. */
+  witnesses(): readonly WitnessStatus[]
+  /** The newest checkpoint that satisfies the policy of witnesses, with their cosignatures; without a policy, or before the first, undefined. */
+  newestWitnessed(): Promise<string | undefined>
   /** Begins sequencing, reconciling and the minute's aggregates. Throws a {@link LogFault} when the service must not run on this database. */
   start(): Promise<void>
   /** Writes what is under way, signs it as far as it can, and gives every connection back. */
@@ -90,6 +104,8 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     integrity,
     origin,
     checkpointFile,
+    tokenHead: inToken,
+    witnesses,
     replaced: replacedKeys = [],
     writers = 6,
     version = '0',
@@ -110,9 +126,29 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     appenders,
     now,
   })
-  const sequencer = new Sequencer({
+  const reader = new PgLogReader(sql, (groups) => integrity.checkGroups(groups))
+  const witnessedFile = fileAt(`${checkpointFile}-witnessed`)
+  const witnessing: Witnessing | undefined =
+    witnesses &&
+    new Witnessing({
+      ...witnesses,
+      store: new PgCosignatureStore(sql),
+      tiles: (places) => reader.tiles(places),
+      key,
+      replaced,
+      leads: () => sequencer.status.leading,
+      signEmpty: async () => {
+        const text = checkpointText({ origin, size: 0, root: EMPTY_ROOT })
+        return signedNote(text, key, await integrity.signCheckpoint(utf8(text)))
+      },
+      onFault: (fault) => sequencer.halt(fault),
+      onWitnessed: (note) => witnessedFile.write(note),
+      ...(onError === undefined ? {} : { onError }),
+    })
+  const sequencer: Sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    file: fileAt(checkpointFile),
+    anchors: [fileAt(checkpointFile), ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])],
+    admit: (signed) => witnessing?.admit(signed) ?? Promise.resolve(),
     key,
     replaced,
     checkGroups: (groups) => integrity.checkGroups(groups),
@@ -128,7 +164,8 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     ...(onReconciled === undefined ? {} : { onReport: onReconciled }),
     ...(onError === undefined ? {} : { onError }),
   })
-  const reader = new PgLogReader(sql, (groups) => integrity.checkGroups(groups))
+  const newestWitnessed = (): Promise<string | undefined> => witnessing?.newest() ?? Promise.resolve(undefined)
+  const signedLog = { reader, key, replaced, newestWitnessed }
   const earlyFailures = new EarlyFailures({ log, now })
   let isStarted = false
   return {
@@ -136,19 +173,23 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     key,
     replaced,
     reader,
-    operations: auditOperations({ reader, key, replaced, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
-    publicTiles: publicTiles({ reader, key, replaced }),
+    operations: auditOperations({ ...signedLog, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
+    publicTiles: publicTiles(signedLog, async ({ note }) => (await newestWitnessed()) ?? note),
     earlyFailures,
     groups: groupTable(sql),
     flush: () => sequencer.flush(),
     status: () => sequencer.status,
+    witnesses: () => witnessing?.statuses ?? [],
+    newestWitnessed,
     start: async () => {
       await sequencer.start()
+      witnessing?.start()
       reconciler.start()
       earlyFailures.start(onError)
       isStarted = true
     },
     close: async () => {
+      await witnessing?.stop()
       if (isStarted) {
         await reconciler.stop()
         await earlyFailures.stop()

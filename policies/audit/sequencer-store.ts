@@ -81,7 +81,9 @@ export interface Round {
 export interface SequencerStore {
   /** Takes the leadership if it is free, with a new epoch. */
   lead(): Promise<boolean>
-  /** Gives it up. Never throws. */
+  /** Whether it is held, as far as is known here: false once the connection is lost. */
+  readonly isLeading: boolean
+  /** Gives it up, and with it every connection. Never throws. */
   yield(): Promise<void>
   head(): Promise<Head>
   /** Every epoch that is not drained. One statement, so that its snapshot is one. */
@@ -92,6 +94,9 @@ export interface SequencerStore {
   /** Commits by compare-and-swap of size, root and leader epoch. False: another leader, or a changed head; nothing was written. */
   commit(round: Round): Promise<boolean>
   lastCheckpoint(): Promise<string | undefined>
+  /** Throws when another leader has begun since {@link lead}: what was read and committed until then may be built on, and nothing is to be signed any more. */
+  assertLeading(): Promise<void>
+  /** Throws as {@link assertLeading}, and then nothing was published. */
   publish(size: number, note: string): Promise<void>
   /** The groups that hold entries from..to in the order of the log, and how many of each group's entries lie before and in the range. */
   sequencedGroups(

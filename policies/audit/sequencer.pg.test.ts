@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,7 +45,7 @@ afterEach(async () => {
 function sequencerOf(settings: Partial<SequencerSettings> = {}, connect = db.database.connect): Sequencer {
   const sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql: db.sql }),
-    file: checkpointFile(join(folder, 'checkpoint')),
+    anchors: [checkpointFile(join(folder, 'checkpoint'))],
     key,
     checkGroups: keys.checkGroups,
     signCheckpoint: keys.signCheckpoint,
@@ -169,6 +170,22 @@ describe('leaders', () => {
     await store.yield()
   })
 
+  it('whose session the server ended between two rounds lead again, and nobody hears of it', async () => {
+    const sequencer = sequencerOf()
+    await sequencer.start()
+    await write(5)
+    await sequencer.flush()
+    // The event loop stands, and with it the sign of life.
+    const stalled = performance.now() + 4500
+    while (performance.now() < stalled) randomBytes(1_000_000)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(sequencer.status.leading).toBe(false)
+    await write(5)
+    await sequencer.flush()
+    expect(sequencer.status).toMatchObject({ leading: true, signedSize: 10 })
+    expect(await verifyLog()).toMatchObject({ ok: true, size: 10 })
+  })
+
   it.each([
     ['before', 10],
     ['after', 10],
@@ -268,6 +285,16 @@ describe('at start and take-over', () => {
     await db.ownerSql.query(`UPDATE audit_head SET size = 0, root = sha256(''), edge = ''`)
     await expect(sequencerOf().start()).rejects.toEqual(fault('database-behind'))
     await expect(sequencerOf().start()).rejects.toThrow(/signed checkpoint over 300 entries, and the database has 0.*Restore/)
+  })
+
+  it('a database that is behind the token refuses to start, though the file is gone', async () => {
+    await grow()
+    const note = readFileSync(join(folder, 'checkpoint'), 'utf8')
+    const other = await testDatabase()
+    const token = { name: 'the token', read: () => Promise.resolve(note), write: () => Promise.resolve() }
+    const store = new PgSequencerStore({ connect: other.database.connect, sql: other.sql })
+    await expect(sequencerOf({ store, anchors: [token] }).start()).rejects.toThrow(/database-behind: the token holds .* 300 entries, and the database has 0/)
+    await other.close()
   })
 
   it('an empty database beside a file of another one refuses to start', async () => {

@@ -52,11 +52,29 @@ const groupOf = ({ writer, epoch, first_seq, count, bundle, chain, mac }: GroupR
   mac,
 })
 
-/** On PostgreSQL: the leader's connection holds the lock, and the head's row the epoch that every commit compares. */
+/** How often the leader gives the server a sign of life, and how long the server waits for one before it ends the session and with it the lock. */
+const HEARTBEAT_MS = 1000
+const SILENCE_MS = 3000
+/** A leader that hears nothing for so long gives up by itself. */
+const ANSWER_TIMEOUT_MS = 15_000
+
+/**
+ * The server ends the session of a leader that is dead, frozen or cut off, whatever its socket says: idle or inside a transaction, with an answer that nobody
+ * fetches, or running for one that is gone. (PostgreSQL 18 documentation, 19.3.2 and 19.11.1. Over a Unix socket the settings of TCP do nothing.)
+ */
+const SESSION_LIMITS = `
+  SET idle_session_timeout = ${SILENCE_MS}; SET idle_in_transaction_session_timeout = ${SILENCE_MS}; SET client_connection_check_interval = 1000;
+  SET tcp_user_timeout = ${SILENCE_MS}; SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2`
+
+/**
+ * On PostgreSQL: the leader's connection holds the lock, and the head's row the epoch that every commit and every checkpoint compares.
+ * A standby keeps its connection, and asks for the lock on it each time.
+ */
 export class PgSequencerStore implements SequencerStore {
   readonly #connect: Connect
   readonly #sql: Sql
-  #leader: { readonly session: Session; readonly epoch: string } | undefined
+  #candidate: Session | undefined
+  #leader: { readonly session: Session; readonly epoch: string; readonly heartbeat: NodeJS.Timeout } | undefined
 
   /** `sql`: for what does not need the leader's connection. */
   constructor({ connect, sql }: { readonly connect: Connect; readonly sql: Sql }) {
@@ -65,17 +83,19 @@ export class PgSequencerStore implements SequencerStore {
   }
 
   async lead(): Promise<boolean> {
-    await this.yield()
-    const session = new Session(await this.#connect())
+    await this.#abdicate()
+    const session = await this.#standBy()
+    this.#candidate = undefined
     try {
       if (!(await tryLock(session, { class: SEQUENCER_LOCK, key: 0 }))) {
-        await session.end()
+        this.#candidate = session
         return false
       }
       const { rows } = await session.query<{ leader_epoch: string }>(
         'UPDATE audit_head SET leader_epoch = leader_epoch + 1 WHERE id = 1 RETURNING leader_epoch',
       )
-      this.#leader = { session, epoch: String(rows[0]?.leader_epoch) }
+      const heartbeat = setInterval(() => void session.query('SELECT 1').catch(() => undefined), HEARTBEAT_MS).unref()
+      this.#leader = { session, epoch: String(rows[0]?.leader_epoch), heartbeat }
       return true
     } catch (error) {
       await session.end()
@@ -83,10 +103,35 @@ export class PgSequencerStore implements SequencerStore {
     }
   }
 
+  get isLeading(): boolean {
+    return this.#leader?.session.lost === false
+  }
+
   async yield(): Promise<void> {
+    await this.#abdicate()
+    await this.#candidate?.end()
+    this.#candidate = undefined
+  }
+
+  async #abdicate(): Promise<void> {
     const leader = this.#leader
     this.#leader = undefined
+    clearInterval(leader?.heartbeat)
     await leader?.session.end()
+  }
+
+  async #standBy(): Promise<Session> {
+    if (this.#candidate?.lost === false) return this.#candidate
+    await this.#candidate?.end()
+    const client = await this.#connect()
+    const session = new Session(client, { answerTimeoutMs: ANSWER_TIMEOUT_MS })
+    try {
+      await client.query(SESSION_LIMITS)
+      return session
+    } catch (error) {
+      await session.end()
+      throw error
+    }
   }
 
   async head(): Promise<Head> {
@@ -182,8 +227,20 @@ export class PgSequencerStore implements SequencerStore {
     return (await this.#query<{ note: string }>('SELECT note FROM audit_checkpoints ORDER BY size DESC LIMIT 1'))[0]?.note
   }
 
+  async assertLeading(): Promise<void> {
+    const { epoch } = this.#leading()
+    if ((await this.#query('SELECT FROM audit_head WHERE id = 1 AND leader_epoch = $1', [epoch])).length === 0) throw deposed()
+  }
+
+  /** The head's row is held meanwhile: no other leader can begin between the look and the insertion. */
   async publish(size: number, note: string): Promise<void> {
-    await this.#query('INSERT INTO audit_checkpoints (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING', [size, note])
+    const { session, epoch } = this.#leading()
+    await session.command('BEGIN')
+    const held = await session.query('SELECT FROM audit_head WHERE id = 1 AND leader_epoch = $1 FOR SHARE', [epoch])
+    if (held.rowCount === 1) await session.query('INSERT INTO audit_checkpoints (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING', [size, note])
+    const command = await session.command('COMMIT')
+    if (held.rowCount !== 1) throw deposed()
+    if (command !== 'COMMIT') throw new Error('the checkpoint was rolled back by the database')
   }
 
   async sequencedGroups(from: number, to: number): ReturnType<SequencerStore['sequencedGroups']> {
@@ -213,7 +270,7 @@ export class PgSequencerStore implements SequencerStore {
   }
 
   #leading(): { readonly session: Session; readonly epoch: string } {
-    if (this.#leader === undefined) throw new Error('this process does not lead')
+    if (this.#leader === undefined) throw deposed()
     return this.#leader
   }
 
@@ -221,6 +278,8 @@ export class PgSequencerStore implements SequencerStore {
     return (await this.#leading().session.query<Row>(text, values)).rows
   }
 }
+
+const deposed = (): Error => new Error('this process does not lead the audit log any more')
 
 async function insertTiles(session: Session, text: string, tiles: readonly Tile[]): Promise<void> {
   if (tiles.length > 0) await session.query(text, [column(tiles, 'level'), column(tiles, 'index'), column(tiles, 'hashes')])

@@ -1,22 +1,25 @@
 import { utf8 } from '../../core/bytes.ts'
-import type { CheckpointFile } from './checkpoint-file.ts'
 import { checkpointText, type LogKey, NoteError, openCheckpoint, type ReplacedKey, signedNote } from './checkpoint.ts'
 import { groupMessage } from './group.ts'
+import type { HeadAnchor } from './head-anchor.ts'
 import { LogFault } from './log-fault.ts'
 import { append, leafHash, rootOf } from './merkle.ts'
 import { entriesOf, followChain, macFault, planRound } from './round.ts'
 import type { EntryRow, Head, PendingEpoch, SequencedEpoch, SequencerStore } from './sequencer-store.ts'
-import { type CheckGroups, checkTree } from './take-over.ts'
+import { type CheckGroups, checkTree, type SignedHead } from './take-over.ts'
 import { TileWriter } from './tiles.ts'
 
 export interface SequencerSettings {
   readonly store: SequencerStore
-  readonly file: CheckpointFile
+  /** Where else the last signed checkpoint is kept. All are compared before a leader builds on the database. */
+  readonly anchors: readonly HeadAnchor[]
   readonly key: LogKey
   /** Keys that signed before it. Default none. */
   readonly replaced?: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
   readonly signCheckpoint: (text: Uint8Array) => Promise<Uint8Array>
+  /** Asked by the first leader of a process, before it signs: whether others know of more. Throws a {@link LogFault} then. */
+  readonly admit?: (signed: SignedHead | undefined) => Promise<void>
   /** Told once, when the log stops. The same is in {@link Sequencer.status}. */
   readonly onFault?: (fault: LogFault) => void
   /** Told of what went wrong and will be tried again: a lost database, a token away. */
@@ -44,13 +47,15 @@ const SLICE_MS = 8
  *
  * Order of durable effects of a round, and what a crash after each leaves:
  * 1. entries, tiles and head in one transaction, by compare-and-swap: a tree that is not signed; the next leader checks it and signs it;
- * 2. the signature over exactly that root, published in the database: auditors may see it; the file is one behind, which is allowed;
- * 3. the file.
+ * 2. the signature over exactly that root, published in the database: auditors may see it; the anchors are behind, which is allowed;
+ * 3. the anchors.
+ * Before 2 and 3 the epoch is asked again: a leader that was frozen and deposed signs nothing, and puts nothing old into an anchor.
  */
 export class Sequencer {
   readonly #settings: SequencerSettings
   #head: Head | undefined
   #signedSize = 0
+  #admitted = false
   #fault: LogFault | undefined
   #timer: NodeJS.Timeout | undefined
   #running: Promise<unknown> = Promise.resolve()
@@ -61,7 +66,12 @@ export class Sequencer {
   }
 
   get status(): SequencerStatus {
-    return { leading: this.#head !== undefined, size: this.#head?.edge.size ?? 0, signedSize: this.#signedSize, fault: this.#fault }
+    return {
+      leading: this.#head !== undefined && this.#settings.store.isLeading,
+      size: this.#head?.edge.size ?? 0,
+      signedSize: this.#signedSize,
+      fault: this.#fault,
+    }
   }
 
   /**
@@ -90,7 +100,13 @@ export class Sequencer {
     this.#stopped = true
     clearTimeout(this.#timer)
     await this.#running
+    for (const anchor of this.#settings.anchors) await anchor.flush?.()
     await this.#yield()
+  }
+
+  /** Stops the log for good: somebody else found that it must not go on. */
+  halt(fault: LogFault): void {
+    void this.#exclusively(() => Promise.reject(fault)).catch(() => undefined)
   }
 
   #schedule(): void {
@@ -131,10 +147,14 @@ export class Sequencer {
 
   /** The head to build on, or undefined when another process leads. */
   async #lead(): Promise<Head | undefined> {
-    if (this.#head !== undefined) return this.#head
-    const { store, file, key, replaced = [], checkGroups } = this.#settings
+    // A session that the server ended between two rounds is no error of this one: it is begun anew.
+    if (this.#head !== undefined && this.#settings.store.isLeading) return this.#head
+    this.#head = undefined
+    const { store, anchors, key, replaced = [], checkGroups, admit } = this.#settings
     if (!(await store.lead())) return undefined
-    const { head, signed } = await checkTree({ store, file, key, replaced, checkGroups })
+    const { head, signed } = await checkTree({ store, anchors, key, replaced, checkGroups })
+    if (!this.#admitted) await admit?.(signed)
+    this.#admitted = true
     this.#head = head
     this.#signedSize = signed?.size ?? 0
     // A crash between commit and signature left a tree that is checked but not signed.
@@ -200,7 +220,8 @@ export class Sequencer {
   }
 
   async #sign(head: Head): Promise<void> {
-    const { store, file, key, signCheckpoint } = this.#settings
+    const { store, anchors, key, signCheckpoint } = this.#settings
+    await store.assertLeading()
     const text = checkpointText({ origin: key.name, size: head.edge.size, root: head.root })
     const note = signedNote(text, key, await signCheckpoint(utf8(text)))
     try {
@@ -210,7 +231,8 @@ export class Sequencer {
       throw new LogFault('checkpoint-invalid', 'the token signs with another key than the log\u2019s', { cause: error })
     }
     await store.publish(head.edge.size, note)
-    await file.write(note)
+    await store.assertLeading()
+    for (const anchor of anchors) await anchor.write(note)
     this.#signedSize = head.edge.size
   }
 }

@@ -23,14 +23,20 @@ function isConnectionLost(error: unknown): boolean {
   return severity === 'FATAL' || severity === 'PANIC' || LOST_CODES.has(code) || code.startsWith('08')
 }
 
+/** How long a connection may take to end in order. */
+const END_TIMEOUT_MS = 1000
+
 /** One connection with its prepared statements. Once lost it stays lost. */
 export class Session {
   readonly #client: Client
+  readonly #answerTimeoutMs: number
   readonly #names = new Map<string, string>()
   #lost = false
 
-  constructor(client: Client) {
+  /** `answerTimeoutMs`: how long a statement may be without an answer. Default 70,000. */
+  constructor(client: Client, { answerTimeoutMs = ANSWER_TIMEOUT_MS }: { readonly answerTimeoutMs?: number } = {}) {
     this.#client = client
+    this.#answerTimeoutMs = answerTimeoutMs
     client.on('error', () => this.#lose())
     client.on('end', () => this.#lose())
   }
@@ -44,7 +50,7 @@ export class Session {
     let name = this.#names.get(text)
     if (name === undefined && this.#names.size < 1000) this.#names.set(text, (name = `s${this.#names.size}`))
     try {
-      return await this.#client.query<Row>(timed({ ...(name === undefined ? {} : { name }), text, values: [...values] }))
+      return await this.#client.query<Row>(this.#timed({ ...(name === undefined ? {} : { name }), text, values: [...values] }))
     } catch (error) {
       if (isConnectionLost(error)) this.#lose()
       throw error
@@ -54,7 +60,7 @@ export class Session {
   /** BEGIN, COMMIT, ROLLBACK: without parameters and not prepared. Gives the command that the server says it ran. */
   async command(text: 'BEGIN' | 'COMMIT' | 'ROLLBACK'): Promise<string> {
     try {
-      return (await this.#client.query(timed({ text }))).command
+      return (await this.#client.query(this.#timed({ text }))).command
     } catch (error) {
       if (isConnectionLost(error)) this.#lose()
       throw error
@@ -64,16 +70,21 @@ export class Session {
   /** Ends the connection, and with it every lock and what is not committed. Never throws. */
   async end(): Promise<void> {
     this.#lose()
+    // To a server that is not heard of any more even the farewell would wait for minutes.
+    const timer = setTimeout(() => (this.#client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(), END_TIMEOUT_MS)
     await this.#client.end().catch(() => undefined)
+    clearTimeout(timer)
   }
 
   #lose(): void {
     this.#lost = true
   }
-}
 
-/** pg takes a limit with each statement; its types do not know. */
-const timed = (config: QueryConfig): QueryConfig => Object.assign(config, { query_timeout: ANSWER_TIMEOUT_MS })
+  /** pg takes a limit with each statement; its types do not know. */
+  #timed(config: QueryConfig): QueryConfig {
+    return Object.assign(config, { query_timeout: this.#answerTimeoutMs })
+  }
+}
 
 /** Takes a session advisory lock if it is free. It is held until the session ends: that is the fence. */
 export async function tryLock(session: Session, lock: { readonly class: number; readonly key: number }): Promise<boolean> {

@@ -1,57 +1,53 @@
 import { equalBytes } from '../../core/bytes.ts'
-import type { CheckpointFile } from './checkpoint-file.ts'
 import { type Checkpoint, type LogKey, NoteError, openSuccession, type ReplacedKey } from './checkpoint.ts'
 import { decodeBundle, groupMessage } from './group.ts'
+import type { HeadAnchor } from './head-anchor.ts'
 import { LogFault } from './log-fault.ts'
-import { append, type Edge, EMPTY_EDGE, edgeAt, leafHash, type NodeAt, rootOf } from './merkle.ts'
+import { append, type Edge, EMPTY_EDGE, edgeAt, leafHash, rootOf } from './merkle.ts'
 import { followChain, macFault } from './round.ts'
 import type { Head, SequencerStore } from './sequencer-store.ts'
-import { nodesOf, placeOf } from './tiles.ts'
+import { storedNodes } from './stored-nodes.ts'
 
 /** Groups as they are put to the token. */
 export type CheckGroups = (groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]) => Promise<boolean[]>
 
 const PAGE = 1000
 
+export interface SignedHead extends Checkpoint {
+  readonly note: string
+}
+
 /**
- * Checks the stored tree before a leader builds on it: it extends every checkpoint that is known to be signed (the database's last and the file's), and
+ * Checks the stored tree before a leader builds on it: it extends every checkpoint that is known to be signed (the database's last and each anchor's), and
  * what it holds beyond them are groups that the token MACed. Throws a {@link LogFault}. Gives the head and the last signed checkpoint.
  */
 export async function checkTree(deps: {
   readonly store: SequencerStore
-  readonly file: CheckpointFile
+  readonly anchors: readonly HeadAnchor[]
   readonly key: LogKey
   /** Keys whose last checkpoint may still be the last one. Default none. */
   readonly replaced?: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
-}): Promise<{ readonly head: Head; readonly signed: Checkpoint | undefined }> {
-  const { store, file, key, replaced = [] } = deps
+}): Promise<{ readonly head: Head; readonly signed: SignedHead | undefined }> {
+  const { store, anchors, key, replaced = [] } = deps
   const head = await store.head()
   const { size } = head.edge
-  const published = openStored(await store.lastCheckpoint(), { key, replaced }, 'the table audit_checkpoints')
-  const kept = openStored(await file.read(), { key, replaced }, 'the checkpoint file')
-  for (const [checkpoint, where] of [
-    [kept, 'checkpoint file'],
-    [published, 'table audit_checkpoints'],
-  ] as const) {
-    if (checkpoint !== undefined && checkpoint.size > size) {
+  const published = { name: 'the table audit_checkpoints', read: () => store.lastCheckpoint() }
+  let signed: SignedHead | undefined
+  for (const anchor of [...anchors, published]) {
+    const { name } = anchor
+    const note = await anchor.read()
+    if (note === undefined) continue
+    const checkpoint = openStored(note, { key, replaced }, name)
+    if (checkpoint.size > size) throw behind(name, checkpoint.size, size)
+    if (!equalBytes(rootOf(await storedEdge(store, checkpoint.size)), checkpoint.root)) {
       throw new LogFault(
-        'database-behind',
-        `the ${where} holds a signed checkpoint over ${checkpoint.size} entries, and the database has ${size}. The database was restored from an older copy, or entries were removed: ` +
-          'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database.',
+        'history-changed',
+        `the first ${checkpoint.size} entries of the database are not those that were signed (${name}). The tree was changed, or the database is another log's.`,
       )
     }
-    if (checkpoint !== undefined) {
-      const edge = await storedEdge(store, checkpoint.size)
-      if (!equalBytes(rootOf(edge), checkpoint.root)) {
-        throw new LogFault(
-          'history-changed',
-          `the first ${checkpoint.size} entries of the database are not those that were signed (${where}). The tree was changed, or the database is another log's.`,
-        )
-      }
-    }
+    if (signed === undefined || checkpoint.size > signed.size) signed = { ...checkpoint, note }
   }
-  const signed = [published, kept].reduce((a, b) => ((b?.size ?? -1) > (a?.size ?? -1) ? b : a), undefined)
   const rebuilt = await rebuild(deps, signed === undefined ? EMPTY_EDGE : await storedEdge(store, signed.size), size)
   if (!equalBytes(rootOf(rebuilt), head.root) || !sameEdge(rebuilt, head.edge)) {
     throw new LogFault(
@@ -62,12 +58,15 @@ export async function checkTree(deps: {
   return { head, signed }
 }
 
-function openStored(
-  note: string | undefined,
-  { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] },
-  where: string,
-): Checkpoint | undefined {
-  if (note === undefined) return undefined
+/** `where` knows of more entries than the database. */
+export const behind = (where: string, size: number, databaseSize: number): LogFault =>
+  new LogFault(
+    'database-behind',
+    `${where} holds a signed checkpoint over ${size} entries, and the database has ${databaseSize}. The database was restored from an older copy, or entries were removed: ` +
+      'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database.',
+  )
+
+function openStored(note: string, { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] }, where: string): Checkpoint {
   try {
     return openSuccession(note, key, replaced)
   } catch (error) {
@@ -82,19 +81,12 @@ function openStored(
 
 /** The edge at a size, from the stored tiles. */
 async function storedEdge(store: SequencerStore, size: number): Promise<Edge> {
-  const places: { level: number; index: number }[] = []
-  const note: NodeAt = (level, index) => {
-    const { level: tileLevel, tile } = placeOf(level, index)
-    places.push({ level: tileLevel, index: tile })
-    return new Uint8Array(32)
-  }
-  edgeAt(size, note)
-  const tiles = new Map((await store.tiles(places)).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
+  const nodeAt = await storedNodes(
+    (places) => store.tiles(places),
+    (node) => edgeAt(size, node),
+  )
   try {
-    return edgeAt(
-      size,
-      nodesOf((level, index) => tiles.get(`${level}/${index}`)),
-    )
+    return edgeAt(size, nodeAt)
   } catch (error) {
     throw new LogFault('history-changed', `tiles of the first ${size} entries are missing`, { cause: error })
   }

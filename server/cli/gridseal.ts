@@ -8,6 +8,7 @@ import { addOutsideCommands } from './outside-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
+import { addWitnessCommands } from './witness-commands.ts'
 import { CliError } from './cli-error.ts'
 
 const program = new Command('gridseal')
@@ -32,6 +33,7 @@ Examples:
   gridseal audit export --help                               the log as NDJSON, CSV or OCSF events
   gridseal audit evidence --help                             entries with all that proves them, in one signed file
   gridseal audit verify-evidence --help                      checks such a file offline
+  gridseal witness --help                                    cosigns checkpoints of the log, elsewhere than the service
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules
@@ -75,6 +77,7 @@ addOutsideCommands(program)
 addTokenCommands(program)
 addPolicyCommands(program)
 addAccessCommands(program)
+addWitnessCommands(program)
 
 program.exitOverride()
 try {

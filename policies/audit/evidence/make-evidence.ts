@@ -6,7 +6,7 @@ import { type Caller, callerUrn } from '../../caller.ts'
 import { type Download, operation } from '../../operation.ts'
 import { readWithoutGaps } from '../export/stream.ts'
 import type { Signed } from '../operations/export.ts'
-import { lastSignedByTheLog, prove } from '../operations/proof.ts'
+import { prove, provableNow, signedOver } from '../operations/proof.ts'
 import type { FoundEntry } from '../reader.ts'
 import type { EvidenceDeps } from './deps.ts'
 import { contentOf, encodeEvidence, type EvidencePack, isNoPolicy, MOST_ENTRIES, MOST_OPERATIONS, newPack } from './pack.ts'
@@ -55,17 +55,18 @@ export const makeEvidence = (deps: EvidenceDeps & { readonly sign: (pack: Eviden
     input: INPUT,
     output: z.custom<never>(() => false),
     locate: async ({ operations, from, to }, by): Promise<Target> => {
-      const signed = await lastSignedByTheLog(deps.log)
-      const size = signed?.checkpoint.size ?? 0
+      const provable = await provableNow(deps.log)
+      const size = provable.last?.checkpoint.size ?? 0
       if (operations === undefined) {
         const asked = { from: from ?? 0, to: to ?? 0 }
         const isThere = asked.from < asked.to && asked.to <= size && asked.to - asked.from <= MOST_ENTRIES
-        return { asked, by, signed, entries: isThere ? await readWithoutGaps(deps.log.reader, asked.from, asked.to - asked.from) : [], strangers: [] }
+        const entries = isThere ? await readWithoutGaps(deps.log.reader, asked.from, asked.to - asked.from) : []
+        return { asked, by, signed: signedOver(provable, entries), entries, strangers: [] }
       }
       const ids = [...new Set(operations)]
       const found = await findOperations(deps, ids, size)
       const there = new Set(found.map(({ entry }) => entry.id as string))
-      return { asked: { operations: ids }, by, signed, entries: found, strangers: ids.filter((id) => !there.has(id)) }
+      return { asked: { operations: ids }, by, signed: signedOver(provable, found), entries: found, strangers: ids.filter((id) => !there.has(id)) }
     },
     uses: () => [],
     facts: ({ asked }) => ({ public: { ...asked } }),

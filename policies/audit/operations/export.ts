@@ -14,6 +14,8 @@ export interface SignedLog {
   readonly key: LogKey
   /** Keys that signed before it. */
   readonly replaced: readonly ReplacedKey[]
+  /** The newest note that satisfies the policy of witnesses, with their cosignatures. Default: there is none. */
+  readonly newestWitnessed?: () => Promise<string | undefined>
 }
 
 /** What an export needs besides. */

@@ -3,11 +3,11 @@ import { base64 } from '../../../core/bytes.ts'
 import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import { operation } from '../../operation.ts'
-import { NoteError } from '../checkpoint.ts'
+import { NoteError, openSuccession } from '../checkpoint.ts'
 import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
 import { encodeProof } from '../proof-file.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
-import { nodesOf, tilesFor } from '../tiles.ts'
+import { storedNodes } from '../stored-nodes.ts'
 import { lastSigned, type Signed, type SignedLog } from './export.ts'
 
 const MAX_PROOFS = 100
@@ -45,11 +45,11 @@ export const proveOperation = (log: SignedLog) =>
     }),
     // The checkpoint first: what is found after it may lie beyond it, and nothing that lies under it is missed.
     locate: async ({ operationId, from, limit }) => {
-      const signed = await lastSignedByTheLog(log)
+      const provable = await provableNow(log)
       const found = await log.reader.search({ from, limit: limit + 1, operationId })
-      const size = signed?.checkpoint.size ?? 0
+      const size = provable.last?.checkpoint.size ?? 0
       const page = found.filter(({ index }) => index < size).slice(0, limit)
-      return { operationId, from, limit, signed, found, page }
+      return { operationId, from, limit, signed: signedOver(provable, found.slice(0, limit)), found, page }
     },
     uses: () => [],
     facts: ({ operationId, from, limit }) => ({ public: { operationId, from, limit } }),
@@ -75,10 +75,9 @@ interface Proven {
 /** Throws `integrity-failed` when the proof that the stored tiles give does not hold: nobody is to be handed one that fails elsewhere. */
 export async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
   const { size, root } = checkpoint
-  const nodeAt = await nodesFor(
-    reader,
-    size,
-    entries.map(({ index }) => index),
+  const nodeAt = await storedNodes(
+    (places) => reader.tiles(places),
+    (node) => entries.map(({ index }) => inclusionProof(index, size, node)),
   )
   return entries.map(({ index, bytes }) => {
     const hashes = pathOf(index, size, nodeAt)
@@ -92,20 +91,6 @@ export async function prove(reader: LogReader, { note, checkpoint }: Signed, ent
   })
 }
 
-/** The nodes that the paths need, out of one reading of tiles. Each is made once: neighbours share most of theirs. */
-async function nodesFor(reader: LogReader, size: number, indexes: readonly number[]): Promise<NodeAt> {
-  const places = tilesFor((nodeAt) => indexes.forEach((index) => inclusionProof(index, size, nodeAt)))
-  const tiles = new Map((await reader.tiles(places)).map((tile) => [`${tile.level}/${tile.index}`, tile.hashes]))
-  const made = new Map<string, Uint8Array>()
-  const fromTiles = nodesOf((level, index) => tiles.get(`${level}/${index}`))
-  return (level, index) => {
-    const name = `${level}/${index}`
-    const node = made.get(name) ?? fromTiles(level, index)
-    made.set(name, node)
-    return node
-  }
-}
-
 /** Undefined when a tile is missing or short. */
 function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Array[] | undefined {
   try {
@@ -116,10 +101,21 @@ function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Arra
   }
 }
 
-/** Throws `integrity-failed` where the stored checkpoint is not the log's. */
-export async function lastSignedByTheLog(log: SignedLog): Promise<Signed | undefined> {
+/** Two checkpoints to prove under: the newest with the cosignatures of witnesses, where there is one, and the last signed. */
+export interface Provable {
+  readonly witnessed: Signed | undefined
+  readonly last: Signed | undefined
+}
+
+/** The one with cosignatures where it is over all of these entries, else the last signed. */
+export const signedOver = ({ witnessed, last }: Provable, entries: readonly { readonly index: number }[]): Signed | undefined =>
+  witnessed !== undefined && entries.every(({ index }) => index < witnessed.checkpoint.size) ? witnessed : last
+
+/** Throws `integrity-failed` where a stored checkpoint is not the log's. */
+export async function provableNow(log: SignedLog): Promise<Provable> {
   try {
-    return await lastSigned(log)
+    const [witnessed, last] = await Promise.all([log.newestWitnessed?.(), lastSigned(log)])
+    return { witnessed: witnessed === undefined ? undefined : { note: witnessed, checkpoint: openSuccession(witnessed, log.key, log.replaced) }, last }
   } catch (error) {
     if (!(error instanceof NoteError)) throw error
     throw new Problem('integrity-failed', 'The stored checkpoint is not one that the log signed. Keep the database as it is.', { cause: error })
