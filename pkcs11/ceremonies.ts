@@ -68,6 +68,16 @@ export class TokenCeremonies {
     return restored.identity
   }
 
+  /** Whether the security officer's PIN is at hand, or is typed. */
+  get hasOfficer(): boolean {
+    return this.#chosen.token.officerPinFile !== undefined
+  }
+
+  /** Throws unless both PINs are right. */
+  async provePins(): Promise<void> {
+    await forkCeremony(this.#chosen.environment, 'provePins', this.#chosen.token)
+  }
+
   /** See `addRootKeys`. */
   addRootKeys(adding: { readonly keys: readonly KeyId[]; readonly rowMac: KeyId }): Promise<RootKeysAdded> {
     return forkCeremony(this.#chosen.environment, 'addRootKeys', this.#chosen.token, adding)

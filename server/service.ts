@@ -23,6 +23,7 @@ import { quotaFeature } from '../policies/quotas/index.ts'
 import { rateSharing } from '../policies/rates/index.ts'
 import { revisionFeature } from '../policies/revisions/index.ts'
 import type { AnyOperation } from '../policies/operation.ts'
+import { loadNotes, noteTable } from './ceremony-notes.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
 import { rememberRows } from '../core/row-memory.ts'
@@ -123,6 +124,7 @@ async function open({
   generations.follower.start()
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
   await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
+  await loadNotes(database.sql, hsm.integrity)
 
   const audit = auditFeature({
     sql: database.sql,
@@ -244,6 +246,7 @@ async function open({
       ...kms.sealedTables,
       ...cards.sealedTables,
       ...attestation.sealedTables,
+      noteTable(database.sql),
     ],
     leads: () => audit.status().leading,
     onFailure: (problem, rotation) => logger.warn({ rotation: rotation?.id, code: problem.code, cause: causeOf(problem) }, 'a rotation goes on later'),
@@ -304,7 +307,7 @@ async function open({
   }
   return {
     ...{ gate, operations, holds, revisions, database, hsm, audit, callers, people, kms, cards, attestation, rotations, findCaller, performSystem, close },
-    logCeremonies: () => logCeremonies({ audit, database, adoptions }),
+    logCeremonies: () => logCeremonies({ audit, database, adoptions, sealer: hsm.integrity }),
   }
 }
 
