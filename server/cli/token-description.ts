@@ -68,12 +68,11 @@ async function compareWith(sql: Sql, { ceremonies, shown }: { readonly ceremonie
       ? 'remembers no token yet'
       : identity === undefined
         ? `knows the token ${known[0].tokenSerial}, and this one lacks root keys`
-        : (identityFault({ serial: known[0].tokenSerial, keys: known, ...(await store.changing()) }, identity) ??
-          'knows this token: serial, check values and public keys are the recorded ones')
+        : identityFault({ serial: known[0].tokenSerial, keys: known, ...(await store.changing()) }, identity)
   const backups = await new PgKeyBackupStore(sql).load()
   const isThere = backups.some(({ backup }) => hex(backup.kek) === backupKek)
   return [
-    `database    ${fault}`,
+    `database    ${fault ?? 'knows this token: serial, check values and public keys are the recorded ones'}`,
     ...describeGenerations(
       (await store.generations()).map(({ record }) => record),
       identity,
@@ -81,7 +80,7 @@ async function compareWith(sql: Sql, { ceremonies, shown }: { readonly ceremonie
     ...(await store.adoptions()).map(
       ({ adoption: a }) => `history     ${a.adoptedAt} ${a.kind}: token ${a.oldSerial} to ${a.newSerial}, log key replaced after ${a.logSize} entries`,
     ),
-    ...(identity === undefined ? [] : await describeAuthorisations(sql, ceremonies)),
+    ...(fault === undefined ? await describeAuthorisations(sql, ceremonies) : []),
     ...(backupKek === undefined ? [] : [`            ${isThere ? await describeBackup(sql) : 'has no backup under this backup KEK'}`]),
   ]
 }
