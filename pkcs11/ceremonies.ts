@@ -10,7 +10,7 @@ import { type Chosen, chooseToken, existingToken, type Making, type TokenOptions
 import { PendingBackup } from './pending-backup.ts'
 import type { TokenIdentity } from './root-keys.ts'
 
-export { backupOf, encodeBackup, parseBackup, type TokenBackup } from './backup-file.ts'
+export { backupOf, parseBackup, type TokenBackup } from './backup-file.ts'
 export type { TokenShown } from './ceremony/identify-token.ts'
 export type { TokenOptions } from './chosen-token.ts'
 export { generationOf, type GenerationState, type RecordedGeneration } from './generation-record.ts'

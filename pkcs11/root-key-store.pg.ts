@@ -39,7 +39,8 @@ interface AdoptionColumns {
   readonly mac: Uint8Array
 }
 
-const ADOPTION_COLUMNS = 'number, operation_id, kind, old_serial, new_serial, old_algorithm, old_key, new_algorithm, new_key, log_size, adopted_at, authorisation, mac'
+const ADOPTION_COLUMNS =
+  'number, operation_id, kind, old_serial, new_serial, old_algorithm, old_key, new_algorithm, new_key, log_size, adopted_at, authorisation, mac'
 const ADOPTIONS = `SELECT ${ADOPTION_COLUMNS} FROM token_adoptions ORDER BY number`
 const INSERT_ADOPTION = `INSERT INTO token_adoptions (${ADOPTION_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)`
 

@@ -262,7 +262,10 @@ describe('the drill', () => {
     const { report, entries } = await site.log()
     expect(report.findings).toEqual([])
     const decided = entries.findLast(({ operation, kind }) => operation === 'kms.root-key.authorise-ceremony' && kind === 'intent')
-    expect(decided).toMatchObject({ caller: { name: 'alice' }, facts: { ceremony: 'replace-checkpoint-key', token: b.serial, approvers: ['urn:gridseal:officer:bob'] } })
+    expect(decided).toMatchObject({
+      caller: { name: 'alice' },
+      facts: { ceremony: 'replace-checkpoint-key', token: b.serial, approvers: ['urn:gridseal:officer:bob'] },
+    })
     expect(entries.filter(({ operation }) => operation === 'system.checkpoint-key-replaced')).toMatchObject([
       { facts: { newKey: site.vkey, authorisation: decided?.facts?.['authorisation'] } },
     ])

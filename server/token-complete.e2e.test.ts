@@ -152,7 +152,10 @@ describe('a backup from before the later root keys', () => {
     })
     expect(await gridseal(['token', 'restore', '--token', b.uri], b.env)).toMatchObject({ code: 0 })
     expect(await gridseal(['token', 'complete'], b.env)).toMatchObject({ code: 1, said: expect.stringContaining(`not token`) as string })
-    expect(await gridseal(['token', 'adopt', '--service-cannot-run'], b.env)).toMatchObject({ code: 0, said: expect.stringContaining('took the place of') as string })
+    expect(await gridseal(['token', 'adopt', '--service-cannot-run'], b.env)).toMatchObject({
+      code: 0,
+      said: expect.stringContaining('took the place of') as string,
+    })
     await expect(site.start(b.env)).rejects.toThrow(/lacks root:pepper, root:policy: .*gridseal token complete/)
     expect(await gridseal(['token', 'complete'], b.env)).toMatchObject({ code: 0, said: expect.stringContaining('They have no backup') as string })
     await site.start(b.env)

@@ -98,7 +98,11 @@ async function logHeld(held: readonly Held[], { audit, database }: { readonly au
 function heldOf(origin: string, adoption: TokenAdoption): Held {
   const { operationId: id, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt, authorisation } = adoption
   const keys = { oldKey: verifierKey(origin, oldKey), newKey: verifierKey(origin, newKey) }
-  return { id, operation: `system.${kind}`, facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt, authorisation: authorisation ?? 'none: both PINs' } }
+  return {
+    id,
+    operation: `system.${kind}`,
+    facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt, authorisation: authorisation ?? 'none: both PINs' },
+  }
 }
 
 async function unlogged(sql: Sql, held: readonly Held[]): Promise<Held[]> {

@@ -5,15 +5,7 @@ import { type KeyId, newOperationId, type OperationId } from '../../core/ids.ts'
 import type { RowSealer } from '../../core/row.ts'
 import { sealRow } from '../../core/sealed-records.ts'
 import type { Sql } from '../../core/tx.ts'
-import {
-  adoptionRow,
-  checkpointKeyOf,
-  identityFault,
-  SYSTEM_KEYS,
-  type TokenAdoption,
-  TokenCeremonies,
-  type TokenIdentity,
-} from '../../pkcs11/ceremonies.ts'
+import { adoptionRow, checkpointKeyOf, identityFault, SYSTEM_KEYS, type TokenAdoption, TokenCeremonies, type TokenIdentity } from '../../pkcs11/ceremonies.ts'
 import { PgRootKeyStore } from '../../pkcs11/root-key-store.pg.ts'
 import { logKey, openSuccession } from '../../policies/audit/index.ts'
 import type { Config } from '../config.ts'
@@ -66,7 +58,8 @@ export async function replaceCheckpointKeyCommand({ config, token, serviceCannot
       )
       return
     }
-    if (standing.isAdopted && serviceCannotRun) throw new CliError('The service can run with this token: two officers decide there. See: gridseal token authorise')
+    if (standing.isAdopted && serviceCannotRun)
+      throw new CliError('The service can run with this token: two officers decide there. See: gridseal token authorise')
     const { serial } = before.identity
     const authorisation = await decisionOn({ ...standing, sql, ceremonies, ceremony: 'replace-checkpoint-key', token: serial, serviceCannotRun })
     const identity = await ceremonies.makeNextCheckpointKey()

@@ -5,7 +5,8 @@ import { asking } from './service-options.ts'
 import type { ExportOptions } from './token-backup.ts'
 import type { RotateOptions } from './token-rotation.ts'
 
-const BOTH_PINS = 'both holders of the token’s PINs are there in place of two officers, since the service cannot be asked (its token is destroyed, or a ceremony was cut off); the log says so'
+const BOTH_PINS =
+  'both holders of the token’s PINs are there in place of two officers, since the service cannot be asked (its token is destroyed, or a ceremony was cut off); the log says so'
 
 /** Tokens and the ceremonies of their keys. */
 export function addTokenCommands(program: Command): void {
@@ -55,7 +56,9 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     })
 
   asking(token.command('backup'))
-    .description('Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. Two officers: one asks, another approves.')
+    .description(
+      'Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. Two officers: one asks, another approves.',
+    )
     .option('--reason <text>', 'asks for it: why, for who approves it')
     .option('--run <id>', 'does it, once another officer has approved it')
     .option('--out <file.json>', 'with --run: where the backup goes')
@@ -65,7 +68,9 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     })
 
   asking(token.command('authorise'))
-    .description('Authorises a ceremony that is held with a token while the service is stopped, once. Two officers: one asks, another approves; then you run it.')
+    .description(
+      'Authorises a ceremony that is held with a token while the service is stopped, once. Two officers: one asks, another approves; then you run it.',
+    )
     .addArgument(new Argument('<ceremony>', 'what is to be done').choices(['adopt-token', 'replace-checkpoint-key']))
     .requiredOption('--serial <serial>', 'serial of the token, as gridseal token show tells it; of adopt-token the new one')
     .requiredOption('--reason <text>', 'why, for who approves it')
@@ -89,7 +94,9 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
 
   token
     .command('adopt')
-    .description('Lets the database take a restored token in place of the one it knows, while the service is stopped. Authorised before by: gridseal token authorise')
+    .description(
+      'Lets the database take a restored token in place of the one it knows, while the service is stopped. Authorised before by: gridseal token authorise',
+    )
     .option('--token <uri>', 'PKCS#11 URI of the restored token; without it that of the settings')
     .option('--service-cannot-run', BOTH_PINS)
     .action(async (options: { token?: string; serviceCannotRun?: boolean }) => {
@@ -114,7 +121,9 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
 
   token
     .command('replace-checkpoint-key')
-    .description('Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped. Authorised before by: gridseal token authorise')
+    .description(
+      'Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped. Authorised before by: gridseal token authorise',
+    )
     .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
     .option('--service-cannot-run', BOTH_PINS)
     .addHelpText('after', '\nWhen it was cut off, the same command goes on.')

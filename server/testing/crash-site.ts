@@ -134,11 +134,9 @@ export class CrashSite {
 
   /** What `gridseal` is told of where the service is, and of the officer who asks, by their number. */
   officerOptions(officer: number): string[] {
-    const [certificate, key, trust] = [`officer-${String(officer)}.pem`, `officer-${String(officer)}.key.pem`, 'root.pem'].map((name) => join(this.folder, name)) as [
-      string,
-      string,
-      string,
-    ]
+    const [certificate, key, trust] = [`officer-${String(officer)}.pem`, `officer-${String(officer)}.key.pem`, 'root.pem'].map((name) =>
+      join(this.folder, name),
+    ) as [string, string, string]
     writeFileSync(certificate, present(this.officers[officer]).certificate)
     writeFileSync(key, present(this.officers[officer]).key)
     writeFileSync(trust, this.trust)

@@ -69,7 +69,8 @@ export const authoriseCeremony = ({
     admit: ({ caller, authorisation: { ceremony, token } }) => {
       const refused = officersOnly(caller)
       if (refused !== undefined) return refused
-      if (ceremony === 'adopt-token') return token === identity.serial ? new Problem('conflict', 'This token is in use already: nothing is to be adopted.') : undefined
+      if (ceremony === 'adopt-token')
+        return token === identity.serial ? new Problem('conflict', 'This token is in use already: nothing is to be adopted.') : undefined
       return token === identity.serial ? undefined : new Problem('conflict', 'This is not the token in use: its checkpoint key is not the log’s.')
     },
     leastHold: () => byAnotherOfficer(24),
