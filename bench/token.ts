@@ -75,7 +75,7 @@ const WORKS: readonly Work[] = [
   {
     metric: 'unwrap-sign',
     unit: 'signatures/s',
-    about: `a P-256 key of ${STORED_KEYS.toLocaleString('en')} by turns through a cache of ${BARE_CACHED_KEYS.toLocaleString('en')}, so that each use checks a row's MAC, unwraps, reads all flags back, signs once, and ends the oldest`,
+    about: `a P-256 key of ${STORED_KEYS.toLocaleString('en')} by turns through a cache of ${BARE_CACHED_KEYS.toLocaleString('en')}, so that each use checks a row's MAC, unwraps, reads two flags back, signs once, and ends the oldest`,
     batches: (site, opened) => Promise.resolve(signaturesOfMany(site, opened)),
   },
 ]

@@ -115,7 +115,7 @@ function derivedKeys(token: Token, { keys }: BareLoop): Step {
   }
 }
 
-/** One P-256 signature by a key that is not in the token yet: its row's MAC, the unwrapping, all flags read back, the signature, and the end of the key that was used longest ago. */
+/** One P-256 signature by a key that is not in the token yet: its row's MAC, the unwrapping, two flags read back, the signature, and the end of the key that was used longest ago. */
 function signaturesOfMany(token: Token): Step {
   const { lib, handle: session } = token
   const roots = findRootKeys(token)
@@ -124,7 +124,7 @@ function signaturesOfMany(token: Token): Step {
   const pair = token.generatePair(CKM.EC_KEY_PAIR_GEN, P256_PARAMS, token.form(P256_PUBLIC), token.form(freshSpec('ec-p256')))
   const wrapped = Buffer.from(token.wrap(storageKek, pair.privateKey))
   const template = token.form(loadedSpec('ec-p256')).template()
-  const flags = template.filter(({ type }) => type !== CKA.CLASS && type !== CKA.KEY_TYPE).map(({ type }) => ({ type }))
+  const protection = [{ type: CKA.SENSITIVE }, { type: CKA.EXTRACTABLE }]
   const [kwp, cmac, ecdsa] = [{ mechanism: token.kwp }, { mechanism: CKM.AES_CMAC }, { mechanism: CKM.ECDSA }]
   const [row, digest, block, out] = [Buffer.alloc(KEY_ROW_BYTES, 5), Buffer.alloc(32, 7), Buffer.alloc(16), Buffer.alloc(64)]
   const cached: Handle[] = []
@@ -132,7 +132,7 @@ function signaturesOfMany(token: Token): Step {
     lib.C_SignInit(session, cmac, rowMac)
     lib.C_Sign(session, row, block)
     const key = lib.C_UnwrapKey(session, kwp, storageKek, wrapped, template)
-    lib.C_GetAttributeValue(session, key, flags)
+    lib.C_GetAttributeValue(session, key, protection)
     lib.C_SignInit(session, ecdsa, key)
     lib.C_Sign(session, digest, out)
     const place = at % BARE_CACHED_KEYS

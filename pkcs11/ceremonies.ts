@@ -10,7 +10,7 @@ import { type Chosen, chooseToken, existingToken, type Making, type TokenOptions
 import { PendingBackup } from './pending-backup.ts'
 import type { TokenIdentity } from './root-keys.ts'
 
-export { backupOf, encodeBackup, parseBackup, type TokenBackup } from './backup-file.ts'
+export { backupOf, parseBackup, type TokenBackup } from './backup-file.ts'
 export type { TokenShown } from './ceremony/identify-token.ts'
 export type { TokenOptions } from './chosen-token.ts'
 export { generationOf, type GenerationState, type RecordedGeneration } from './generation-record.ts'
@@ -66,6 +66,16 @@ export class TokenCeremonies {
     else this.#pending.write({ kek: restored.kek, keys: backup.keys }, new Date().toISOString())
     await forkCeremony(environment, 'finishRootKeys', token)
     return restored.identity
+  }
+
+  /** Whether the security officer's PIN is at hand, or is typed. */
+  get hasOfficer(): boolean {
+    return this.#chosen.token.officerPinFile !== undefined
+  }
+
+  /** Throws unless both PINs are right. */
+  async provePins(): Promise<void> {
+    await forkCeremony(this.#chosen.environment, 'provePins', this.#chosen.token)
   }
 
   /** See `addRootKeys`. */

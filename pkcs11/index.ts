@@ -19,6 +19,7 @@ export type {
   TokenKeys,
   TransportKeyMade,
 } from './contract.ts'
+export { backupOf, encodeBackup, type TokenBackup } from './backup-file.ts'
 export type { Kcv, KcvMethod } from './kcv.ts'
 export type { KeyBackup } from './key-backup.ts'
 export { type HsmStats, openHsm, type OpenHsm, type OpenOptions } from './open.ts'

@@ -47,6 +47,13 @@ export class PgKeyBackupStore {
     )
   }
 
+  /** As {@link load}, each MAC checked. Throws `integrity-failed`. */
+  async loadChecked(sealer: RowSealer): Promise<Sealed<KekBackup | KeyBackup>[]> {
+    const sealed = await this.load()
+    if (sealed.length > 0) await sealer.assertRows(sealed.map(({ backup, mac }) => ({ row: keyBackupRow(backup), mac })))
+    return sealed
+  }
+
   /** Rows that bear their MACs already, which are checked; those that stand are left as they are. Throws `integrity-failed`. */
   async record({ kek, keys }: TokenBackup, sealer: RowSealer): Promise<void> {
     const backups = [kek, ...keys]

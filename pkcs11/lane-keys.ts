@@ -88,6 +88,8 @@ export class LaneKeys {
   readonly #stored: HandleCache<Cached<LoadedKey>>
   /** Of token objects: nothing is destroyed when one goes. */
   readonly #masters = new HandleCache<Cached<LoadedMaster>>(MOST_NAMED, () => undefined)
+  /** Of each algorithm: the first key of a form is read back as a whole, every later one in what protects it. */
+  readonly #forms = new Map<KeyAlgorithm, KeyForm>()
   readonly #named = new HandleCache<Handle>(MOST_NAMED, () => undefined)
 
   /** `capacity`: how many keys of the database stay unwrapped; the least recently used goes first. */
@@ -103,6 +105,7 @@ export class LaneKeys {
     this.#stored.forget()
     this.#masters.forget()
     this.#named.forget()
+    this.#forms.clear()
     this.roots = findRootKeys(this.token, this.#inUse)
   }
 
@@ -187,10 +190,18 @@ export class LaneKeys {
     const row = this.open(sealed)
     const { algorithm, wrapped } = row.columns
     if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) throw new Error('a key row lacks its algorithm or its wrapped key')
-    const { handle } = this.unwrap(wrapped, this.token.form(loadedSpec(algorithm)))
+    const { handle } = this.unwrap(wrapped, this.#form(algorithm))
     const value: LoadedKey = { algorithm, handle, row }
     this.#stored.set(sealed.id, from(sealed, value))
     return value
+  }
+
+  #form(algorithm: KeyAlgorithm): KeyForm {
+    const known = this.#forms.get(algorithm)
+    if (known !== undefined) return known
+    const form = this.token.form(loadedSpec(algorithm))
+    this.#forms.set(algorithm, form)
+    return form
   }
 
   /** The public part of an ec-p256 key, from the column `public_key` (SPKI DER) of its sealed row. */

@@ -35,12 +35,14 @@ interface AdoptionColumns {
   readonly new_key: Uint8Array
   readonly log_size: string
   readonly adopted_at: string
+  readonly authorisation: string | null
   readonly mac: Uint8Array
 }
 
-const ADOPTION_COLUMNS = 'number, operation_id, kind, old_serial, new_serial, old_algorithm, old_key, new_algorithm, new_key, log_size, adopted_at, mac'
+const ADOPTION_COLUMNS =
+  'number, operation_id, kind, old_serial, new_serial, old_algorithm, old_key, new_algorithm, new_key, log_size, adopted_at, authorisation, mac'
 const ADOPTIONS = `SELECT ${ADOPTION_COLUMNS} FROM token_adoptions ORDER BY number`
-const INSERT_ADOPTION = `INSERT INTO token_adoptions (${ADOPTION_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)`
+const INSERT_ADOPTION = `INSERT INTO token_adoptions (${ADOPTION_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)`
 
 interface GenerationColumns {
   readonly key_id: string
@@ -119,9 +121,10 @@ export class PgRootKeyStore implements RootKeyStore {
 
   /** As the owner of the tables: the service's role may not. */
   async insertAdoption({ adoption, mac }: SealedAdoption): Promise<void> {
-    const { number, operationId: operation, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt } = adoption
+    const { number, operationId: operation, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt, authorisation } = adoption
     await this.#sql.query(INSERT_ADOPTION, [
-      ...[number, operation, kind, oldSerial, newSerial, oldKey.algorithm, oldKey.publicKey, newKey.algorithm, newKey.publicKey, logSize, adoptedAt, mac],
+      ...[number, operation, kind, oldSerial, newSerial, oldKey.algorithm, oldKey.publicKey, newKey.algorithm, newKey.publicKey, logSize, adoptedAt],
+      ...[authorisation ?? null, mac],
     ])
   }
 
@@ -174,6 +177,7 @@ const toAdoption = (row: AdoptionColumns): TokenAdoption => ({
   newKey: { algorithm: row.new_algorithm, publicKey: row.new_key },
   logSize: Number(row.log_size),
   adoptedAt: row.adopted_at,
+  ...(row.authorisation === null ? {} : { authorisation: operationId(row.authorisation) }),
 })
 
 const toGeneration = (row: GenerationColumns): RecordedGeneration => ({

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import type { Handle, PKCS11 } from 'pkcs11js'
 import { describe, expect, it } from 'vitest'
 import { CKK } from './mechanisms.ts'
-import { CKA, CKO, KeyForm } from './templates.ts'
+import { AttributeError, CKA, CKO, KeyForm, type KeySpec } from './templates.ts'
 
 /** What is made, derived or unwrapped with SENSITIVE false: each has its reason here, and what is no public constant is in pkcs11/README.md too. */
 const READABLE: Readonly<Record<string, string>> = {
@@ -43,5 +44,54 @@ describe('a template', () => {
 
   it('gets a value from outside where it is named here, and nowhere else', () => {
     expect(naming(/\btype: CKA\.VALUE\b/)).toEqual(Object.keys(BROUGHT_IN).sort())
+  })
+})
+
+describe('a key that is made', () => {
+  /** A token that answers attributes as the template asked, but those that it lies about. */
+  const reading = (form: KeyForm, lies: Readonly<Record<number, number>> = {}): { readonly lib: PKCS11; readonly asked: number[][] } => {
+    const asked: number[][] = []
+    const valueOf = (type: number): Buffer => {
+      const value = form.template().find((attribute) => attribute.type === type)?.value
+      return Buffer.isBuffer(value) ? value : Buffer.from([lies[type] ?? (value === true ? 1 : 0)])
+    }
+    const lib = {
+      C_GetAttributeValue: (_session: Handle, _key: Handle, wanted: readonly { readonly type: number }[]) => {
+        asked.push(wanted.map(({ type }) => type))
+        return wanted.map(({ type }) => ({ type, value: valueOf(type) }))
+      },
+    }
+    return { lib: lib as unknown as PKCS11, asked }
+  }
+  const handle = Buffer.alloc(8)
+  const stays: KeySpec = { class: CKO.SECRET, keyType: CKK.AES, uses: ['sign'], mechanisms: [] }
+  const leaves: KeySpec = { ...stays, extractable: true, wrapWithTrusted: true }
+
+  it('is read back as a whole when it is the first of its form, and in what keeps its value in the token when it is a later one', () => {
+    for (const [spec, how] of [
+      [stays, CKA.EXTRACTABLE],
+      [leaves, CKA.WRAP_WITH_TRUSTED],
+    ] as const) {
+      const form = new KeyForm(spec, true)
+      const { lib, asked } = reading(form)
+      for (let key = 0; key < 3; key++) form.assert(lib, handle, handle)
+      expect(asked[0]).toHaveLength(form.template().length - 2) // all but class and type
+      expect(asked.slice(1).map((types) => types.toSorted((a, b) => a - b))).toEqual([
+        [CKA.SENSITIVE, how],
+        [CKA.SENSITIVE, how],
+      ])
+    }
+  })
+
+  it.each<readonly [claim: string, spec: KeySpec, lie: Readonly<Record<number, number>>]>([
+    ['can be read', stays, { [CKA.SENSITIVE]: 0 }],
+    ['can leave', stays, { [CKA.EXTRACTABLE]: 1 }],
+    ['can leave under any key', leaves, { [CKA.WRAP_WITH_TRUSTED]: 0 }],
+  ])('is refused when it %s, the first and every later one', (_claim, spec, lie) => {
+    const form = new KeyForm(spec, true)
+    const [liar, honest] = [reading(form, lie).lib, reading(form).lib]
+    expect(() => form.assert(liar, handle, handle)).toThrow(AttributeError)
+    form.assert(honest, handle, handle)
+    expect(() => form.assert(liar, handle, handle)).toThrow(AttributeError)
   })
 })

@@ -90,8 +90,8 @@ export class AttributeError extends Error {
   override readonly name = 'AttributeError'
 }
 
-/** What keeps a value in the token. */
-const PROTECTION: readonly number[] = [CKA.SENSITIVE, CKA.WRAP_WITH_TRUSTED]
+/** What keeps a value in the token: it cannot be read, and leaves not at all, or under a trusted key alone. */
+const protectionOf = ({ extractable }: KeySpec): readonly number[] => [CKA.SENSITIVE, extractable === true ? CKA.WRAP_WITH_TRUSTED : CKA.EXTRACTABLE]
 
 type Flag = readonly [type: number, value: Buffer]
 
@@ -121,7 +121,7 @@ export class KeyForm {
     if (spec.trusted === true) flags.push([CKA.TRUSTED, true])
     flags.push([CKA.MODIFIABLE, original]) // last: SoftHSM takes a template in order, and nothing after this
     this.#expected = flags.map(([type, value]) => [type, typeof value === 'boolean' ? Buffer.from([value ? 1 : 0]) : value])
-    this.#protection = this.#expected.filter(([type]) => PROTECTION.includes(type))
+    this.#protection = this.#expected.filter(([type]) => protectionOf(spec).includes(type))
     this.#flags = flags.map(([type, value]) => Object.freeze({ type, value }))
     this.#kind = [
       Object.freeze({ type: CKA.CLASS, value: spec.class }),

@@ -30,6 +30,8 @@ export interface TokenAdoption {
   readonly logSize: number
   /** RFC 3339. */
   readonly adoptedAt: string
+  /** Of the decision by two officers that it used up. Absent: both holders of the token's PINs stood in for it. */
+  readonly authorisation?: OperationId
 }
 
 export const adoptionRow = (a: TokenAdoption): Row => ({
@@ -48,6 +50,7 @@ export const adoptionRow = (a: TokenAdoption): Row => ({
     new_key: a.newKey.publicKey,
     log_size: a.logSize,
     adopted_at: a.adoptedAt,
+    authorisation: a.authorisation,
   },
 })
 

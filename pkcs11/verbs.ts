@@ -166,12 +166,16 @@ function signDigests(keys: LaneKeys, key: Handle, digests: Uint8Array): Buffer {
 function signEach({ token }: LaneKeys, mechanism: number, key: Handle, messages: readonly Uint8Array[], lengthBytes: number): Buffer {
   const { lib, handle } = token
   const by = { mechanism }
-  const out = Buffer.alloc(messages.length * lengthBytes)
+  const [out, one] = [Buffer.alloc(messages.length * lengthBytes), Buffer.alloc(lengthBytes)]
   token.ask(mechanism, () => {
-    messages.forEach((message, at) => {
+    let at = 0
+    for (const message of messages) {
       lib.C_SignInit(handle, by, key)
-      lib.C_Sign(handle, (message.length === 0 ? NO_BYTES : message) as Buffer, out.subarray(at * lengthBytes, (at + 1) * lengthBytes))
-    })
+      if (lib.C_Sign(handle, (message.length === 0 ? NO_BYTES : message) as Buffer, one).length !== lengthBytes)
+        throw new Error('the token gave a signature of another length')
+      out.set(one, at)
+      at += lengthBytes
+    }
   })
   return out
 }

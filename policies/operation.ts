@@ -80,5 +80,8 @@ export interface Operation<Input, Target, Result, Output> {
 // oxlint-disable-next-line typescript/no-explicit-any -- a list of operations is heterogeneous; `perform` ties the four types together again.
 export type AnyOperation = Operation<any, any, any, any>
 
+/** The least hold of what one officer asks for and another approves, within so many hours. */
+export const byAnotherOfficer = (hours: number): HoldClaim => ({ approvals: 1, of: ['officer:*'], withinMs: hours * 3_600_000 })
+
 /** Infers the four types from the parts. */
 export const operation = <Input, Target, Result, Output>(op: Operation<Input, Target, Result, Output>): Operation<Input, Target, Result, Output> => op

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -6,7 +7,8 @@ import type pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyExportedLog } from '../clients/audit-verify.ts'
 import { SimulatedCard } from '../clients/simulated-card.ts'
-import { programArguments } from '../clients/site.ts'
+import { byTwo } from '../clients/held.ts'
+import { type Participant, programArguments } from '../clients/site.ts'
 import type { OpenedCard } from '../clients/vendor-open.ts'
 import { waitForOrder } from '../clients/vendor.ts'
 import { forkCeremony } from '../pkcs11/ceremony/run-ceremony.ts'
@@ -33,6 +35,7 @@ let cards: readonly OpenedCard[]
 let chen: EnrolledPerson
 let oldKey: string
 let exported: string
+let digest: string
 
 /** `gridseal ...` with the settings of the site; what it said. Throws with what it said when its exit code is not 0. */
 async function gridseal(args: readonly string[], extra: Readonly<Record<string, string>> = {}): Promise<string> {
@@ -47,6 +50,15 @@ const refused = async (args: readonly string[], extra: Readonly<Record<string, s
   expect(failed.code, failed.stderr).toBe(1)
   return failed.stderr
 }
+
+/** Asks for what another officer has to approve. Answers the id of the held request. */
+const askHeld = async (args: readonly string[]): Promise<string> =>
+  (JSON.parse(await gridseal([...args, '--json', ...site.officerOptions(0)])) as { holdId: string }).holdId
+async function approveHeld(holdId: string): Promise<void> {
+  const [path, bob] = [`/v1/policies/holds/${holdId}`, site.officers[1]?.client]
+  await bob?.post(`${path}/approve`, { digest: (await bob.get<{ digest: string }>(path)).digest })
+}
+const sha256Of = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex')
 
 async function order(quantity: number): Promise<{ readonly id: string; readonly cards: readonly OpenedCard[] }> {
   const id = await site.submit(site.newOrder(quantity))
@@ -129,7 +141,16 @@ describe('the drill', () => {
 
   it('its backup is exported while it runs, and shows nothing of a key', async () => {
     exported = join(folder, 'backup.json')
-    expect(await gridseal(['token', 'backup', '--out', exported])).not.toContain('NOT IN IT')
+    const holdId = await askHeld(['token', 'backup', '--reason', 'a drill'])
+    const fetching = ['token', 'backup', '--run', holdId, '--out', exported]
+    expect(await refused([...fetching, ...site.officerOptions(0)])).toContain('must approve')
+    expect(existsSync(exported)).toBe(false)
+    await approveHeld(holdId)
+    expect(await refused([...fetching, ...site.officerOptions(1)])).toContain('no held request')
+    const said = await gridseal([...fetching, ...site.officerOptions(0)])
+    expect(said).not.toContain('NOT IN IT')
+    digest = sha256Of(exported)
+    expect(said).toContain(digest)
     const backup = JSON.parse(readFileSync(exported, 'utf8')) as { keys: { id: string }[] }
     expect(backup.keys.map(({ id }) => id.replace(/:[0-9a-f-]{36}$/, ''))).toEqual(
       expect.arrayContaining(['root:storage-kek-2', 'root:row-mac-2', 'root:group-mac', 'root:pepper', 'root:ca-root', 'master', 'transport']),
@@ -163,7 +184,9 @@ describe('the drill', () => {
 
   it('the database takes it, and the service goes on', async () => {
     await expect(site.start(env)).rejects.toThrow('gridseal token adopt')
-    expect(await gridseal(['token', 'adopt'], env)).toContain(`The token ${b.serial} took the place of`)
+    const { GRIDSEAL_OFFICER_PIN_FILE: _, ...alone } = env
+    expect(await refused(['token', 'adopt', '--service-cannot-run'], alone)).toContain('needs the security officer')
+    expect(await gridseal(['token', 'adopt', '--service-cannot-run'], env)).toContain(`The token ${b.serial} took the place of`)
     expect(await gridseal(['token', 'adopt'], env)).toContain('nothing was to do')
     await site.start(env)
     site.replaced = [oldKey]
@@ -193,10 +216,15 @@ describe('the drill', () => {
     const { report, entries } = await site.log()
     expect(report.findings).toEqual([])
     const restored = entries.filter(({ operation }) => operation === 'system.token-restored')
-    expect(restored).toMatchObject([{ kind: 'event', facts: { newToken: b.serial, oldKey, newKey: site.vkey } }])
+    expect(restored).toMatchObject([{ kind: 'event', facts: { newToken: b.serial, oldKey, newKey: site.vkey, authorisation: 'none: both PINs' } }])
     // For the first recipient and for the next.
     expect(entries.filter(({ operation }) => operation === 'system.token-backed-up')).toHaveLength(2)
-    expect(entries.filter(({ operation }) => operation === 'system.token-backup-exported')).toHaveLength(1)
+    // By whom, approved by whom, and which file.
+    const exports = entries.filter(({ operation, kind }) => operation === 'kms.root-key.export-backup' && kind !== 'refusal')
+    expect(exports).toMatchObject([
+      { kind: 'intent', caller: { name: 'alice' }, facts: { approvers: ['urn:gridseal:officer:bob'] } },
+      { kind: 'outcome', code: 'ok', facts: { sha256: digest, missing: 0 } },
+    ])
     const path = join(site.folder, 'log.ndjson')
     expect((await verifyExportedLog({ path, vkey: oldKey })).ok).toBe(false)
     expect((await verifyExportedLog({ path, vkey: site.vkey })).ok).toBe(false)
@@ -204,11 +232,25 @@ describe('the drill', () => {
     expect(await gridseal(['audit', 'verify', path, '--key', oldKey, '--key', site.vkey])).toContain('VERIFIED')
   })
 
-  it('the checkpoint key is replaced without a dead token', async () => {
+  it('the checkpoint key is not replaced before two officers have decided on it', async () => {
     expect(await refused(['token', 'replace-checkpoint-key'], env)).toContain('The service is running')
+    const holdId = await askHeld(['token', 'authorise', 'replace-checkpoint-key', '--serial', b.serial, '--reason', 'a drill'])
+    await approveHeld(holdId)
+    await site.service.stop()
+    // It is approved, and not run.
+    expect(await refused(['token', 'replace-checkpoint-key'], env)).toContain('Two officers have not decided')
+    expect(await refused(['token', 'replace-checkpoint-key', '--service-cannot-run'], env)).toContain('two officers decide there')
+    await site.start(env)
+    await site.alice.client.post(`/v1/policies/holds/${holdId}/run`)
+    expect(await gridseal(['token', 'show'], env)).toMatch(/^authorised +replace-checkpoint-key of token/m)
+  })
+
+  it('the checkpoint key is replaced as they have decided, once', async () => {
     await site.service.stop()
     expect(await gridseal(['token', 'replace-checkpoint-key'], env)).toContain('the old one is destroyed')
+    expect(await refused(['token', 'replace-checkpoint-key'], env)).toContain('Two officers have not decided')
     const shown = await gridseal(['token', 'show'], env)
+    expect(shown).not.toMatch(/^authorised/m)
     expect(shown).toContain('knows this token')
     expect(shown.match(/^history/gm)).toHaveLength(2)
     await site.start(env)
@@ -216,7 +258,14 @@ describe('the drill', () => {
     site.vkey = await toldKey()
     const { report, entries } = await site.log()
     expect(report.findings).toEqual([])
-    expect(entries.filter(({ operation }) => operation === 'system.checkpoint-key-replaced')).toMatchObject([{ facts: { newKey: site.vkey } }])
+    const decided = entries.findLast(({ operation, kind }) => operation === 'kms.root-key.authorise-ceremony' && kind === 'intent')
+    expect(decided).toMatchObject({
+      caller: { name: 'alice' },
+      facts: { ceremony: 'replace-checkpoint-key', token: b.serial, approvers: ['urn:gridseal:officer:bob'] },
+    })
+    expect(entries.filter(({ operation }) => operation === 'system.checkpoint-key-replaced')).toMatchObject([
+      { facts: { newKey: site.vkey, authorisation: decided?.facts?.['authorisation'] } },
+    ])
     for (const [keyId, signature] of signatures) expect(await verifies(keyId, signature)).toBe(true)
   })
 
@@ -227,7 +276,8 @@ describe('the drill', () => {
     await expect(site.start(env)).rejects.toThrow('root:checkpoint is another one')
     expect(await gridseal(['token', 'show'], env)).toContain('is being replaced: root:checkpoint-2, root:checkpoint-3')
     // Recorded, and the old one not destroyed.
-    expect(await gridseal(['token', 'adopt'], env)).toContain('with a new key')
+    expect(await refused(['token', 'adopt'], env)).toContain('Two officers have not decided')
+    expect(await gridseal(['token', 'adopt', '--service-cannot-run'], env)).toContain('with a new key')
     expect(await gridseal(['token', 'replace-checkpoint-key'], env)).toContain('come to its end (destroyed: root:checkpoint-2)')
     await site.start(env)
     site.replaced.push(site.vkey)
@@ -249,11 +299,32 @@ describe('the drill', () => {
     await site.start(env)
   })
 
-  it('the restored token has a backup again, for a third one', async () => {
-    const again = join(folder, 'again.json')
-    expect(await gridseal(['token', 'backup', '--out', again])).not.toContain('NOT IN IT')
-    expect(await gridseal(['token', 'restore', '--backup', again, '--token', other.uri], other.env)).toContain(`The token ${other.serial} has the`)
+  it('the restored token has a backup again, for a third one, which takes its place as two officers have decided', async () => {
+    expect(await gridseal(['token', 'restore', '--token', other.uri], other.env)).toContain(`The token ${other.serial} has the`)
     const shown = await gridseal(['token', 'show', '--token', other.uri], other.env)
     expect(shown).toContain(`This is token ${other.serial}, and not token ${b.serial}.`)
+    const [alice, bob] = site.officers as [Participant, Participant]
+    await byTwo([alice, bob], '/v1/kms/root-keys/ceremonies', { ceremony: 'adopt-token', token: other.serial, reason: 'a drill', hours: 1 })
+    // Whoever owns the database cannot prolong a decision, nor make one of another.
+    const edit = (change: string) => async (owner: pg.Client) => {
+      await owner.query('ALTER TABLE ceremony_authorisations DISABLE TRIGGER USER')
+      expect((await owner.query(`UPDATE ceremony_authorisations SET ${change} WHERE ceremony = 'adopt-token'`)).rowCount).toBe(1)
+      await owner.query('ALTER TABLE ceremony_authorisations ENABLE TRIGGER USER')
+    }
+    const { GRIDSEAL_OFFICER_PIN_FILE: _, ...alone } = other.env
+    await site.betweenRuns(edit(`expires_at = expires_at + interval '1 hour'`))
+    expect(await refused(['token', 'adopt'], alone)).toContain('is not what this token sealed')
+    await site.start(env)
+    await site.betweenRuns(edit(`expires_at = expires_at - interval '1 hour'`))
+    expect(await gridseal(['token', 'adopt'], alone)).toContain(`The token ${other.serial} took the place of ${b.serial}`)
+    await site.start(other.env)
+    site.replaced.push(site.vkey)
+    site.vkey = await toldKey()
+    const { report, entries } = await site.log()
+    expect(report.findings).toEqual([])
+    expect(entries.findLast(({ operation }) => operation === 'system.token-restored')).toMatchObject({
+      facts: { newToken: other.serial, authorisation: expect.stringMatching(/^[0-9a-f-]{36}$/) as string },
+    })
+    for (const [keyId, signature] of signatures) expect(await verifies(keyId, signature)).toBe(true)
   })
 })

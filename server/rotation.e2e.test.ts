@@ -1,6 +1,4 @@
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { programArguments } from '../clients/site.ts'
@@ -23,13 +21,7 @@ async function sign(keyId: string): Promise<string> {
 
 /** `gridseal token rotate ...` as an officer. */
 async function rotate(officer: number, ...args: readonly string[]): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
-  const name = `officer-${officer}`
-  const files = { certificate: join(site.folder, `${name}.pem`), key: join(site.folder, `${name}.key.pem`), trust: join(site.folder, 'root.pem') }
-  writeFileSync(files.certificate, site.officers[officer]?.certificate ?? '')
-  writeFileSync(files.key, site.officers[officer]?.key ?? '')
-  writeFileSync(files.trust, site.trust)
-  const options = ['--url', site.service.url, '--certificate', files.certificate, '--key', files.key, '--trust', files.trust]
-  return run(process.execPath, [...programArguments(), 'token', 'rotate', ...args, ...options]).then(
+  return run(process.execPath, [...programArguments(), 'token', 'rotate', ...args, ...site.officerOptions(officer)]).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: unknown) => error as { readonly code: number; readonly stdout: string; readonly stderr: string },
   )

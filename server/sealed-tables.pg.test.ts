@@ -66,6 +66,8 @@ const BYTES: Readonly<Record<string, 'under the storage KEK' | 'under another ke
   'cards.mac': 'a MAC',
   'cards.public_key': 'no key',
   'cards.wrapped': 'under the storage KEK',
+  'ceremony_authorisations.mac': 'a MAC',
+  'ceremony_notes.mac': 'a MAC',
   'certificates.der': 'no key',
   'certificates.mac': 'a MAC',
   'certificates.tbs_sha256': 'no key',
@@ -227,6 +229,8 @@ describe('the registry of sealed tables', () => {
       'admissions',
       'token_key_backups',
       'token_adoptions',
+      'ceremony_authorisations',
+      'ceremony_notes',
       GROUPS,
     ]) {
       await place.db.sql.query(`UPDATE ${table} SET mac = mac WHERE false`)
@@ -234,7 +238,7 @@ describe('the registry of sealed tables', () => {
       await expect(place.db.sql.query(`UPDATE ${table} SET ${column} = ${column} WHERE false`), table).rejects.toMatchObject({ code: '42501' })
       await expect(place.db.sql.query(`DELETE FROM ${table} WHERE false`), table).rejects.toMatchObject({ code: '42501' })
     }
-    for (const table of ['token_key_backups', 'token_adoptions', GROUPS]) {
+    for (const table of ['token_key_backups', 'token_adoptions', 'ceremony_authorisations', 'ceremony_notes', GROUPS]) {
       for (const { column } of await columnsOf(`c.table_name = '${table}' AND c.column_name <> 'mac'`))
         await expect(place.db.ownerSql.query(`UPDATE ${table} SET ${column} = ${column} WHERE false`), `${table}.${column}`).rejects.toThrow(/only/)
       await expect(place.db.ownerSql.query(`DELETE FROM ${table} WHERE false`), table).rejects.toThrow(/only/)

@@ -26,6 +26,7 @@ import { quotaFeature } from '../policies/quotas/index.ts'
 import { rateSharing } from '../policies/rates/index.ts'
 import { revisionFeature } from '../policies/revisions/index.ts'
 import type { AnyOperation } from '../policies/operation.ts'
+import { loadNotes, noteTable } from './ceremony-notes.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
 import { rememberRows } from '../core/row-memory.ts'
@@ -128,6 +129,7 @@ async function open({
   generations.follower.start()
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
   await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
+  await loadNotes(database.sql, hsm.integrity)
 
   const { algorithm, publicKey } = hsm.integrity.checkpointKey
   const audit = auditFeature({
@@ -276,6 +278,7 @@ async function open({
       ...kms.sealedTables,
       ...cards.sealedTables,
       ...attestation.sealedTables,
+      noteTable(database.sql),
     ],
     leads: () => audit.status().leading,
     onFailure: (problem, rotation) => logger.warn({ rotation: rotation?.id, code: problem.code, cause: causeOf(problem) }, 'a rotation goes on later'),
@@ -355,7 +358,7 @@ async function open({
       performSystem,
       close,
     },
-    logCeremonies: () => logCeremonies({ audit, database, adoptions }),
+    logCeremonies: () => logCeremonies({ audit, database, adoptions, sealer: hsm.integrity }),
   }
 }
 

@@ -1,21 +1,17 @@
 import { hex, sha256, utf8 } from '../core/bytes.ts'
-import { newOperationId, operationId, type OperationId } from '../core/ids.ts'
+import { operationId, type OperationId } from '../core/ids.ts'
 import type { RowSealer } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
+import { backupFacts } from '../kms/root-keys/index.ts'
 import { adoptionRow, type CheckpointKey, PendingBackup, type TokenAdoption, type TokenBackup } from '../pkcs11/ceremonies.ts'
 import { PgKeyBackupStore } from '../pkcs11/key-backup-store.pg.ts'
 import type { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { type AuditFeature, type CheckpointAlgorithm, type LogKey, logKey } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
+import { type EventFacts, loadNotes, noteCeremony } from './ceremony-notes.ts'
 import type { Database } from './database.ts'
 
 /** What ceremonies of the command line left in the database, and what the service makes of it. */
-
-type EventFacts = Readonly<Record<string, string | number>>
-
-/** What may be noted without a MAC. Who owns the database can add or take such notes: they decide nothing. */
-type NotedOperation = 'system.token-backed-up' | 'system.token-backup-exported' | 'system.root-keys-added'
-const NOTED: readonly string[] = ['system.token-backed-up', 'system.token-backup-exported', 'system.root-keys-added'] satisfies NotedOperation[]
 
 /** The adoptions of the database, each with the token's MAC. Throws `integrity-failed`. */
 export async function loadAdoptions(store: PgRootKeyStore, sealer: RowSealer): Promise<TokenAdoption[]> {
@@ -46,7 +42,7 @@ export async function recordPendingBackup({ data, sql, sealer }: { readonly data
   const backup = file.read()
   if (backup === undefined) return
   await new PgKeyBackupStore(sql).record(backup, sealer)
-  await noteCeremony(sql, { id: idOf(backup), operation: 'system.token-backed-up', facts: backupFacts(backup) })
+  await noteCeremony(sql, sealer, { id: idOf(backup), operation: 'system.token-backed-up', facts: backupFacts(backup) })
   file.remove()
 }
 
@@ -54,23 +50,6 @@ export async function recordPendingBackup({ data, sql, sealer }: { readonly data
 function idOf({ kek }: TokenBackup): OperationId {
   const digest = hex(sha256(utf8('gridseal-token-backed-up-v1'), kek.mac))
   return operationId([digest.slice(0, 8), digest.slice(8, 12), `8${digest.slice(13, 16)}`, `8${digest.slice(17, 20)}`, digest.slice(20, 32)].join('-'))
-}
-
-export const backupFacts = ({ kek, keys }: TokenBackup): EventFacts => ({
-  token: kek.backup.tokenSerial,
-  kek: hex(kek.backup.kek),
-  recipient: hex(kek.backup.recipient),
-  keys: keys.length,
-})
-
-/** What a ceremony did, for the log: the service puts it there, at its start or within a minute. */
-export async function noteCeremony(
-  sql: Sql,
-  { id = newOperationId(), operation, facts }: { readonly id?: OperationId; readonly operation: NotedOperation; readonly facts: EventFacts },
-): Promise<void> {
-  await sql.query('INSERT INTO token_ceremonies (operation_id, operation, facts) VALUES ($1, $2, $3::jsonb) ON CONFLICT (operation_id) DO NOTHING', [
-    ...[id, operation, JSON.stringify(facts)],
-  ])
 }
 
 interface Held {
@@ -81,18 +60,26 @@ interface Held {
 
 /**
  * Ceremonies that the log does not have yet, as events: each once, whatever crashes, because the log is sequenced before it is looked at, and one process
- * at a time does this.
+ * at a time does this. Adoptions first: a note that was edited keeps nothing but notes out of the log.
  */
 export async function logCeremonies({
   audit,
   database,
+  sealer,
   adoptions,
 }: {
   readonly audit: AuditFeature
   readonly database: Database
+  readonly sealer: RowSealer
   readonly adoptions: readonly TokenAdoption[]
 }): Promise<void> {
-  const held = await heldCeremonies(database.sql, audit.key.name, adoptions)
+  const log = (held: readonly Held[]): Promise<void> => logHeld(held, { audit, database })
+  await log(adoptions.map((adoption) => heldOf(audit.key.name, adoption)))
+  const notes = await loadNotes(database.sql, sealer)
+  await log(notes.map(({ id, operation, facts }) => ({ id, operation, facts: JSON.parse(facts) as EventFacts })))
+}
+
+async function logHeld(held: readonly Held[], { audit, database }: { readonly audit: AuditFeature; readonly database: Database }): Promise<void> {
   if ((await unlogged(database.sql, held)).length === 0) return
   const lock = await database.connect()
   try {
@@ -107,17 +94,15 @@ export async function logCeremonies({
   }
 }
 
-async function heldCeremonies(sql: Sql, origin: string, adoptions: readonly TokenAdoption[]): Promise<Held[]> {
-  const rows = await sql.query<{ operation_id: string; operation: string; facts: EventFacts }>(
-    'SELECT operation_id, operation, facts FROM token_ceremonies WHERE operation = ANY($1) ORDER BY held_at',
-    [NOTED],
-  )
-  const adopted = adoptions.map((adoption): Held => {
-    const { operationId: id, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt } = adoption
-    const keys = { oldKey: verifierKey(origin, oldKey), newKey: verifierKey(origin, newKey) }
-    return { id, operation: `system.${kind}`, facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt } }
-  })
-  return [...adopted, ...rows.map(({ operation_id, operation, facts }) => ({ id: operationId(operation_id), operation, facts }))]
+/** An adoption, with the decision that it used up or what stood in for one. */
+function heldOf(origin: string, adoption: TokenAdoption): Held {
+  const { operationId: id, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt, authorisation } = adoption
+  const keys = { oldKey: verifierKey(origin, oldKey), newKey: verifierKey(origin, newKey) }
+  return {
+    id,
+    operation: `system.${kind}`,
+    facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt, authorisation: authorisation ?? 'none: both PINs' },
+  }
 }
 
 async function unlogged(sql: Sql, held: readonly Held[]): Promise<Held[]> {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { type Faults, noFaults } from '../../core/fault-point.ts'
+import { databaseClock } from '../../core/database-clock.pg.ts'
 import { newUuid } from '../../core/ids.ts'
 import type { Problem } from '../../core/problem.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
-import { generationRow, generationsInUse, type OpenHsm } from '../../pkcs11/index.ts'
-import { insertKeyBackup, keyBackupTables } from '../../pkcs11/key-backup-store.pg.ts'
+import { backupOf, generationRow, generationsInUse, type OpenHsm } from '../../pkcs11/index.ts'
+import { insertKeyBackup, keyBackupTables, PgKeyBackupStore } from '../../pkcs11/key-backup-store.pg.ts'
 import { PgRootKeyStore, rootKeyTables } from '../../pkcs11/root-key-store.pg.ts'
 import type { GroupTable } from '../../policies/audit/index.ts'
 import { type SamePerson, systemCaller } from '../../policies/caller.ts'
@@ -14,10 +15,13 @@ import type { AnyOperation } from '../../policies/operation.ts'
 import { type Connect, GenerationFence } from './generation-fence.pg.ts'
 import { GenerationFollower } from './generation-follower.ts'
 import { InProgress } from './in-progress.ts'
+import { authorisationTable, PgCeremonyAuthorisationStore } from './ceremony-authorisation-store.pg.ts'
 import { acceptRefused } from './operations/accept-refused.ts'
 import { approveRotation } from './operations/approve-rotation.ts'
+import { authoriseCeremony } from './operations/authorise-ceremony.ts'
 import { cancelRotation } from './operations/cancel-rotation.ts'
 import type { Deps } from './operations/deps.ts'
+import { exportBackup } from './operations/export-backup.ts'
 import { getRotation } from './operations/get-rotation.ts'
 import { listRotations } from './operations/list-rotations.ts'
 import { renewRows } from './operations/renew-rows.ts'
@@ -26,6 +30,10 @@ import { retireGeneration } from './operations/retire-generation.ts'
 import type { Rotation } from './rotation.ts'
 import { RotationJob } from './rotation-job.ts'
 import { PgRotationStore, rotationTable } from './rotation-store.pg.ts'
+
+export { authorisationOf, type Ceremony, type CeremonyAuthorisation } from './ceremony-authorisation.ts'
+export { PgCeremonyAuthorisationStore } from './ceremony-authorisation-store.pg.ts'
+export { backupFacts } from './operations/export-backup.ts'
 
 /** How root keys are followed and rotated. Times are for tests. */
 export interface RotationTimes {
@@ -116,7 +124,7 @@ export interface RootKeyFeature {
   readonly rotationJob: Pick<RotationJob, 'start' | 'wake' | 'stop' | 'progress'>
 }
 
-/** Rotation of storage KEK, row-MAC key and group-MAC key. */
+/** Rotation of storage KEK, row-MAC key and group-MAC key; what two officers decide on backups and ceremonies. */
 export function rootKeyFeature({
   hsm,
   sql,
@@ -133,7 +141,8 @@ export function rootKeyFeature({
 }: RootKeyDeps): RootKeyFeature {
   const sealer = hsm.integrity
   const rotations = new PgRotationStore({ sql, sealer })
-  const sealedTables = [...tables(), ...keyBackupTables(sql), ...rootKeyTables(sql), rotationTable(sql)]
+  const sealedTables = [...tables(), ...keyBackupTables(sql), ...rootKeyTables(sql), rotationTable(sql), authorisationTable(sql)]
+  const backups = new PgKeyBackupStore(sql)
   const countBehind = async (): Promise<number> => {
     await follower.look()
     return fence.countBelow(hsm.rootKeys.number)
@@ -153,6 +162,15 @@ export function rootKeyFeature({
       update: (tx, generation) => store.updateGeneration(tx, generation),
       insertBackup: (tx, backup) => insertKeyBackup(tx, sealer, backup),
     },
+    authorisations: new PgCeremonyAuthorisationStore({ sql, sealer }),
+    backups: {
+      load: async () => {
+        const rows = await backups.loadChecked(sealer)
+        return rows.length === 0 ? undefined : backupOf(rows)
+      },
+      unsaved: (kek) => backups.unsaved(kek),
+    },
+    databaseNow: databaseClock(sql),
     tables: () => sealedTables,
     newId: () => newUuid(),
     random: randomBytes,
@@ -181,6 +199,7 @@ export function rootKeyFeature({
   return {
     operations: [
       ...[requestRotation(deps), approveRotation(deps), cancelRotation(deps), acceptRefused(deps), getRotation(deps), listRotations(deps)],
+      ...[exportBackup(deps), authoriseCeremony(deps)],
       ...[renew, retire],
     ],
     sealedTables,

@@ -1,4 +1,6 @@
 import type { Handle } from 'pkcs11js'
+import { Problem } from '../../core/problem.ts'
+import { cryptokiError } from '../errors.ts'
 import type { TokenSettings } from '../lane-message.ts'
 import type { PinSource } from '../pin.ts'
 import { CKK, CKM } from '../mechanisms.ts'
@@ -14,6 +16,8 @@ export interface CeremonyToken extends TokenSettings {
   readonly tokensFolder?: string
 }
 
+const PIN_INCORRECT = 0xa0
+
 /** Opens a writable session without a login. Throws {@link TokenAway}. */
 export function openForCeremony(settings: CeremonyToken): Token {
   const slot = findSlot(openModule(settings), settings)
@@ -26,6 +30,16 @@ export function openAsUser(settings: CeremonyToken): Token {
   const token = openForCeremony(settings)
   token.login('user', settings.pinSource)
   return token
+}
+
+/** Both holders of the token's PINs are there: each logs in, and nothing else is done. Throws `forbidden` where a PIN is wrong. */
+export function provePins(settings: CeremonyToken): void {
+  try {
+    asOfficer(openAsUser(settings), settings, () => undefined)
+  } catch (error) {
+    if (cryptokiError(error)?.code === PIN_INCORRECT) throw new Problem('forbidden', 'One of the two PINs of the token is wrong. Nothing was changed.')
+    throw error
+  }
 }
 
 /** Does what only the security officer may, between two logins of the user. What is to outlive the logout is a session object that is not private. */

@@ -13,7 +13,7 @@ type Parts<Name extends CeremonyName> = Parameters<(typeof CEREMONIES)[Name]>
 type Made<Name extends CeremonyName> = ReturnType<(typeof CEREMONIES)[Name]>
 
 /** Those that the security officer takes part in: nobody types their PIN for another. */
-const OFFICERS: readonly CeremonyName[] = ['makeRootKeys', 'restoreKeys', 'makeTransportKey', 'makeGeneration']
+const OFFICERS: readonly CeremonyName[] = ['makeRootKeys', 'restoreKeys', 'makeTransportKey', 'makeGeneration', 'provePins']
 
 /** Runs one ceremony in a process of its own, which has ended when this resolves: what it still writes, nobody else reads. Throws its problem; `hsm-unavailable` when the process died, and then what it made may be there. */
 export async function forkCeremony<Name extends CeremonyName>(environment: ChildEnvironment, name: Name, ...args: Parts<Name>): Promise<Made<Name>> {

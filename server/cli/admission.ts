@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type ApiClient, ApiProblem } from '../../clients/api.ts'
+import type { ApiClient } from '../../clients/api.ts'
 import type { AskOptions as Options } from './api-command.ts'
 import { CliError } from './cli-error.ts'
-import { heldLines } from './hold.ts'
+import { askOrHeld, heldLines } from './hold.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 /** What is filed, as the command line has it: each part may be left out where it does not change. */
@@ -106,13 +106,9 @@ const post = async (client: ApiClient, { caller }: { readonly caller: string }, 
 
 /** What another officer has to approve first is no failure. */
 async function twoOfficers(options: Options, work: () => Promise<Admission>): Promise<void> {
-  try {
-    tell(options, await work(), describe)
-  } catch (error) {
-    if (!(error instanceof ApiProblem) || error.code !== 'held') throw error
-    const holdId = error.instance.replace('urn:uuid:', '')
-    tell(options, { holdId }, () => heldLines(holdId))
-  }
+  const asked = await askOrHeld(work)
+  if ('holdId' in asked) tell(options, asked, () => heldLines(asked.holdId))
+  else tell(options, asked.answer, describe)
 }
 
 /** The address of the admission of `vendor:acme-cards`. */

@@ -1,7 +1,6 @@
-import { ApiProblem } from '../../clients/api.ts'
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
-import { heldLines } from './hold.ts'
+import { askOrHeld, heldLines } from './hold.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 const GRANTS = '/v1/policies/grants'
@@ -54,13 +53,9 @@ export async function issueGrantCommand(options: IssueOptions): Promise<void> {
     ...(network.length === 0 ? {} : { networks: network }),
   }
   await withClient(options, async (client) => {
-    try {
-      print(options, await client.post<Grant>(GRANTS, body), describe)
-    } catch (error) {
-      if (!(error instanceof ApiProblem) || error.code !== 'held') throw error
-      const holdId = error.instance.replace('urn:uuid:', '')
-      print(options, { holdId }, () => heldLines(holdId))
-    }
+    const asked = await askOrHeld(() => client.post<Grant>(GRANTS, body))
+    if ('holdId' in asked) print(options, asked, () => heldLines(asked.holdId))
+    else print(options, asked.answer, describe)
   })
 }
 

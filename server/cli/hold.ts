@@ -1,6 +1,7 @@
+import { ApiProblem } from '../../clients/api.ts'
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 
-const HOLDS = '/v1/policies/holds'
+export const HOLDS = '/v1/policies/holds'
 
 interface Hold {
   readonly holdId: string
@@ -54,9 +55,19 @@ export const withdrawHoldCommand = (holdId: string, options: Options): Promise<u
 export const runHoldCommand = (holdId: string, options: Options): Promise<unknown> =>
   show<unknown>(options, ['POST', `${HOLDS}/${uuidOf(holdId, 'a held request')}/run`], (answer) => [JSON.stringify(answer, undefined, 2)])
 
+/** What another officer has to approve first is no failure: the answer, or the id of the held request. */
+export async function askOrHeld<Answer extends object>(ask: () => Promise<Answer>): Promise<{ readonly answer: Answer } | { readonly holdId: string }> {
+  try {
+    return { answer: await ask() }
+  } catch (error) {
+    if (!(error instanceof ApiProblem) || error.code !== 'held') throw error
+    return { holdId: error.instance.replace('urn:uuid:', '') }
+  }
+}
+
 /** What is told of a request that waits for another officer. */
-export const heldLines = (holdId: string): readonly string[] => [
+export const heldLines = (holdId: string, run = `gridseal hold run ${holdId} ...`): readonly string[] => [
   'It waits for another officer:',
   `  another officer   gridseal hold show ${holdId} ..., then gridseal hold approve ${holdId} --digest ...`,
-  `  then you          gridseal hold run ${holdId} ...`,
+  `  then you          ${run}`,
 ]

@@ -1,8 +1,9 @@
-import { type ApiClient, ApiProblem } from '../../clients/api.ts'
+import type { ApiClient } from '../../clients/api.ts'
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
 import type { Explanation } from '../../policies/firewall/index.ts'
 import { describeChange, describeExplanation } from './policy.ts'
+import { askOrHeld } from './hold.ts'
 import { assertReach, readText, withClient } from './with-client.ts'
 
 const REVISIONS = '/v1/policies/revisions'
@@ -62,13 +63,9 @@ export async function proposeCommand(
   assertReach(options)
   const holdId = await withClient(options, async (client) => {
     if (options.json !== true) console.log(`${describeChange(await textInForce(client), text)}\n`)
-    try {
-      await client.post(REVISIONS, { text, reason, confirmWithinSeconds })
-      throw new CliError('The service put it to work without an approval. That is not as it should be: look at its version.')
-    } catch (error) {
-      if (error instanceof ApiProblem && error.code === 'held') return error.instance.replace('urn:uuid:', '')
-      throw error
-    }
+    const asked = await askOrHeld(() => client.post<object>(REVISIONS, { text, reason, confirmWithinSeconds }))
+    if ('holdId' in asked) return asked.holdId
+    throw new CliError('The service put it to work without an approval. That is not as it should be: look at its version.')
   })
   if (options.json === true) return console.log(JSON.stringify({ holdId }))
   console.log(

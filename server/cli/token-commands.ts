@@ -1,6 +1,12 @@
 import { Argument, CommanderError, type Command } from 'commander'
 import { readConfig } from '../config.ts'
+import type { AskOptions } from './api-command.ts'
+import { asking } from './service-options.ts'
+import type { ExportOptions } from './token-backup.ts'
 import type { RotateOptions } from './token-rotation.ts'
+
+const BOTH_PINS =
+  'both holders of the token’s PINs are there in place of two officers, since the service cannot be asked (its token is destroyed, or a ceremony was cut off); the log says so'
 
 /** Tokens and the ceremonies of their keys. */
 export function addTokenCommands(program: Command): void {
@@ -35,7 +41,7 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     .option('--backup-recipient <B.pem>', 'the public key of the token that is to restore this one, from: gridseal token backup-recipient')
     .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings, or SoftHSM2 in the data folder')
     .action(async (options: { backupRecipient?: string; token?: string }) => {
-      const { initialiseTokenCommand } = await import('./token-ceremonies.ts')
+      const { initialiseTokenCommand } = await import('./token-setup.ts')
       await initialiseTokenCommand({ config: readConfig(), ...options })
     })
 
@@ -45,44 +51,63 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     .requiredOption('--token <uri>', 'PKCS#11 URI of the second token, which is initialised and has both PINs')
     .requiredOption('--out <B.pem>', 'where its public key goes')
     .action(async (options: { token: string; out: string }) => {
-      const { backupRecipientCommand } = await import('./token-ceremonies.ts')
+      const { backupRecipientCommand } = await import('./token-setup.ts')
       await backupRecipientCommand({ config: readConfig(), ...options })
     })
 
-  token
-    .command('backup')
-    .description('Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. The token itself is not needed.')
-    .requiredOption('--out <file.json>', 'where they go')
-    .action(async (options: { out: string }) => {
-      const { exportBackupCommand } = await import('./token-ceremonies.ts')
-      await exportBackupCommand({ config: readConfig(), ...options })
+  asking(token.command('backup'))
+    .description(
+      'Exports the backups of all keys that live in the token, as ciphertext that only the recipient’s token opens. Two officers: one asks, another approves.',
+    )
+    .option('--reason <text>', 'asks for it: why, for who approves it')
+    .option('--run <id>', 'does it, once another officer has approved it')
+    .option('--out <file.json>', 'with --run: where the backup goes')
+    .action(async (options: ExportOptions) => {
+      const { exportBackupCommand } = await import('./token-backup.ts')
+      await exportBackupCommand(options)
+    })
+
+  asking(token.command('authorise'))
+    .description(
+      'Authorises a ceremony that is held with a token while the service is stopped, once. Two officers: one asks, another approves; then you run it.',
+    )
+    .addArgument(new Argument('<ceremony>', 'what is to be done').choices(['adopt-token', 'replace-checkpoint-key']))
+    .requiredOption('--serial <serial>', 'serial of the token, as gridseal token show tells it; of adopt-token the new one')
+    .requiredOption('--reason <text>', 'why, for who approves it')
+    .option('--hours <n>', 'how long it may be held, 1 to 72', '24')
+    .action(async (ceremony: string, options: AskOptions & { serial: string; reason: string; hours: string }) => {
+      const { authoriseCeremonyCommand } = await import('./token-authorisation.ts')
+      await authoriseCeremonyCommand({ ...options, ceremony })
     })
 
   token
     .command('restore')
     .description('Restores a backup into the token that it was made for. Two people: the user’s PIN, and the officer’s (GRIDSEAL_OFFICER_PIN_FILE).')
-    .requiredOption('--backup <file.json>', 'the backup')
+    .option('--backup <file.json>', 'the backup; without it what the database has')
     .requiredOption('--token <uri>', 'PKCS#11 URI of the recipient’s token')
     .option('--next-recipient <C.pem>', 'the public key of the token that is to restore this one, should it die')
     .addHelpText('after', '\nWhen it was cut off, the same command starts over. Then: gridseal token adopt')
-    .action(async (options: { backup: string; token: string; nextRecipient?: string }) => {
-      const { restoreTokenCommand } = await import('./token-ceremonies.ts')
+    .action(async (options: { backup?: string; token: string; nextRecipient?: string }) => {
+      const { restoreTokenCommand } = await import('./token-backup.ts')
       await restoreTokenCommand({ config: readConfig(), ...options })
     })
 
   token
     .command('adopt')
-    .description('Lets the database take a restored token in place of the one it knows, while the service is stopped.')
+    .description(
+      'Lets the database take a restored token in place of the one it knows, while the service is stopped. Authorised before by: gridseal token authorise',
+    )
     .option('--token <uri>', 'PKCS#11 URI of the restored token; without it that of the settings')
-    .action(async (options: { token?: string }) => {
-      const { adoptTokenCommand } = await import('./token-ceremonies.ts')
+    .option('--service-cannot-run', BOTH_PINS)
+    .action(async (options: { token?: string; serviceCannotRun?: boolean }) => {
+      const { adoptTokenCommand } = await import('./token-adoption.ts')
       await adoptTokenCommand({ config: readConfig(), ...options })
     })
 
   token
     .command('complete')
     .description(
-      'Adds the root keys that came with a later version of Gridseal than the token, while the service is stopped. Those of before stay as they are.',
+      'Adds the root keys that came with a later version of Gridseal than the token, while the service is stopped. Two people: the user’s PIN, and the officer’s (GRIDSEAL_OFFICER_PIN_FILE).',
     )
     .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
     .addHelpText(
@@ -90,17 +115,20 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
       '\nWhen it was cut off, the same command starts over. A key that the database knows, and the token has lost, is restored: gridseal token restore.',
     )
     .action(async (options: { token?: string }) => {
-      const { completeTokenCommand } = await import('./token-ceremonies.ts')
+      const { completeTokenCommand } = await import('./token-completion.ts')
       await completeTokenCommand({ config: readConfig(), ...options })
     })
 
   token
     .command('replace-checkpoint-key')
-    .description('Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped.')
+    .description(
+      'Gives the log a new checkpoint key in the same token, and destroys the old one, while the service is stopped. Authorised before by: gridseal token authorise',
+    )
     .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
+    .option('--service-cannot-run', BOTH_PINS)
     .addHelpText('after', '\nWhen it was cut off, the same command goes on.')
-    .action(async (options: { token?: string }) => {
-      const { replaceCheckpointKeyCommand } = await import('./token-ceremonies.ts')
+    .action(async (options: { token?: string; serviceCannotRun?: boolean }) => {
+      const { replaceCheckpointKeyCommand } = await import('./token-adoption.ts')
       await replaceCheckpointKeyCommand({ config: readConfig(), ...options })
     })
 
@@ -145,7 +173,7 @@ Exit codes: 0, done; 1, refused or failed.`,
     .description('Shows what a token has: root keys with check values and fingerprints, backup state, and whether the database knows it.')
     .option('--token <uri>', 'PKCS#11 URI of the token; without it that of the settings')
     .action(async (options: { token?: string }) => {
-      const { showTokenCommand } = await import('./token-ceremonies.ts')
+      const { showTokenCommand } = await import('./token-description.ts')
       await showTokenCommand({ config: readConfig(), ...options })
     })
 }

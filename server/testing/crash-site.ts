@@ -132,6 +132,17 @@ export class CrashSite {
     return enrol(this.alice, { url: this.service.url, trust: this.trust }, kind === 'auditor' ? { kind, name } : { kind, name, approver })
   }
 
+  /** What `gridseal` is told of where the service is, and of the officer who asks, by their number. */
+  officerOptions(officer: number): string[] {
+    const [certificate, key, trust] = [`officer-${String(officer)}.pem`, `officer-${String(officer)}.key.pem`, 'root.pem'].map((name) =>
+      join(this.folder, name),
+    ) as [string, string, string]
+    writeFileSync(certificate, present(this.officers[officer]).certificate)
+    writeFileSync(key, present(this.officers[officer]).key)
+    writeFileSync(trust, this.trust)
+    return ['--url', this.service.url, '--certificate', certificate, '--key', key, '--trust', trust]
+  }
+
   /** kill -9 of the service alone. */
   kill(): Promise<void> {
     return this.service.kill()

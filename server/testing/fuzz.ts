@@ -64,6 +64,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'kms.root-key.cancel-rotation': { who: alice, fields: { rotationId: NOWHERE } },
     'kms.root-key.accept-refused': { who: alice, fields: { rotationId: NOWHERE, count: 3 } },
     'kms.root-key.get-rotation': { who: alice, fields: { rotationId: NOWHERE } },
+    'kms.root-key.export-backup': { who: alice, fields: { reason: 'fuzzed' } },
+    'kms.root-key.authorise-ceremony': { who: alice, fields: { ceremony: 'adopt-token', token: 'fuzzed', reason: 'fuzzed', hours: 1 } },
     'kms.root-key.list-rotations': { who: alice, fields: { before: NOWHERE, limit: '10' } },
     'policies.caller.register': { who: alice, fields: { kind: 'module', name: 'fuzzed' } },
     'policies.caller.list': { who: alice, fields: page },

@@ -6,7 +6,7 @@ import { type Caller, callerUrn } from '../../../policies/caller.ts'
 import { type Operation, operation } from '../../../policies/operation.ts'
 import { NO_ROWS, type Rotation, rotationRow } from '../rotation.ts'
 import type { Deps } from './deps.ts'
-import { noOfficerPin, officersOnly, ROTATED_KEY, ROTATION, type RotationView, viewRotation } from './views.ts'
+import { noOfficerPin, officersOnly, REASON, ROTATED_KEY, ROTATION, type RotationView, viewRotation } from './views.ts'
 
 interface Input {
   readonly key: RotatedKey
@@ -34,13 +34,7 @@ export const requestRotation = ({
     route: { method: 'POST', path: '/v1/kms/root-keys/{key}/rotations', status: 202 },
     input: z.strictObject({
       key: ROTATED_KEY,
-      reason: z
-        .string()
-        .trim()
-        .min(1)
-        .max(500)
-        .regex(/^[^\p{C}]*$/u, 'a reason has no control characters')
-        .meta({ description: 'Why: for who approves it.', example: 'yearly' }),
+      reason: REASON,
     }),
     output: ROTATION,
     locate: async ({ key, reason }, caller) => {

@@ -11,6 +11,14 @@ export const ROTATED_KEY = z.enum(ROTATED_KEY_NAMES as [RotatedKey, ...RotatedKe
     'storage-kek: wraps every key that lives in the database. row-mac: seals the rows of the database. group-mac: seals what the log commits, until it is signed.',
 })
 
+export const REASON = z
+  .string()
+  .trim()
+  .min(1)
+  .max(500)
+  .regex(/^[^\p{C}]*$/u, 'a reason has no control characters')
+  .meta({ description: 'Why: for who approves it.', example: 'yearly' })
+
 export const ROTATION_ID = z.string().regex(UUID_PATTERN, 'an id is a UUID in lower case').meta({ description: 'Id of the rotation.' })
 
 export const ROTATION = z

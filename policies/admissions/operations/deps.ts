@@ -4,7 +4,7 @@ import type { Facts, FactValue } from '../../audit/log.ts'
 import { type Caller, callerUrn, needsAdmission } from '../../caller.ts'
 import type { CallerStore, Registration } from '../../callers/caller-store.ts'
 import { CALLER_ID } from '../../callers/view.ts'
-import type { HoldClaim } from '../../firewall/decide.ts'
+import { byAnotherOfficer } from '../../operation.ts'
 import type { Admission, Assessment, Contact, Organisation } from '../admission.ts'
 import type { AdmissionStore } from '../admission-store.ts'
 
@@ -19,12 +19,11 @@ export interface Deps {
 export const ROUTE = '/v1/policies/callers/{callerId}/admission'
 export const ONE = z.strictObject({ callerId: CALLER_ID })
 
-const HOLD_MS = 7 * 24 * 3_600_000
 /**
  * What lets somebody in is looked at by two people. One officer alone can register and certify; if one alone could also admit, they could make a module of their own
  * and use it. What keeps somebody out takes one, at once.
  */
-export const BY_ANOTHER_OFFICER: HoldClaim = { approvals: 1, of: ['officer:*'], withinMs: HOLD_MS }
+export const BY_ANOTHER_OFFICER = byAnotherOfficer(7 * 24)
 
 /** What every operation on one admission begins with. */
 export interface AdmissionTarget {

@@ -3,10 +3,9 @@ import { newUuid } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
 import { type Caller, callerUrn, REGISTERED_KINDS, type RegisteredKind } from '../../caller.ts'
-import type { HoldClaim } from '../../firewall/decide.ts'
 import { parseNetwork } from '../../firewall/network.ts'
 import { covers } from '../../firewall/references.ts'
-import { type Operation, operation } from '../../operation.ts'
+import { byAnotherOfficer, type Operation, operation } from '../../operation.ts'
 import { REASON } from '../../reason.ts'
 import { type Grant, grantRule } from '../grant.ts'
 import { GRANT, type GrantView, viewGrant } from '../view.ts'
@@ -15,7 +14,6 @@ import { type Deps, ROUTE } from './deps.ts'
 const HOUR_MS = 3_600_000
 /** Grants that count at one time. They are for exceptions: who needs more changes the policy. */
 const MOST_LIVE = 100
-const BY_ANOTHER_OFFICER: HoldClaim = { approvals: 1, of: ['officer:*'], withinMs: 24 * HOUR_MS }
 
 const TIME = z.iso.datetime({ offset: true, error: 'a time with its offset (RFC 3339): 2026-11-26T18:00:00+08:00' })
 const INPUT = z.strictObject({
@@ -96,7 +94,7 @@ export const issueGrant = (deps: Deps): Operation<Input, Target, Grant, GrantVie
         return new Problem('conflict', `A grant lasts ${String(deps.mostHours)} h at most. What is to last longer belongs into the policy.`)
       return live >= MOST_LIVE ? new Problem('conflict', `There are ${String(MOST_LIVE)} live grants already. Revoke some, or change the policy.`) : undefined
     },
-    leastHold: () => BY_ANOTHER_OFFICER,
+    leastHold: () => byAnotherOfficer(24),
     execute: (_permit, { asked, by, now }) => {
       const { reason, callers, operations, zones, networks } = asked
       const [from, until] = timesOf(asked, now)

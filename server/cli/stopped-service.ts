@@ -1,0 +1,40 @@
+import pg from 'pg'
+import type { Sql } from '../../core/tx.ts'
+import type { Config } from '../config.ts'
+import { sqlOn } from '../database.ts'
+import { migrateDatabase } from '../migrate.ts'
+import { databaseUrls } from '../service.ts'
+import { CliError } from './cli-error.ts'
+
+/** The database as a ceremony has it, without a service. */
+
+export async function withStoppedService<Result>(config: Config, work: (sql: Sql) => Promise<Result>): Promise<Result> {
+  return withDatabase(config, async (sql) => {
+    // What a service that starts takes too, and waits for.
+    await sql.query(`SELECT pg_advisory_lock(hashtext('gridseal.start'))`)
+    const running = await sql.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gridseal'`)
+    if (running.length > 0)
+      throw new CliError('The service is running on this database. Stop it first, on every machine: this ceremony is held while it is stopped.')
+    return work(sql)
+  })
+}
+
+/** A connection of the database's owner; the database is brought up to date first, unless it is only looked at. */
+export async function withDatabase<Result>(
+  config: Config,
+  work: (sql: Sql) => Promise<Result>,
+  { migrated = true }: { readonly migrated?: boolean } = {},
+): Promise<Result> {
+  const closers: (() => Promise<unknown>)[] = []
+  try {
+    const urls = await databaseUrls(config, closers)
+    if (migrated) await migrateDatabase(urls)
+    const client = new pg.Client({ connectionString: urls.ownerUrl, application_name: 'gridseal ceremony' })
+    client.on('error', () => undefined)
+    await client.connect()
+    closers.push(() => client.end())
+    return await work(sqlOn(client))
+  } finally {
+    for (const close of closers.toReversed()) await close()
+  }
+}

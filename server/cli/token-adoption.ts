@@ -1,0 +1,157 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { equalBytes } from '../../core/bytes.ts'
+import { type KeyId, newOperationId, type OperationId } from '../../core/ids.ts'
+import type { RowSealer } from '../../core/row.ts'
+import { sealRow } from '../../core/sealed-records.ts'
+import type { Sql } from '../../core/tx.ts'
+import { adoptionRow, checkpointKeyOf, identityFault, SYSTEM_KEYS, type TokenAdoption, TokenCeremonies, type TokenIdentity } from '../../pkcs11/ceremonies.ts'
+import { PgRootKeyStore } from '../../pkcs11/root-key-store.pg.ts'
+import { logKey, openSuccession } from '../../policies/audit/index.ts'
+import type { Config } from '../config.ts'
+import { tokenOptions } from '../service.ts'
+import { loadAdoptions, logKeyOf, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
+import { CliError } from './cli-error.ts'
+import { currentRowMac, sealerOf, sound } from './ceremony-token.ts'
+import { withStoppedService } from './stopped-service.ts'
+import { decisionOn } from './token-authorisation.ts'
+
+export interface AdoptionOptions {
+  readonly config: Config
+  readonly token?: string
+  /** Both holders of the token's PINs stand in for the decision of two officers. */
+  readonly serviceCannotRun?: boolean
+}
+
+/** Records that a restored token took the place of the one that the database knows. */
+export async function adoptTokenCommand({ config, token, serviceCannotRun = false }: AdoptionOptions): Promise<void> {
+  const ceremonies = new TokenCeremonies(tokenOptions(config, token))
+  const { identity } = sound(await ceremonies.show())
+  await withStoppedService(config, async (sql) => {
+    const standing = await standingOf(sql, { ceremonies, identity, sameToken: false })
+    if (standing.isAdopted) {
+      await recordPendingBackup({ data: config.data, sql, sealer: standing.sealer })
+      return console.log(`The database knows the token ${identity.serial} as its own: nothing was to do.`)
+    }
+    const ceremony = standing.known.serial === identity.serial ? 'replace-checkpoint-key' : 'adopt-token'
+    const authorisation = await decisionOn({ ...standing, sql, ceremonies, ceremony, token: identity.serial, serviceCannotRun })
+    const adoption = await adopt(config, { sql, standing, identity, authorisation })
+    console.log(
+      `The token ${adoption.newSerial} took the place of ${adoption.oldSerial}. The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own:\n${verifierKey(config.origin, adoption.newKey)}`,
+    )
+  })
+}
+
+/**
+ * A new checkpoint key in the same token. Order: the decision; the new key, beside the old one; the adoption, committed, which uses the decision up; the old key is
+ * destroyed. A crash after the second leaves a token that the service refuses, after the third one that it takes; the same command again goes on.
+ */
+export async function replaceCheckpointKeyCommand({ config, token, serviceCannotRun = false }: AdoptionOptions): Promise<void> {
+  const ceremonies = new TokenCeremonies(tokenOptions(config, token))
+  await withStoppedService(config, async (sql) => {
+    const before = sound(await ceremonies.show())
+    const standing = await standingOf(sql, { ceremonies, identity: before.identity, sameToken: true })
+    if (standing.isAdopted && before.checkpointLabels.length > 1) {
+      const destroyed = await ceremonies.destroyOldCheckpointKeys()
+      console.log(
+        `The replacement that was under way has come to its end (destroyed: ${destroyed.join(', ')}). The log's key is:\n${verifierKey(config.origin, checkpointKeyOf(before.identity.keys))}`,
+      )
+      return
+    }
+    if (standing.isAdopted && serviceCannotRun)
+      throw new CliError('The service can run with this token: two officers decide there. See: gridseal token authorise')
+    const { serial } = before.identity
+    const authorisation = await decisionOn({ ...standing, sql, ceremonies, ceremony: 'replace-checkpoint-key', token: serial, serviceCannotRun })
+    const identity = await ceremonies.makeNextCheckpointKey()
+    const adoption = await adopt(config, { sql, standing, identity, authorisation })
+    await ceremonies.destroyOldCheckpointKeys()
+    console.log(
+      `The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own; the old one is destroyed:\n${verifierKey(config.origin, adoption.newKey)}`,
+    )
+  })
+}
+
+/** A token beside what the database knows. */
+interface Standing {
+  readonly known: TokenIdentity
+  /** With this checkpoint key and this serial. */
+  readonly isAdopted: boolean
+  readonly adoptions: readonly TokenAdoption[]
+  readonly rowMac: KeyId
+  readonly sealer: RowSealer
+}
+
+async function standingOf(
+  sql: Sql,
+  { ceremonies, identity, sameToken }: { readonly ceremonies: TokenCeremonies; readonly identity: TokenIdentity; readonly sameToken: boolean },
+): Promise<Standing> {
+  const store = new PgRootKeyStore(sql)
+  const known = await assertSameButCheckpoint(sql, identity, { sameToken })
+  const rowMac = await currentRowMac(store)
+  const sealer = sealerOf(ceremonies, rowMac)
+  const isSameKey = equalBytes(checkpointKeyOf(known.keys).publicKey, checkpointKeyOf(identity.keys).publicKey)
+  return { known, isAdopted: known.serial === identity.serial && isSameKey, adoptions: await loadAdoptions(store, sealer), rowMac, sealer }
+}
+
+/** What the database knows, where the token differs from it in the checkpoint key, and where it may in the serial, and in nothing else. */
+async function assertSameButCheckpoint(sql: Sql, identity: TokenIdentity, { sameToken }: { readonly sameToken: boolean }): Promise<TokenIdentity> {
+  const known = await new PgRootKeyStore(sql).load()
+  const serial = known[0]?.tokenSerial
+  if (serial === undefined) throw new CliError('The database remembers no token yet: nothing is to be adopted. Start the service: gridseal serve')
+  const newKey = checkpointKeyOf(identity.keys)
+  const expected = known.map((key) => (key.keyId === SYSTEM_KEYS.checkpoint ? { keyId: key.keyId, ...newKey } : key))
+  const changing = await new PgRootKeyStore(sql).changing()
+  const fault = identityFault({ serial: sameToken ? serial : identity.serial, keys: expected, ...changing }, identity)
+  if (fault !== undefined) throw new CliError(`${fault} It is no restored copy of the token that the database knows, serial ${serial}. Nothing was changed.`)
+  return { serial, label: '', keys: known }
+}
+
+/** As the owner of the tables: the adoption, which uses the authorisation up in the same row. Then what the ceremony left in the data folder. */
+async function adopt(
+  config: Config,
+  {
+    sql,
+    standing: { known, adoptions, sealer },
+    identity,
+    authorisation,
+  }: { readonly sql: Sql; readonly standing: Standing; readonly identity: TokenIdentity; readonly authorisation: OperationId | undefined },
+): Promise<TokenAdoption> {
+  const [oldKey, newKey] = [checkpointKeyOf(known.keys), checkpointKeyOf(identity.keys)]
+  const adoption: TokenAdoption = {
+    number: adoptions.length + 1,
+    operationId: newOperationId(),
+    kind: known.serial === identity.serial ? 'checkpoint-key-replaced' : 'token-restored',
+    ...{ oldSerial: known.serial, newSerial: identity.serial, oldKey, newKey },
+    logSize: await signedSize(config, { sql, oldKey, adoptions }),
+    adoptedAt: new Date().toISOString(),
+    ...(authorisation === undefined ? {} : { authorisation }),
+  }
+  await new PgRootKeyStore(sql).insertAdoption({ adoption, mac: await sealRow(sealer, adoptionRow(adoption)) })
+  await recordPendingBackup({ data: config.data, sql, sealer })
+  return adoption
+}
+
+/** Entries under the last checkpoint of the database, which the old key must have signed; the one in the data folder may not be ahead of it. */
+async function signedSize(
+  config: Config,
+  { sql, oldKey, adoptions }: { readonly sql: Sql; readonly oldKey: TokenAdoption['oldKey']; readonly adoptions: readonly TokenAdoption[] },
+): Promise<number> {
+  const named = (key: ReturnType<typeof replacedKeys>[number]) => ({ key: logKey(config.origin, key.algorithm, key.publicKey), lastSize: key.lastSize })
+  const key = logKeyOf(config.origin, oldKey)
+  const sizeOf = (note: string, where: string): number => {
+    try {
+      return openSuccession(note, key, replacedKeys(adoptions).map(named)).size
+    } catch (error) {
+      throw new CliError(`The checkpoint in ${where} is not by the log's key: ${error instanceof Error ? error.message : String(error)}. Nothing was changed.`)
+    }
+  }
+  const [row] = await sql.query<{ note: string }>('SELECT note FROM audit_checkpoints ORDER BY size DESC LIMIT 1')
+  const size = row === undefined ? 0 : sizeOf(row.note, 'the table audit_checkpoints')
+  const file = join(config.data, 'checkpoint')
+  const kept = existsSync(file) ? sizeOf(readFileSync(file, 'utf8'), file) : 0
+  if (kept > size)
+    throw new CliError(
+      `${file} is a signed checkpoint over ${kept} entries, and the database has one over ${size}: it was restored from an older copy. Restore the newer one first.`,
+    )
+  return size
+}
