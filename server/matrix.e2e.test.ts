@@ -6,7 +6,7 @@ import { type Described, describedIn, type OpenApi, seedsOf } from './testing/fu
 /** The reviewed table of the shipped policy: by whose matter it is and by operation, the roles that may from this machine. */
 function reviewedTable(): Readonly<Record<'own' | 'other', ReadonlyMap<string, ReadonlySet<string>>>> {
   const text = readFileSync(new URL('../policies/firewall/testing/matrix.golden.txt', import.meta.url), 'utf8')
-  const [own = '', rest = ''] = text.split('On a matter of another’s:')
+  const [own = '', rest = ''] = text.split('On a matter of another’s, and cards of another province:')
   const [other = ''] = rest.split(/\n\n/)
   const rolesOf = (table: string) =>
     new Map(

@@ -202,7 +202,7 @@ async function open({
     onFailure: (error) => logger.warn({ cause: String(error) }, 'a session or password is not ended by the service itself'),
   })
   const kms = kmsFeature({
-    ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
+    ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers, cardFacts: (cardId) => cards.factsOf(cardId) },
     onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
   })
   const evidence = evidenceFeature({
@@ -233,8 +233,10 @@ async function open({
         const certificate = await kms.cardCertificates.find(keys?.id ?? 'unknown')
         return keys && { ...keys, ...(certificate === undefined ? {} : { certificate }) }
       },
+      findStanding: (iccid) => cards.findStanding(iccid),
       decoyParts: () => cards.profileKeys('grid-usim-1'),
     },
+    cardRows: hsm.integrity,
   })
   keepers.push(cards, attestation, people)
   const rotations = rootKeyFeature({
