@@ -1,6 +1,9 @@
 import type { CardFacts } from '../core/card-facts.ts'
 import type { Asked, Decision } from './firewall/decide.ts'
 
+/** What decisions name in place of a rule where two rules with limits of their own would have to decide. */
+export const CARDS_APART = 'cards-apart'
+
 /** What was put to the policy, and what it said. */
 export interface Decided {
   readonly question: Asked
@@ -28,6 +31,6 @@ export function decideForCards(decide: (asked: Asked) => Decision, asked: Asked,
 const ask = (decide: (asked: Asked) => Decision, question: Asked): Decided => ({ question, decision: decide(question) })
 
 const apart = ({ rule, revision }: Decision, another: Decision): Decision => ({
-  ...{ effect: 'deny', rule: 'cards-apart', revision },
+  ...{ effect: 'deny', rule: CARDS_APART, revision },
   reason: `The rules ${rule} and ${another.rule} allow it for some of its cards each, within limits of their own. Ask for those cards apart.`,
 })

@@ -105,6 +105,8 @@ export const OPERATION_LIST: readonly OperationFacts[] = [
   { name: 'policies.person.revoke', effect: 'durable', isRouted: true },
   { name: 'policies.quota.lease', effect: 'durable', isRouted: false },
   { name: 'policies.revision.activate', effect: 'durable', isRouted: true },
+  { name: 'policies.revision.analyse', effect: 'transient', isRouted: true },
+  { name: 'policies.revision.compare', effect: 'transient', isRouted: true },
   { name: 'policies.revision.confirm', effect: 'durable', isRouted: true },
   { name: 'policies.revision.end-trial', effect: 'durable', isRouted: false },
   { name: 'policies.revision.establish', effect: 'durable', isRouted: false },

@@ -20,6 +20,8 @@ import { PastPolicies } from './past-policies.ts'
 import { confirmRevision, endTrial, rollBackRevision } from './operations/end-trial.ts'
 import { establishPolicy } from './operations/establish-policy.ts'
 import { getRevision, listRevisions } from './operations/read-revisions.ts'
+import { analyseRevision, compareRevision } from './operations/review-revision.ts'
+import { Reviewer } from './reviewer.ts'
 
 export { revisionOf } from './activation.ts'
 export type { PolicySigner } from './operations/deps.ts'
@@ -30,7 +32,7 @@ export interface RevisionParts {
   readonly gate: Gate
   readonly reader: LogReader
   readonly signer: PolicySigner
-  readonly grants: Pick<GrantStore, 'find' | 'live'>
+  readonly grants: Pick<GrantStore, 'find' | 'live' | 'countingAt'>
   /** Of the token's policy key. */
   readonly publicKey: KeyObject
   /** All operations, known once everything is put together. */
@@ -38,15 +40,18 @@ export interface RevisionParts {
   readonly officersLike: (caller: Caller) => Promise<readonly Caller[]>
   readonly onChange: (activation: Activation) => void
   readonly onFailure: (problem: Problem) => void
+  /** How long a review of a policy may take. Default: see reviewer.ts. */
+  readonly reviewMs?: number
 }
 
 /** Which policy runs: changed by two people, on trial first, the same on all nodes. */
-export function revisionFeature({ sql, sealer, gate, reader, grants, signer, publicKey, operations, officersLike, onChange, onFailure }: RevisionParts) {
+export function revisionFeature({ sql, sealer, gate, reader, grants, signer, publicKey, operations, officersLike, onChange, onFailure, reviewMs }: RevisionParts) {
   const databaseNow = databaseClock(sql)
   const activations = new PgActivationStore({ sql, sealer })
   const load = (text: string): LoadedPolicy => loadPolicy(text, { operations: operations(), now: Date.now() })
   const ready = (text: string): LoadedPolicy => compilePolicyText(text, operations())
   const explaining = { activations, reader, grants, policies: new PastPolicies(ready) }
+  const reviewing = { activations, databaseNow, operations, reviewer: new Reviewer({ deadlineMs: reviewMs }) }
   const deps: Deps = { activations, signer, load, officersLike, databaseNow }
   const [system, runOut, establish] = [systemCaller('policies'), endTrial(deps), establishPolicy(deps)]
   const assertSigned = async (activation: Activation): Promise<void> => {
@@ -64,6 +69,7 @@ export function revisionFeature({ sql, sealer, gate, reader, grants, signer, pub
   })
   const own: readonly AnyOperation[] = [
     ...[listRevisions(deps), getRevision(deps), activateRevision(deps), confirmRevision(deps), rollBackRevision(deps), runOut, establish],
+    ...[analyseRevision(reviewing), compareRevision(reviewing)],
     ...[explainDecision(explaining), rerunDecision(explaining)],
   ]
   /** The last activation of a revision, once its signature is found right. */

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { keyId } from '../../core/ids.ts'
+import { keyId, newUuid } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import type { Entry } from '../audit/entry.ts'
@@ -8,6 +8,7 @@ import type { LogReader } from '../audit/reader.ts'
 import { ADMITTED_AT_ANY_TIME, type Caller, systemCaller } from '../caller.ts'
 import type { Decide } from '../firewall/index.ts'
 import { type Gate, perform } from '../gate.ts'
+import type { Grant } from '../grants/grant.ts'
 import { PgGrantStore } from '../grants/grant-store.pg.ts'
 import { holdFeature } from '../holds/index.ts'
 import type { AnyOperation } from '../operation.ts'
@@ -167,6 +168,43 @@ const decides = (at: ReturnType<typeof node>, operation: string) =>
     facts: {},
     at: Date.now(),
   }).effect
+
+describe('a policy that is only looked at', () => {
+  const wider = policy({ more: [rule('modules', 'policies.revision.list'), rule('again', 'policies.revision.list')] })
+
+  it('is analysed: its tests, what is of no use, and of one that has run what never decided', async () => {
+    expect(await one().ask('policies.revision.analyse', { text: wider }, bob)).toMatchObject({
+      ...{ rules: 4, tests: 0, failed: [], more: {}, undecided: [] },
+      findings: [
+        { anomaly: 'redundant', rule: 'modules' },
+        { anomaly: 'redundant', rule: 'again', by: ['modules'] },
+      ],
+    })
+    const running = (await one().ask('policies.revision.analyse', { text: policy() }, bob)) as { findings: unknown[] }
+    expect(running.findings).toContainEqual(expect.objectContaining({ anomaly: 'never-hit', rule: 'jobs' }))
+  })
+
+  it('is compared with the one in force, or with another; what it shows can be put to an explanation', async () => {
+    const told = (await one().ask('policies.revision.compare', { text: wider }, bob)) as { base: string; revision: string; regions: { example: object }[] }
+    expect(told).toMatchObject({
+      undecided: [],
+      regions: [{ change: 'newly-allowed', before: { effect: 'deny', rule: 'default' }, after: { effect: 'allow', rule: 'modules' } }],
+    })
+    const request = told.regions[0]?.example
+    expect(request).toMatchObject({ caller: expect.stringMatching(/^module:/) as string, operation: 'policies.revision.list', usesKey: false })
+    expect(await one().ask('policies.decision.explain', { request }, bob)).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await one().ask('policies.revision.compare', { text: policy(), base: told.base }, bob)).toMatchObject({ regions: [], undecided: [] })
+    expect((await problemOf(one().ask('policies.revision.compare', { text: wider, base: '0123456789abcdef' }, bob))).code).toBe('not-found')
+  })
+
+  it('and is none has faults, and nothing is changed', async () => {
+    for (const operation of ['policies.revision.analyse', 'policies.revision.compare']) {
+      const told = await problemOf(one().ask(operation, { text: `${policy()}colour: red\n` }, bob))
+      expect(told).toMatchObject({ code: 'request-invalid', faults: [{ line: 14, message: expect.stringMatching(/not known/) as string }] })
+    }
+    expect(await one().ask('policies.revision.list', {}, bob)).toMatchObject({ activations: [{ number: 1 }] })
+  })
+})
 
 describe('a change of the policy', () => {
   const next = policy({ more: [rule('modules', 'policies.revision.list')] })
@@ -353,6 +391,24 @@ describe('decisions of the past', () => {
     expect(told).toMatchObject({ effect: 'deny', rule: 'default', zones: ['plant'], chain: 'plant' })
     expect((told['nearMisses'] as unknown[])[0]).toMatchObject({ rule: 'officers', effect: 'allow', dimension: 'callers', found: 'module:billing' })
     const imagined = { request: { caller: 'officer:alice', operation: 'policies.revision.list', address: '10.9.9.9' } }
+    const [from, until] = [new Date(Date.now() - 60_000), new Date(Date.now() + 600_000)]
+    const grant: Grant = {
+      ...{ id: newUuid(), reason: 'a test', callers: ['urn:gridseal:module:billing'], operations: ['policies.revision.*'], zones: ['plant'], networks: [] },
+      ...{ from, until, issuedBy: 'urn:gridseal:officer:alice', issuedAt: from, version: 1 },
+    }
+    const grants = new PgGrantStore({ sql: db.sql, sealer: testSealer })
+    await db.transact((tx) => grants.insert(tx, grant))
+    const explain = (more: object): Promise<Record<string, unknown>> =>
+      one().ask('policies.decision.explain', { request: { caller: 'module:billing', operation: 'policies.revision.list', address: '10.9.9.9', ...more } }, carol)
+    // Grants count in what is imagined too: for whom, where and when they do.
+    expect(await explain({})).toMatchObject({ effect: 'allow', rule: `grant:${grant.id}`, reason: expect.stringMatching(/until/) as string })
+    expect(await explain({ at: until.toISOString() })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ at: new Date(from.getTime() - 1).toISOString() })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ caller: 'module:traffic' })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ address: '192.0.2.1' })).toMatchObject({ effect: 'deny', rule: 'default' })
+    await db.transact((tx) => grants.revoke(tx, { ...grant, version: 2, revoked: { by: 'x', at: new Date(), reason: 'over' } }))
+    expect(await explain({})).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ at: new Date(from.getTime() + 1000).toISOString() })).toMatchObject({ effect: 'allow', rule: `grant:${grant.id}` })
     expect(await one().ask('policies.decision.explain', imagined, carol)).toMatchObject({ effect: 'allow', rule: 'officers' })
     expect((await problemOf(one().ask('policies.decision.explain', { ...imagined, operationId }, carol))).code).toBe('request-invalid')
     expect((await problemOf(one().ask('policies.decision.explain', { operationId: KEY }, carol))).code).toBe('request-invalid')

@@ -95,6 +95,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.revision.list': { who: alice, fields: { before: '2', limit: '5' } },
     'policies.revision.get': { who: alice, fields: { revision: '0123456789abcdef' } },
     'policies.revision.activate': { who: alice, fields: { text: 'policy: 2\nchains: []\n', reason: 'fuzzed', confirmWithinSeconds: 30 } },
+    'policies.revision.analyse': { who: alice, fields: { text: 'policy: 2\nchains: []\n' } },
+    'policies.revision.compare': { who: alice, fields: { text: 'policy: 2\nchains: []\n', base: '0123456789abcdef' } },
     'policies.revision.confirm': { who: alice, fields: { number: '1' } },
     'policies.revision.roll-back': { who: alice, fields: { number: '1', reason: 'fuzzed' } },
     'policies.decision.explain': { who: alice, fields: { request: { caller: 'module:billing', operation: 'kms.key.sign', address: '127.0.0.1' } } },
