@@ -117,6 +117,7 @@ export const OPERATION_LIST: readonly OperationFacts[] = [
   { name: 'policies.session.end-stolen', effect: 'durable', isRouted: false },
   { name: 'policies.session.list', effect: 'transient', isRouted: true },
   { name: 'policies.session.open', effect: 'durable', isRouted: true },
+  { name: 'policies.session.purge', effect: 'durable', isRouted: false },
   { name: 'policies.session.revoke', effect: 'durable', isRouted: true },
   { name: 'policies.totp.confirm', effect: 'durable', isRouted: true },
   { name: 'policies.totp.enrol', effect: 'durable', isRouted: true },

@@ -38,7 +38,7 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.rotations.rotationJob.stop()])
+    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.people.purgeJob.stop(), service.rotations.rotationJob.stop()])
     await service.close()
   }
 }
@@ -105,6 +105,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.cards.fillJob.start()
   service.kms.crlJob.start()
   service.attestation.purgeJob.start()
+  service.people.purgeJob.start()
   service.rotations.rotationJob.start()
   service.holds.job.start()
   await service.forwarding.start().catch((error: unknown) => {

@@ -199,7 +199,8 @@ async function open({
   const people = peopleFeature({
     ...{ ...shared, gate, callers: callers.callers, persons: callers.persons, secrets: hsm.personSecrets },
     limits: { idleMs: config.sessionIdleMinutes * 60_000, mostMs: config.sessionMaxHours * 3_600_000 },
-    onFailure: (error) => logger.warn({ cause: String(error) }, 'a session or password is not ended by the service itself'),
+    leads: () => audit.status().leading,
+    onFailure: (error) => logger.warn({ cause: String(error) }, 'what the service does about sessions and passwords by itself is done later, or by a person'),
   })
   const kms = kmsFeature({
     ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers, cardFacts: (cardId) => cards.factsOf(cardId) },

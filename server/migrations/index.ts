@@ -14,7 +14,7 @@ import * as holdsAndQuotas from './0012-holds-and-quotas.ts'
 import * as policyRevisions from './0013-policy-revisions.ts'
 import * as admissionsAndGrants from './0014-admissions-and-grants.ts'
 import * as pepperKey from './0015-pepper-key.ts'
-import * as cardRegions from './0017-card-regions.ts'
+import * as regionsAndLoginBudgets from './0017-regions-and-login-budgets.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 
 /** One step of the one story that all tables have. Forward only. */
@@ -41,6 +41,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0013-policy-revisions', up: policyRevisions.up },
   { name: '0014-admissions-and-grants', up: admissionsAndGrants.up },
   { name: '0015-pepper-key', up: pepperKey.up },
-  { name: '0017-card-regions', up: cardRegions.up },
+  { name: '0017-regions-and-login-budgets', up: regionsAndLoginBudgets.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
 ]
