@@ -77,6 +77,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
       { name: 'token', state: () => lanes().token },
+      { name: 'policy', check: () => (service.revisions.keeper.recovery === undefined ? Promise.resolve() : Promise.reject(new Error('recovery'))) },
       // A receiver that is away is a lag, and keeps nobody from being served.
       ...config.syslog.map(({ name }) => ({
         name: `forwarding ${name}`,

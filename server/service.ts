@@ -189,7 +189,10 @@ async function open({
       operations: () => operationFacts(operations),
     },
     officersLike: officersLike({ list: (page) => callers.callers.list(page), findActive: (id) => people.findActive(id) }),
-    onChange: ({ number, revision, state }) => logger.info({ number, revision, state }, 'this policy decides'),
+    onChange: ({ number, revision, state }, recovery) => {
+      logger.info({ number, revision, state }, 'this policy decides')
+      if (recovery !== undefined) logger.error({ number, revision, cause: recovery }, 'everything is denied until two officers have changed the policy')
+    },
     onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'the lease on the policy is renewed later'),
   })
   closers.push(
@@ -301,7 +304,7 @@ async function open({
   await revisions.keeper.refresh().catch((error: unknown) => {
     if (!(error instanceof PolicyError)) throw error
     throw new ConfigError(
-      `The policy in force cannot be used by this version: ${error.message}\nStart the version that it ran on, and change it there first: gridseal policy propose.`,
+      `The policy in force cannot be read by this version: ${error.message}\nStart the version that it ran on, and change it there first: gridseal policy propose (docs/policy-revisions.md).`,
     )
   })
   policy = (asked) => revisions.keeper.decide(asked)

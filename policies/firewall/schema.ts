@@ -16,7 +16,7 @@ export const ROLES = [...CALLER_KINDS, 'system'] as const
 export const LEVELS = ['internet', 'extranet', 'intranet', 'headquarters', 'province', 'state', 'city', 'county'] as const
 export const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
 /** Names that the engine answers with where no rule decided. */
-export const RESERVED_IDS: readonly string[] = ['default', 'error', 'lease', 'cards-apart']
+export const RESERVED_IDS: readonly string[] = ['default', 'error', 'lease', 'recovery', 'cards-apart']
 /** The chain that the service's own jobs enter. */
 export const SYSTEM_CHAIN = 'system'
 

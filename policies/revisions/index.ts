@@ -21,6 +21,7 @@ import { confirmRevision, endTrial, rollBackRevision } from './operations/end-tr
 import { establishPolicy } from './operations/establish-policy.ts'
 import { getRevision, listRevisions } from './operations/read-revisions.ts'
 import { analyseRevision, compareRevision } from './operations/review-revision.ts'
+import { readyPolicy } from './recovery.ts'
 import { Reviewer } from './reviewer.ts'
 
 export { revisionOf } from './activation.ts'
@@ -38,7 +39,8 @@ export interface RevisionParts {
   /** All operations, known once everything is put together. */
   readonly operations: () => readonly OperationFacts[]
   readonly officersLike: (caller: Caller) => Promise<readonly Caller[]>
-  readonly onChange: (activation: Activation) => void
+  /** `recovery`: why it is not wholly of use to this version of the service. */
+  readonly onChange: (activation: Activation, recovery: string | undefined) => void
   readonly onFailure: (problem: Problem) => void
   /** How long a review of a policy may take. Default: see reviewer.ts. */
   readonly reviewMs?: number
@@ -61,7 +63,7 @@ export function revisionFeature({ sql, sealer, gate, reader, grants, signer, pub
   const keeper = new PolicyKeeper({
     ...{ node: randomUUID(), store: activations, liveGrants: () => grants.live(), onChange, onFailure },
     // Without its tests: they were put to it when it was asked for, and may look at the clock.
-    compile: (text) => ready(text).decide,
+    compile: (text) => readyPolicy(text, operations()),
     assertSigned,
     rollBack: async (number) => {
       await perform(gate, runOut, { caller: system, body: { number } })

@@ -1,10 +1,10 @@
 import type { Fault } from '../../core/problem.ts'
 import type { Analysis, Difference, FailedTest, OperationFacts } from '../firewall/index.ts'
-import { analysePolicy, compareMeaning, compilePolicyText, PolicyError, runTests } from '../firewall/index.ts'
+import { analysePolicy, compareMeaning, compileOldPolicyText, compilePolicyText, PolicyError, runTests } from '../firewall/index.ts'
 
 /** What is to be found out about a policy. */
 export interface ReviewJob {
-  /** `analyse`: its tests, and rules of no use. `compare`: what it decides otherwise than `base`. */
+  /** `analyse`: its tests, and rules of no use. `compare`: what it decides otherwise than `base`, which may name operations that are not there any more. */
   readonly kind: 'analyse' | 'compare'
   readonly text: string
   readonly base?: string
@@ -43,7 +43,7 @@ export function review({ kind, text, base, operations, at, hits }: ReviewJob): R
       return { ok: true, analysis: { findings, more, failed, rules, tests: fresh.policy.document.tests.length } }
     }
     of = 'base'
-    const old = compilePolicyText(base ?? '', operations)
+    const old = compileOldPolicyText(base ?? '', operations)
     const { regions, undecided } = compareMeaning({ policy: old.resolved, decide: old.decide }, { policy: fresh.resolved, decide: fresh.decide }, at)
     const left = regions.length - MOST_REGIONS
     const untold = left > 0 ? [`There are ${String(left)} more differences than are told here.`] : []

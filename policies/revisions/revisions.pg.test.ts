@@ -74,7 +74,8 @@ function readerOf({ entries }: DatabaseLog): LogReader {
   }
 }
 
-function node() {
+/** `without`: an operation that this node’s version has not. */
+function node({ without }: { readonly without?: string } = {}) {
   const log = new DatabaseLog(db)
   let first: Decide | undefined
   const gate: Gate = {
@@ -82,7 +83,7 @@ function node() {
     decide: (asked) => (first ?? ((one) => revisions.keeper.decide(one)))(asked),
     holds: { park: (request) => holds.desk.park(request), take: (id, request) => holds.desk.take(id, request) },
   }
-  const operations = (): readonly AnyOperation[] => [...revisions.operations, ...holds.operations]
+  const operations = (): readonly AnyOperation[] => [...revisions.operations, ...holds.operations].filter(({ name }) => name !== without)
   const failures: Problem[] = []
   const holds = holdFeature({
     ...{ sql: db.sql, sealer: testSealer, gate, parking: softwareParking, operations },
@@ -169,6 +170,32 @@ const decides = (at: ReturnType<typeof node>, operation: string) =>
     at: Date.now(),
   }).effect
 
+describe('a node of another version', () => {
+  it('denies all but what it takes to put the policy right; two officers do, and every node goes on', async () => {
+    const old = policy({ more: [rule('modules', 'policies.revision.list'), rule('gone', 'policies.decision.rerun')] })
+    await activate(old)
+    await one().ask('policies.revision.confirm', { number: 2 }, alice)
+    const newer = node({ without: 'policies.decision.rerun' })
+    nodes = [...nodes, newer]
+    await Promise.all(nodes.map(({ keeper }) => keeper.refresh()))
+    const ruleOf = (at: ReturnType<typeof node>): string =>
+      at.keeper.decide({ operation: 'kms.key.sign', caller: billing, uses: [], facts: {}, at: Date.now() }).rule
+    expect(nodes.map(ruleOf)).toEqual(['default', 'default', 'recovery'])
+    expect(newer.keeper.recovery).toMatch(/policies\.decision\.rerun/)
+    expect((await problemOf(newer.ask('policies.hold.list', {}, billing))).code).toBe('forbidden')
+    const next = policy({ more: [rule('modules', 'policies.revision.list')] })
+    // On the newer node itself: it is analysed, compared, asked for, approved, tried and confirmed.
+    expect(await newer.ask('policies.revision.compare', { text: next }, bob)).toMatchObject({ regions: [], undecided: [] })
+    expect((await problemOf(newer.ask('policies.revision.activate', { text: old, reason: 'again' }, alice))).code).toBe('request-invalid')
+    nodes = [newer, ...nodes.filter((at) => at !== newer)]
+    expect(await activate(next)).toMatchObject({ number: 3, state: 'trial' })
+    await Promise.all(nodes.map(({ keeper }) => keeper.refresh()))
+    expect(await newer.ask('policies.revision.confirm', { number: 3 }, alice)).toMatchObject({ state: 'confirmed' })
+    expect(nodes.map(ruleOf)).toEqual(['default', 'default', 'default'])
+    expect(newer.keeper.recovery).toBeUndefined()
+  })
+})
+
 describe('a policy that is only looked at', () => {
   const wider = policy({ more: [rule('modules', 'policies.revision.list'), rule('again', 'policies.revision.list')] })
 
@@ -180,8 +207,10 @@ describe('a policy that is only looked at', () => {
         { anomaly: 'redundant', rule: 'again', by: ['modules'] },
       ],
     })
-    const running = (await one().ask('policies.revision.analyse', { text: policy() }, bob)) as { findings: unknown[] }
-    expect(running.findings).toContainEqual(expect.objectContaining({ anomaly: 'never-hit', rule: 'jobs' }))
+    const text = policy({ more: [rule('sleeping', 'policies.revision.list')] })
+    await activate(text)
+    const running = (await one().ask('policies.revision.analyse', { text }, bob)) as { findings: unknown[] }
+    expect(running.findings).toContainEqual(expect.objectContaining({ anomaly: 'never-hit', rule: 'sleeping' }))
   })
 
   it('is compared with the one in force, or with another; what it shows can be put to an explanation', async () => {

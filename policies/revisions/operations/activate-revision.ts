@@ -4,6 +4,7 @@ import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
 import { type Caller, callerUrn } from '../../caller.ts'
 import { type LoadedPolicy, PolicyError } from '../../firewall/index.ts'
+import { parsePolicy, type Policy } from '../../firewall/parse.ts'
 import { type Operation, operation } from '../../operation.ts'
 import { REASON } from '../../reason.ts'
 import { type Activation, activationMessage, hasRunOut, revisionOf } from '../activation.ts'
@@ -86,7 +87,7 @@ async function locateChange(deps: Deps, input: Input, caller: Caller): Promise<T
   try {
     const loaded = deps.load(input.text)
     return {
-      ...{ ...common, loaded, error: undefined, isGuardChanged: guardOf(loaded) !== guardOf(deps.load(base.text)) },
+      ...{ ...common, loaded, error: undefined, isGuardChanged: guardOf(loaded.policy) !== guardOf(parsePolicy(base.text)) },
       lockOut: lockOut({ decide: loaded.decide, officers, at: now.getTime() }),
     }
   } catch (error) {
@@ -96,5 +97,5 @@ async function locateChange(deps: Deps, input: Input, caller: Caller): Promise<T
 }
 
 /** The guard chain and what it names. */
-const guardOf = ({ policy: { document } }: LoadedPolicy): string =>
+const guardOf = ({ document }: Policy): string =>
   JSON.stringify([document.guard, document.guard.length === 0 ? [] : [document.zones, document.sets]])

@@ -12,10 +12,11 @@ import { decideWithGrants, type Grant, grantIdOf } from '../../grants/grant.ts'
 import type { GrantStore } from '../../grants/grant-store.ts'
 import { type Operation, operation } from '../../operation.ts'
 import type { Activation } from '../activation.ts'
-import { LEASE_MS } from '../keeper.ts'
+import { LEASE_MS, LEASE_RULE } from '../keeper.ts'
 import type { PastPolicies, PastPolicy } from '../past-policies.ts'
 import { REVISION } from '../view.ts'
 import { questionOf } from '../past-question.ts'
+import { RECOVERY_RULE } from '../recovery.ts'
 import type { Deps } from './deps.ts'
 
 interface ExplainDeps extends Pick<Deps, 'activations'> {
@@ -203,6 +204,9 @@ const RERUN = z
 /** Codes of refusals for a claim of the rule (a rate, a quota, approvals) that a decision alone does not see. */
 const CLAIMED: ReadonlySet<string | undefined> = new Set(['rate-exceeded', 'quota-exceeded', 'held'])
 
+/** Rules that no policy has: the node had no lease on one, or the one in force was of no use to it. */
+const WITHOUT_POLICY: ReadonlySet<string | undefined> = new Set([LEASE_RULE, RECOVERY_RULE])
+
 /** Makes a decision of the past again, from its entry and the policy of then. */
 export const rerunDecision = ({
   activations,
@@ -226,7 +230,7 @@ export const rerunDecision = ({
     facts: ({ operationId }) => ({ public: { operationId } }),
     admit: ({ entry, activation }) => {
       if (entry === undefined || questionOf(entry) === undefined) return noDecision()
-      return activation === undefined
+      return activation === undefined || WITHOUT_POLICY.has(found(entry).decision?.rule)
         ? new Problem('conflict', `No policy decided this: ${String(entry.decision?.rule)} did, before any policy was asked or because none could be.`)
         : undefined
     },
