@@ -93,7 +93,17 @@ export async function findCard({ cards, decoys, cardRows }: CardDeps, iccid: str
   const stranger = { ...parts, ki: decoy, certificate: undefined }
   const { ki, operatorKey, master, authType, certificate } = card ?? stranger
   const sequenceId = card?.id ?? decoySequenceId(decoy.id, iccid)
-  return { isKnown: card !== undefined, sequenceId, efIccid: encodeEfIccid(iccid), ki, operatorKey, master, authType, certificate, facts: card?.standing.facts ?? {} }
+  return {
+    isKnown: card !== undefined,
+    sequenceId,
+    efIccid: encodeEfIccid(iccid),
+    ki,
+    operatorKey,
+    master,
+    authType,
+    certificate,
+    facts: card?.standing.facts ?? {},
+  }
 }
 
 /** Unknown cards share 4096 sequence numbers: enough not to be in each other's way, which would tell them from known ones, and no more rows than that. */

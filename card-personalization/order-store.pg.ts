@@ -61,16 +61,14 @@ export class PgOrderStore implements OrderStore {
   }
 
   async findByPurchaseOrder(vendorId: string, purchaseOrder: string): Promise<Order | undefined> {
-    const rows = await this.#sql.query<OrderColumns>(`SELECT ${ORDER_COLUMNS} FROM orders WHERE vendor_id = $1 AND purchase_order = $2`, [vendorId, purchaseOrder])
+    const rows = await this.#sql.query<OrderColumns>(`SELECT ${ORDER_COLUMNS} FROM orders WHERE vendor_id = $1 AND purchase_order = $2`, [
+      vendorId,
+      purchaseOrder,
+    ])
     return (await this.#open(rows))[0]
   }
 
-  async list({
-    vendorId,
-    region,
-    after,
-    limit,
-  }: Parameters<OrderStore['list']>[0]): Promise<Order[]> {
+  async list({ vendorId, region, after, limit }: Parameters<OrderStore['list']>[0]): Promise<Order[]> {
     const rows = await this.#sql.query<OrderColumns>(
       `SELECT ${ORDER_COLUMNS} FROM orders WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id > $2) AND ($4::text IS NULL OR starts_with(region, $4))
        ORDER BY id LIMIT $3`,

@@ -224,7 +224,10 @@ describe('an order says where its cards belong', () => {
     expect((await shop.refused(acme.caller, 'order.submit', one)).code).toBe('conflict')
     for (const region of ['33', '000000', '33010６', 330106])
       expect((await shop.refused(acme.caller, 'order.submit', { ...one, region })).faults).toMatchObject([{ pointer: '/region' }])
-    const line = inpOf('33').split('\n').findIndex((text) => text.startsWith('REGION')) + 1
+    const line =
+      inpOf('33')
+        .split('\n')
+        .findIndex((text) => text.startsWith('REGION')) + 1
     expect((await shop.refused(acme.caller, 'order.submit', { inp: inpOf('33') })).faults).toMatchObject([
       { line, column: 18, message: expect.stringMatching(/six digits/) as string },
     ])

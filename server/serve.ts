@@ -38,7 +38,13 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.people.purgeJob.stop(), service.rotations.rotationJob.stop()])
+    await Promise.all([
+      service.cards.fillJob.stop(),
+      service.kms.crlJob.stop(),
+      service.attestation.purgeJob.stop(),
+      service.people.purgeJob.stop(),
+      service.rotations.rotationJob.stop(),
+    ])
     await service.close()
   }
 }

@@ -149,7 +149,14 @@ function matrixText({ decide, policy }: LoadedPolicy): string {
       ]),
     )
   const head = line(['', ...Object.keys(ADDRESSES), 'jobs of the service'])
-  return ['On a matter of the caller’s own, and cards of the province:', head, ...table('own'), '', 'On a matter of another’s, and cards of another province:', head, ...table('urn:gridseal:module:other'), ''].join(
-    '\n',
-  )
+  return [
+    'On a matter of the caller’s own, and cards of the province:',
+    head,
+    ...table('own'),
+    '',
+    'On a matter of another’s, and cards of another province:',
+    head,
+    ...table('urn:gridseal:module:other'),
+    '',
+  ].join('\n')
 }

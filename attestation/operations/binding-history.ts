@@ -17,7 +17,9 @@ interface Target {
 
 const OUTPUT = z.strictObject({ bindings: z.array(BINDING).meta({ description: 'The oldest first, 1,000 at most.' }) }).meta({ id: 'BindingHistory' })
 
-export const bindingHistory = (deps: Pick<Deps, 'bindings' | 'databaseNow' | keyof CardDeps>): Operation<NameInput, Target, readonly Binding[], z.infer<typeof OUTPUT>> =>
+export const bindingHistory = (
+  deps: Pick<Deps, 'bindings' | 'databaseNow' | keyof CardDeps>,
+): Operation<NameInput, Target, readonly Binding[], z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.binding.history',
     summary: 'Reads all bindings that a card or a device ever had.',

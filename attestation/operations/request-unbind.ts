@@ -26,7 +26,9 @@ const OUTPUT = z
   .strictObject({ requestId: z.string(), bindingId: z.string(), state: z.enum(['open']), requestedAt: z.string() })
   .meta({ id: 'UnbindRequest', description: 'Open until another person approves it.' })
 
-export const requestUnbind = (deps: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow' | 'random' | keyof CardDeps>): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
+export const requestUnbind = (
+  deps: Pick<Deps, 'bindings' | 'unbindRequests' | 'databaseNow' | 'random' | keyof CardDeps>,
+): Operation<Input, Target, UnbindRequest, z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.binding.unbind',
     summary: 'Asks for a card and its device to be parted. Another person approves it.',

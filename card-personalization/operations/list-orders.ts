@@ -16,7 +16,8 @@ interface Target extends Input {
 export const listOrders = ({ orders, vendors }: Pick<Deps, 'orders' | 'vendors'>): Operation<Input, Target, OrderView[], { orders: OrderView[] }> =>
   operation({
     name: 'card-personalization.order.list',
-    summary: 'Lists orders, the oldest first. Of a region: those that name it or one in it. A vendor sees its own only. Halts and deliveries stand in the order itself.',
+    summary:
+      'Lists orders, the oldest first. Of a region: those that name it or one in it. A vendor sees its own only. Halts and deliveries stand in the order itself.',
     effect: 'transient',
     route: { method: 'GET', path: '/v1/card-personalization/orders' },
     input: z.strictObject({ region: REGION_CODE.optional(), after: ORDER_ID.optional().meta({ description: 'The last id of the page before.' }), ...PAGE }),

@@ -154,7 +154,15 @@ function draw(from: { readonly content: OrderContent; readonly vendor: Vendor; r
   const contentDigest = digestOrder({ profile, transportKeyId: from.transportKeyId, region, chunks: chunks.map(({ digest }) => digest) })
   const order: Order = {
     ...{ id: orderId, vendorId: from.vendor.id, profile, transportKeyId: from.transportKeyId, purchaseOrder, contentDigest, quantity: cards.length },
-    ...{ region, state: 'validated', submittedBy: callerUrn(from.caller), submittedAt: from.now.toISOString(), decidedBy: undefined, decidedAt: undefined, version: 1 },
+    ...{
+      region,
+      state: 'validated',
+      submittedBy: callerUrn(from.caller),
+      submittedAt: from.now.toISOString(),
+      decidedBy: undefined,
+      decidedAt: undefined,
+      version: 1,
+    },
   }
   return { order, chunks }
 }

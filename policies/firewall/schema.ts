@@ -168,7 +168,9 @@ export const TEST_ASK = z.strictObject({
   caller: matching(String.raw`(?:${CALLER_KINDS.join('|')}|system):${NAME_TEXT}`, 'a caller: kind:name'),
   address: z.string().optional(),
   listener: oneOf(LISTENERS).optional().meta({ description: 'Absent: tls.' }),
-  strength: oneOf([...STRENGTHS, 'none']).optional().meta({ description: 'Absent: certificate. none: who has shown nothing.' }),
+  strength: oneOf([...STRENGTHS, 'none'])
+    .optional()
+    .meta({ description: 'Absent: certificate. none: who has shown nothing.' }),
   operation: matching(String.raw`[a-z0-9-]+(?:\.[a-z0-9-]+)*`, 'an operation: kms.key.sign'),
   admitted: z.boolean('true or false').optional().meta({ description: 'Whether a vendor or module is admitted then. Absent: yes.' }),
   usesKey: z.boolean('true or false').optional().meta({ description: 'Whether it would use a key. Absent: no.' }),

@@ -148,7 +148,10 @@ export function peopleFeature(given: PeopleDeps): PeopleFeature {
     purgeJob: new PurgeJob({
       purge: async () => {
         for (let more = given.leads?.() ?? true; more; ) {
-          const deleted = (await perform(gate, purge, { caller: systemCaller('sessions'), body: {} })) as { readonly sessions: number; readonly budgets: number }
+          const deleted = (await perform(gate, purge, { caller: systemCaller('sessions'), body: {} })) as {
+            readonly sessions: number
+            readonly budgets: number
+          }
           more = Math.max(deleted.sessions, deleted.budgets) === MOST_PURGED
         }
       },

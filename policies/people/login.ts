@@ -16,7 +16,10 @@ const delayed = (waitMs: number): Problem => {
 }
 
 /** What is shared of an attempt by all nodes. Names go by a MAC: people type passwords in their place. */
-async function budgetsOf({ secrets, throttle: { settings } }: Pick<Deps, 'secrets' | 'throttle'>, { name, address, device }: Attempt): Promise<readonly Budget[]> {
+async function budgetsOf(
+  { secrets, throttle: { settings } }: Pick<Deps, 'secrets' | 'throttle'>,
+  { name, address, device }: Attempt,
+): Promise<readonly Budget[]> {
   if (device !== undefined) return []
   const { nameBurst, nameEveryMs, addressBurst, addressEveryMs } = settings
   const named = base64url(await secrets.pepper('login-name', utf8(name)))

@@ -484,7 +484,9 @@ describe('what is over', () => {
     await age(old, '8 days')
     await age(open_, '8 days')
     await age(recent, '6 days')
-    await house.db.ownerSql.query(`INSERT INTO login_budgets VALUES ('full', 19, 20, 1000, clock_timestamp() - interval '2 s'), ('empty', 0, 20, 1e6, clock_timestamp())`)
+    await house.db.ownerSql.query(
+      `INSERT INTO login_budgets VALUES ('full', 19, 20, 1000, clock_timestamp() - interval '2 s'), ('empty', 0, 20, 1e6, clock_timestamp())`,
+    )
     house.feature.purgeJob.start()
     await new Promise((resolve) => setTimeout(resolve, 150))
     expect(await house.db.ownerSql.query('SELECT 1 FROM person_sessions')).toHaveLength(3)

@@ -47,7 +47,20 @@ export interface RevisionParts {
 }
 
 /** Which policy runs: changed by two people, on trial first, the same on all nodes. */
-export function revisionFeature({ sql, sealer, gate, reader, grants, signer, publicKey, operations, officersLike, onChange, onFailure, reviewMs }: RevisionParts) {
+export function revisionFeature({
+  sql,
+  sealer,
+  gate,
+  reader,
+  grants,
+  signer,
+  publicKey,
+  operations,
+  officersLike,
+  onChange,
+  onFailure,
+  reviewMs,
+}: RevisionParts) {
   const databaseNow = databaseClock(sql)
   const activations = new PgActivationStore({ sql, sealer })
   const load = (text: string): LoadedPolicy => loadPolicy(text, { operations: operations(), now: Date.now() })

@@ -37,7 +37,9 @@ describe('a policy that names an operation which is not there any more', () => {
 
   it('says which, and where', () => {
     expect(recovery).toMatch(/has not: line 6: .*kms\.key\.export; line 16: .*kms\.key\.export\.$/)
-    expect(decide({ operation: 'kms.key.sign', caller: officer(), uses: [], facts: {}, at: 0 }).reason).toMatch(/^urn:gridseal:officer:alice .*gridseal policy propose.*kms\.key\.export/)
+    expect(decide({ operation: 'kms.key.sign', caller: officer(), uses: [], facts: {}, at: 0 }).reason).toMatch(
+      /^urn:gridseal:officer:alice .*gridseal policy propose.*kms\.key\.export/,
+    )
   })
 
   it('opens nothing: what its guard denied may have another name now, and a pattern would allow it', () => {

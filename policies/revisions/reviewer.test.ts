@@ -19,7 +19,10 @@ const rule = (id: string, more: string): string => `{ id: ${id}, verdict: allow,
 const endless = policy(
   ...Array.from({ length: 3000 }, (_, at) => {
     const [a, b] = [at % 61, (at * 7) % 59]
-    return rule(`r${String(at)}`, `, keyLabels: ['*${String(a)}*${String(b)}*', '${String(b)}?*${String(a)}'], where: { f${String(at % 7)}: ['${String(a)}', '${String(b)}'] }`)
+    return rule(
+      `r${String(at)}`,
+      `, keyLabels: ['*${String(a)}*${String(b)}*', '${String(b)}?*${String(a)}'], where: { f${String(at % 7)}: ['${String(a)}', '${String(b)}'] }`,
+    )
   }),
 )
 const job = (more: Partial<ReviewJob>): ReviewJob => ({ kind: 'analyse', text: policy(rule('a', '')), operations, at: Date.UTC(2026, 10, 26), ...more })
@@ -29,7 +32,16 @@ describe('a review in a process of its own', () => {
     const text = `${policy(rule('a', ''), rule('b', ''))}tests:\n  - { name: t, ask: { caller: 'module:m', operation: kms.key.get }, expect: { verdict: allow } }\n`
     expect(await new Reviewer().review(job({ text, hits: new Map([['a', 3]]) }))).toMatchObject({
       ok: true,
-      analysis: { rules: 2, tests: 1, failed: [{ name: 't' }], findings: [{ anomaly: 'redundant', rule: 'a' }, { anomaly: 'never-hit', rule: 'b' }, { anomaly: 'redundant', rule: 'b', by: ['a'] }] },
+      analysis: {
+        rules: 2,
+        tests: 1,
+        failed: [{ name: 't' }],
+        findings: [
+          { anomaly: 'redundant', rule: 'a' },
+          { anomaly: 'never-hit', rule: 'b' },
+          { anomaly: 'redundant', rule: 'b', by: ['a'] },
+        ],
+      },
     })
   })
 

@@ -428,7 +428,11 @@ describe('decisions of the past', () => {
     const grants = new PgGrantStore({ sql: db.sql, sealer: testSealer })
     await db.transact((tx) => grants.insert(tx, grant))
     const explain = (more: object): Promise<Record<string, unknown>> =>
-      one().ask('policies.decision.explain', { request: { caller: 'module:billing', operation: 'policies.revision.list', address: '10.9.9.9', ...more } }, carol)
+      one().ask(
+        'policies.decision.explain',
+        { request: { caller: 'module:billing', operation: 'policies.revision.list', address: '10.9.9.9', ...more } },
+        carol,
+      )
     // Grants count in what is imagined too: for whom, where and when they do.
     expect(await explain({})).toMatchObject({ effect: 'allow', rule: `grant:${grant.id}`, reason: expect.stringMatching(/until/) as string })
     expect(await explain({ at: until.toISOString() })).toMatchObject({ effect: 'deny', rule: 'default' })

@@ -134,7 +134,10 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'card-personalization.vendor.confirm': { who: alice, fields: { vendorId: vendor.vendorId, fingerprint: vendor.fingerprint } },
     'card-personalization.transport-key.make': { who: alice, fields: { vendorId: NOWHERE } },
     'card-personalization.transport-key.get': { who: vendor, fields: { transportKeyId: vendor.transportKeyId } },
-    'card-personalization.order.submit': { who: vendor, fields: { ...order, purchaseOrder: 'PO-FUZZ', region: '330106', start: { ...start, iccid: '89860012345678901246' } } },
+    'card-personalization.order.submit': {
+      who: vendor,
+      fields: { ...order, purchaseOrder: 'PO-FUZZ', region: '330106', start: { ...start, iccid: '89860012345678901246' } },
+    },
     'card-personalization.order.get': { who: vendor, fields: { orderId } },
     'card-personalization.order.list': { who: vendor, fields: { ...page, region: '330000' } },
     'card-personalization.order.approve': { who: alice, fields: { orderId: NOWHERE } },

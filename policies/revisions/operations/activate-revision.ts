@@ -97,5 +97,4 @@ async function locateChange(deps: Deps, input: Input, caller: Caller): Promise<T
 }
 
 /** The guard chain and what it names. */
-const guardOf = ({ document }: Policy): string =>
-  JSON.stringify([document.guard, document.guard.length === 0 ? [] : [document.zones, document.sets]])
+const guardOf = ({ document }: Policy): string => JSON.stringify([document.guard, document.guard.length === 0 ? [] : [document.zones, document.sets]])

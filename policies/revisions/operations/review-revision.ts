@@ -171,9 +171,7 @@ const viewRegion = ({ change, before, after, where, example }: Region): z.infer<
       ...(caller.address === undefined ? {} : { address: caller.address }),
       ...(caller.listener === undefined ? {} : { listener: caller.listener }),
       ...(caller.strength === undefined ? {} : { strength: caller.strength }),
-      facts: Object.fromEntries(
-        Object.entries(facts).filter((fact): fact is [string, string | number | boolean] => !Array.isArray(fact[1])),
-      ),
+      facts: Object.fromEntries(Object.entries(facts).filter((fact): fact is [string, string | number | boolean] => !Array.isArray(fact[1]))),
     },
   }
 }
