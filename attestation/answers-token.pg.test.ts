@@ -26,8 +26,12 @@ beforeAll(async () => {
   const parts = { master, operatorKey, authType: AUTH_TYPE }
   const known = new Map<string, KnownCard>()
   attester = new Attester(db, {
-    ...{ hsm: token.hsm, sealer: token.integrity },
-    cards: { find: (iccid) => Promise.resolve(known.get(iccid)), decoyParts: () => Promise.resolve(parts) },
+    ...{ hsm: token.hsm, sealer: token.integrity, cardRows: token.integrity },
+    cards: {
+      find: (iccid) => Promise.resolve(known.get(iccid)),
+      findStanding: (iccid) => Promise.resolve(known.get(iccid)?.standing),
+      decoyParts: () => Promise.resolve(parts),
+    },
   })
   const iccid = attester.cards.iccid()
   const plan = [
@@ -47,7 +51,8 @@ beforeAll(async () => {
   card = new TestCard(iccid, { ki: unwrap(ki.wrapped), opc: unwrap(opc.wrapped), authKey: unwrap(auth.wrapped) })
   const id = keyId(newUuid())
   const certificate = { serial: '01', spki: card.spki, state: 'issued', notBefore: new Date(0), notAfter: new Date(Date.now() + 3_600_000) } as const
-  known.set(iccid, { id, iccid, ki: { id, sealed: await sealed(token, id, { algorithm: 'aes-128', wrapped: ki.stored }) }, ...parts, certificate })
+  const row = await sealed(token, id, { algorithm: 'aes-128', wrapped: ki.stored })
+  known.set(iccid, { id, iccid, ki: { id, sealed: row }, ...parts, certificate, standing: { facts: {}, sealed: [row, row] } })
   await attester.feature.establish()
 })
 afterAll(async () => {

@@ -182,11 +182,11 @@ describe('a row', () => {
 
   it('of the decoy that was edited is refused by the next process, and one decoy is made anew', async () => {
     const { db, soft, cards } = attester
-    const nextProcess = (): Attester => new Attester(db, { hsm: soft.hsm, sealer: soft.sealer, cards })
+    const nextProcess = (): Attester => new Attester(db, { hsm: soft.hsm, sealer: soft.sealer, cardRows: soft.sealer, cards })
     await db.ownerSql.query('UPDATE attestation_decoys SET wrapped = $1', [randomBytes(24)])
     const next = nextProcess()
     await expect(next.challenge(cards.iccid(), 'milenage')).rejects.toThrow(/integrity-failed/)
-    expect(next.entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'integrity-failed' })
+    expect(next.entries.at(-1)).toMatchObject({ kind: 'refusal', code: 'integrity-failed' })
     await db.ownerSql.query('DELETE FROM attestation_decoys')
     await Promise.all([nextProcess().feature.establish(), nextProcess().feature.establish()])
     expect(await db.ownerSql.query('SELECT 1 FROM attestation_decoys')).toHaveLength(1)

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Problem } from '../core/problem.ts'
+import { PurgeJob } from '../core/purge-job.ts'
 import type { RowSealer } from '../core/row.ts'
 import type { SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
@@ -26,7 +27,6 @@ import { establishDecoy } from './operations/establish-decoy.ts'
 import { getBinding } from './operations/get-binding.ts'
 import { purgeNonces } from './operations/purge-nonces.ts'
 import { requestUnbind } from './operations/request-unbind.ts'
-import { PurgeJob } from './purge-job.ts'
 import { keySetOf } from './result.ts'
 import { PgSqnStore, sequenceTable } from './sqn-store.pg.ts'
 import { PgUnbindRequestStore, unbindRequestTable } from './unbind-request-store.pg.ts'
@@ -40,6 +40,8 @@ export interface AttestationDeps {
   /** Through which the decoy is made and challenges are purged. */
   readonly gate: Gate
   readonly cards: CardSource
+  /** Checks the rows of cards, and remembers none: see known-card.ts. */
+  readonly cardRows: Pick<RowSealer, 'assertRows'>
   /** Whether who approves is the person who asked. */
   readonly samePerson: SamePerson
   /** Name and version of this software, as results tell it: `gridseal 0.1.0`. */
@@ -67,10 +69,10 @@ export interface AttestationFeature {
 }
 
 export function attestationFeature(given: AttestationDeps): AttestationFeature {
-  const { hsm, sealer, sql, gate, cards, samePerson, build, random = (n) => randomBytes(n) } = given
+  const { hsm, sealer, sql, gate, cards, cardRows, samePerson, build, random = (n) => randomBytes(n) } = given
   const databaseNow = databaseClock(sql)
   const deps: Deps = {
-    ...{ hsm, cards, samePerson, build, random },
+    ...{ hsm, cards, cardRows, samePerson, build, random },
     challenges: new PgChallengeStore({ sql, sealer }),
     sequences: new PgSqnStore({ sql, sealer }),
     decoys: new PgDecoyStore({ sql, sealer }),

@@ -7,6 +7,8 @@ import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Card, cardRow } from './card.ts'
 import type { CardPage, CardStore, FoundCard } from './card-store.ts'
+import { type Order, orderRow } from './order.ts'
+import { ORDER_COLUMNS, type OrderColumns, toOrder } from './order-store.pg.ts'
 import { openRecords } from '../core/sealed-records.ts'
 
 interface CardColumns {
@@ -28,17 +30,26 @@ interface CardColumns {
 
 const COLUMNS = 'id, order_id, position, iccid, imsi, profile, master_id, state, keys, delivery_mac, wrapped, public_key, version, mac'
 
+/** Each card beside its order, whose columns are named `of_...`. */
+const SELECT_WITH_ORDER = `SELECT ${COLUMNS.replace(/\w+/g, 'c.$&')}, ${ORDER_COLUMNS.replace(/\w+/g, 'o.$& AS of_$&')} FROM cards c JOIN orders o ON o.id = c.order_id`
+type CardWithOrder = CardColumns & { readonly [Name in keyof OrderColumns as `of_${Name}`]: OrderColumns[Name] }
+
 export class PgCardStore implements CardStore {
   readonly #sql: Sql
   readonly #sealer: RowSealer
   readonly findByIccid: CardStore['findByIccid']
+  readonly findById: CardStore['findById']
 
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
     this.#sql = sql
     this.#sealer = sealer
     this.findByIccid = batched(async (iccids: string[]) => {
-      const rows = await sql.query<CardColumns>(`SELECT ${COLUMNS} FROM cards WHERE iccid = any($1)`, [iccids])
+      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.iccid = any($1)`, [iccids])
       return new Map(rows.map((row) => [row.iccid, found(row)]))
+    })
+    this.findById = batched(async (ids: string[]) => {
+      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.id = any($1)`, [ids])
+      return new Map(rows.map((row) => [row.id, found(row)]))
     })
   }
 
@@ -90,9 +101,15 @@ const toCard = (row: CardColumns): Card => ({
   version: row.version,
 })
 
-function found(row: CardColumns): FoundCard {
+function found(row: CardWithOrder): FoundCard {
   const card = toCard(row)
-  return { card, sealed: { row: cardRow(card), mac: row.mac } }
+  const order: Order = toOrder({
+    ...{ id: row.of_id, vendor_id: row.of_vendor_id, profile: row.of_profile, transport_key_id: row.of_transport_key_id },
+    ...{ purchase_order: row.of_purchase_order, content_digest: row.of_content_digest, quantity: row.of_quantity, region: row.of_region },
+    ...{ state: row.of_state, submitted_by: row.of_submitted_by, submitted_at: row.of_submitted_at, decided_by: row.of_decided_by },
+    ...{ decided_at: row.of_decided_at, version: row.of_version, mac: row.of_mac },
+  })
+  return { card, sealed: { row: cardRow(card), mac: row.mac }, order, sealedOrder: { row: orderRow(order), mac: row.of_mac } }
 }
 
 export const cardTable = (sql: Sql): SealedTable =>

@@ -32,7 +32,7 @@ export async function* readDeliveryBody(list: CardStore['list'], order: Order, c
     )
     yield { cards: page, bytes: utf8(lines.join('')) }
   }
-  if (!equalBytes(digestOrder({ profile: order.profile, transportKeyId: order.transportKeyId, chunks }), order.contentDigest)) throw broken(order)
+  if (!equalBytes(digestOrder({ ...order, chunks }), order.contentDigest)) throw broken(order)
 }
 
 const broken = (order: Order): Problem => new Problem('integrity-failed', `The cards of order ${order.id} are not those that were ordered.`)

@@ -1,13 +1,15 @@
+import type { CardFacts } from '../core/card-facts.ts'
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import type { KeyId } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
-import type { RowSealer } from '../core/row.ts'
+import type { RowSealer, SealedRow } from '../core/row.ts'
 import type { SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
 import type { CardMaster, Hsm, StoredKey } from '../pkcs11/index.ts'
 import { type SamePerson, systemCaller } from '../policies/caller.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import type { AnyOperation } from '../policies/operation.ts'
+import type { FoundCard } from './card-store.ts'
 import { cardTable, PgCardStore } from './card-store.pg.ts'
 import { deliveryTable, PgDeliveryStore } from './delivery-store.pg.ts'
 import { FillJob } from './fill-job.ts'
@@ -30,6 +32,7 @@ import { registerVendor } from './operations/register-vendor.ts'
 import { resumeOrder } from './operations/resume-order.ts'
 import { sealDelivery } from './operations/seal-delivery.ts'
 import { submitOrder } from './operations/submit-order.ts'
+import { keyedCard } from './order.ts'
 import { orderTables, PgOrderStore } from './order-store.pg.ts'
 import { DERIVATION_TYPES, findProfile, type ProfileId, PROFILES } from './profile.ts'
 import { PgProfileStore, profileTables } from './profile-store.pg.ts'
@@ -70,8 +73,18 @@ export interface CardPersonalizationFeature {
   forgetRows(): void
   /** What card authentication needs of a card; undefined for an ICCID that has no keys. The lane that uses a key checks its row. Reads of one turn are shared. */
   findKeys(iccid: string): Promise<CardKeys | undefined>
+  /** Where a card whose keys stand belongs, and how far it is. MACs are not checked: who relies on it checks `sealed`. Reads of one turn are shared. */
+  findStanding(iccid: string): Promise<CardStanding | undefined>
+  /** What policies see of the card of that id. Throws `integrity-failed` where its rows were edited. */
+  factsOf(cardId: string): Promise<CardFacts>
   /** The keys that all cards of a profile share. */
   profileKeys(profile: ProfileId): Promise<ProfileKeys | undefined>
+}
+
+export interface CardStanding {
+  readonly facts: CardFacts
+  /** The card's row and its order's, which the facts are from. */
+  readonly sealed: readonly [SealedRow, SealedRow]
 }
 
 export interface ProfileKeys {
@@ -85,6 +98,7 @@ export interface CardKeys extends ProfileKeys {
   readonly id: KeyId
   readonly iccid: string
   readonly ki: StoredKey
+  readonly standing: CardStanding
 }
 
 export function cardPersonalizationFeature(given: CardPersonalizationDeps): CardPersonalizationFeature {
@@ -140,7 +154,18 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
       const found = await cards.findByIccid(iccid)
       const profile = found && findProfile(found.card.profile)
       const shared = profile && (await profileKeys(profile.id))
-      return found && shared && { ...shared, id: found.card.id, iccid, ki: { id: found.card.id, sealed: found.sealed } }
+      return found && shared && { ...shared, id: found.card.id, iccid, ki: { id: found.card.id, sealed: found.sealed }, standing: standingOf(found) }
+    },
+    findStanding: async (iccid) => {
+      const found = await cards.findByIccid(iccid)
+      return found && standingOf(found)
+    },
+    factsOf: async (cardId) => {
+      const found = await cards.findById(cardId)
+      if (found === undefined) return {}
+      const { facts, sealed } = standingOf(found)
+      await sealer.assertRows(sealed)
+      return facts
     },
     profileKeys,
     sealedTables: [...[vendorTable(sql), ...transportKeyTables(sql), ...profileTables(sql)], ...[...orderTables(sql), cardTable(sql), deliveryTable(sql)]],
@@ -159,3 +184,5 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
     fillJob,
   }
 }
+
+const standingOf = ({ order, sealed, sealedOrder }: FoundCard): CardStanding => ({ facts: keyedCard(order), sealed: [sealed, sealedOrder] })

@@ -10,6 +10,8 @@ export interface InpDraft {
   readonly quantity: number
   readonly profile: string
   readonly batch?: string
+  /** Where the cards belong, six digits. */
+  readonly region?: string
   readonly transportKeyNumber: number
   /** The first card; the others count up from it. */
   readonly start: OrderedCard
@@ -25,6 +27,7 @@ export function composeInp(draft: InpDraft): string {
     field('QUANTITY', String(draft.quantity).padStart(5, '0')),
     field('PROFILE', draft.profile),
     ...(draft.batch === undefined ? [] : [field('BATCH', draft.batch)]),
+    ...(draft.region === undefined ? [] : [field('REGION', draft.region)]),
     '*',
     field('TRANSPORT_KEY', String(draft.transportKeyNumber).padStart(3, '0')),
     field('TRANSPORT_ALG', 'AES'),

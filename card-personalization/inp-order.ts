@@ -1,3 +1,4 @@
+import { REGION } from '../core/card-facts.ts'
 import type { FaultList } from './fault-list.ts'
 import { iccidFault, trimFiller } from '../core/iccid.ts'
 import { imsiFault } from './imsi.ts'
@@ -28,6 +29,9 @@ export function readInpOrder(text: string): { readonly content: OrderContent; re
   const transportKey = reader.number('transportKey', 'TRANSPORT_KEY: the number of the transport key')
   const batch = reader.find('batch')
   if (batch && !PURCHASE_ORDER.test(batch.value.text)) faults.add({ message: 'a batch is named by up to 64 letters, digits and . _ / -', ...at(batch) })
+  const region = reader.find('region')
+  if (region && !REGION.test(region.value.text))
+    faults.add({ message: 'a region is six digits, the first not 0: province, city, county (GB/T 2260)', ...at(region) })
   const algorithm = reader.find('transportAlgorithm')
   if (algorithm && algorithm.value.text.toUpperCase() !== 'AES') faults.add({ message: 'keys are delivered under AES and nothing else', ...at(algorithm) })
   const quantity = reader.number('quantity', 'QUANTITY: the number of cards')
@@ -37,7 +41,14 @@ export function readInpOrder(text: string): { readonly content: OrderContent; re
   const rows = file.lines.filter((line): line is RowLine => line.kind === 'row')
   const { cards, card } = rows.length > 0 ? readRows(rows, reader, quantity?.number, faults) : readSeries(reader, wrong ? undefined : quantity?.number, faults)
   const places = { profile: profile ? at(profile) : { line: 1 }, transportKey: transportKey ? at(transportKey.field) : { line: 1 }, card }
-  const content = { profile: profile?.value.text ?? '', transportKey: { number: transportKey?.number ?? 0 }, purchaseOrder: batch?.value.text, cards, places }
+  const content = {
+    profile: profile?.value.text ?? '',
+    transportKey: { number: transportKey?.number ?? 0 },
+    purchaseOrder: batch?.value.text,
+    region: region?.value.text,
+    cards,
+    places,
+  }
   return { content, faults }
 }
 

@@ -19,6 +19,7 @@ const ALIASES = {
   type: ['TYPE'],
   profile: ['PROFILE', 'PROFILETYPE', 'PROFILE_TYPE'],
   batch: ['BATCH', 'BATCH_NO'],
+  region: ['REGION'],
   transportKey: ['TRANSPORT_KEY', 'TRANSPORT_KEY_NUM'],
   transportAlgorithm: ['TRANSPORT_ALG', 'TRANSPORT_ALGORITHM', 'TRANSPORT_ENCRYPTION', 'TRANSPORT_ENCRYPTION_ALG'],
   address1: ['ADDRESS1'],

@@ -22,6 +22,8 @@ export interface OrderContent {
   /** By id, or by the number that the vendor knows the key by (INP). */
   readonly transportKey: { readonly id: string } | { readonly number: number }
   readonly purchaseOrder: string | undefined
+  /** Where the cards belong: six digits (core/card-facts.ts). */
+  readonly region: string | undefined
   readonly cards: readonly OrderedCard[]
   /** Where a thing stands in what the vendor sent. */
   readonly places: {
@@ -70,6 +72,7 @@ export interface JsonOrder {
   readonly profile: string
   readonly transportKeyId: string
   readonly purchaseOrder?: string | undefined
+  readonly region?: string | undefined
   readonly cards?: readonly OrderedCard[] | undefined
   readonly start?: OrderedCard | undefined
   readonly quantity?: number | undefined
@@ -98,7 +101,8 @@ export function readJsonOrder(order: JsonOrder): { readonly content: OrderConten
     checkCards(cards, card, faults)
   }
   const places = { profile: { pointer: '/profile' }, transportKey: { pointer: '/transportKeyId' }, card }
-  return { content: { profile: order.profile, transportKey: { id: order.transportKeyId }, purchaseOrder: order.purchaseOrder, cards, places }, faults }
+  const { profile, transportKeyId, purchaseOrder, region } = order
+  return { content: { profile, transportKey: { id: transportKeyId }, purchaseOrder, region, cards, places }, faults }
 }
 
 /** SHA-256 over the cards of a chunk. It stands in the chunk's sealed row. */
@@ -106,5 +110,15 @@ export const digestCards = (cards: readonly OrderedCard[]): Uint8Array =>
   sha256(frame(['gridseal-order-chunk-v1', ...cards.flatMap(({ iccid, imsi }) => [iccid, imsi])]))
 
 /** SHA-256 over what is ordered, whatever form it came in: two orders with one digest ask for the same. `chunks`: the digests of their cards. */
-export const digestOrder = (order: { readonly profile: string; readonly transportKeyId: string; readonly chunks: readonly Uint8Array[] }): Uint8Array =>
-  sha256(frame(['gridseal-order-v1', order.profile, order.transportKeyId, ...order.chunks]))
+export const digestOrder = (order: {
+  readonly profile: string
+  readonly transportKeyId: string
+  readonly region: string | undefined
+  readonly chunks: readonly Uint8Array[]
+}): Uint8Array =>
+  sha256(
+    frame([
+      ...(order.region === undefined ? ['gridseal-order-v1'] : ['gridseal-order-v2', order.region]),
+      ...[order.profile, order.transportKeyId, ...order.chunks],
+    ]),
+  )

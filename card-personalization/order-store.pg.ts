@@ -1,3 +1,4 @@
+import { regionPrefix } from '../core/card-facts.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
@@ -10,7 +11,7 @@ import type { OrderState } from './order-state.ts'
 import type { OrderHalt, OrderStore, Taken } from './order-store.ts'
 import { assertWritten, openRecords, sealRow } from '../core/sealed-records.ts'
 
-interface OrderColumns {
+export interface OrderColumns {
   id: string
   vendor_id: string
   profile: string
@@ -18,6 +19,7 @@ interface OrderColumns {
   purchase_order: string | null
   content_digest: Uint8Array
   quantity: number
+  region: string | null
   state: OrderState
   submitted_by: string
   submitted_at: string
@@ -38,8 +40,8 @@ interface ChunkColumns {
   mac: Uint8Array
 }
 
-const COLUMNS =
-  'id, vendor_id, profile, transport_key_id, purchase_order, content_digest, quantity, state, submitted_by, submitted_at, decided_by, decided_at, version, mac'
+export const ORDER_COLUMNS =
+  'id, vendor_id, profile, transport_key_id, purchase_order, content_digest, quantity, region, state, submitted_by, submitted_at, decided_by, decided_at, version, mac'
 const CHUNK_COLUMNS = 'order_id, number, first_position, quantity, digest, state, version, mac'
 /** ICCIDs in one statement. */
 const SLICE = 10_000
@@ -55,26 +57,22 @@ export class PgOrderStore implements OrderStore {
   }
 
   async find(id: string): Promise<Order | undefined> {
-    return (await this.#open(await this.#sql.query<OrderColumns>(`SELECT ${COLUMNS} FROM orders WHERE id = $1`, [id])))[0]
+    return (await this.#open(await this.#sql.query<OrderColumns>(`SELECT ${ORDER_COLUMNS} FROM orders WHERE id = $1`, [id])))[0]
   }
 
   async findByPurchaseOrder(vendorId: string, purchaseOrder: string): Promise<Order | undefined> {
-    const rows = await this.#sql.query<OrderColumns>(`SELECT ${COLUMNS} FROM orders WHERE vendor_id = $1 AND purchase_order = $2`, [vendorId, purchaseOrder])
+    const rows = await this.#sql.query<OrderColumns>(`SELECT ${ORDER_COLUMNS} FROM orders WHERE vendor_id = $1 AND purchase_order = $2`, [
+      vendorId,
+      purchaseOrder,
+    ])
     return (await this.#open(rows))[0]
   }
 
-  async list({
-    vendorId,
-    after,
-    limit,
-  }: {
-    readonly vendorId?: string | undefined
-    readonly after?: string | undefined
-    readonly limit: number
-  }): Promise<Order[]> {
+  async list({ vendorId, region, after, limit }: Parameters<OrderStore['list']>[0]): Promise<Order[]> {
     const rows = await this.#sql.query<OrderColumns>(
-      `SELECT ${COLUMNS} FROM orders WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id > $2) ORDER BY id LIMIT $3`,
-      [vendorId ?? null, after ?? null, limit],
+      `SELECT ${ORDER_COLUMNS} FROM orders WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id > $2) AND ($4::text IS NULL OR starts_with(region, $4))
+       ORDER BY id LIMIT $3`,
+      [vendorId ?? null, after ?? null, limit, region === undefined ? null : regionPrefix(region)],
     )
     return this.#open(rows)
   }
@@ -86,11 +84,11 @@ export class PgOrderStore implements OrderStore {
   async insert(tx: Tx, order: Order, chunks: readonly OrderChunk[], cards: readonly OrderedCard[]): Promise<Taken> {
     const sql = sqlOf(tx)
     const inserted = await sql.query(
-      `INSERT INTO orders (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+      `INSERT INTO orders (${ORDER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
        ON CONFLICT (vendor_id, purchase_order) DO NOTHING RETURNING id`,
       [
-        ...[order.id, order.vendorId, order.profile, order.transportKeyId, order.purchaseOrder ?? null, order.contentDigest, order.quantity, order.state],
-        ...[order.submittedBy, order.submittedAt, order.decidedBy ?? null, order.decidedAt ?? null, order.version],
+        ...[order.id, order.vendorId, order.profile, order.transportKeyId, order.purchaseOrder ?? null, order.contentDigest, order.quantity],
+        ...[order.region ?? null, order.state, order.submittedBy, order.submittedAt, order.decidedBy ?? null, order.decidedAt ?? null, order.version],
         await sealRow(this.#sealer, orderRow(order)),
       ],
     )
@@ -219,7 +217,7 @@ async function findTaken(sql: Sql, cards: readonly OrderedCard[], except: string
   return taken
 }
 
-const toOrder = (row: OrderColumns): Order => ({
+export const toOrder = (row: OrderColumns): Order => ({
   id: row.id,
   vendorId: row.vendor_id,
   profile: row.profile,
@@ -227,6 +225,7 @@ const toOrder = (row: OrderColumns): Order => ({
   purchaseOrder: row.purchase_order ?? undefined,
   contentDigest: row.content_digest,
   quantity: row.quantity,
+  region: row.region ?? undefined,
   state: row.state,
   submittedBy: row.submitted_by,
   submittedAt: row.submitted_at,
@@ -246,7 +245,7 @@ const toChunk = (row: ChunkColumns): OrderChunk => ({
 })
 
 export const orderTables = (sql: Sql): readonly SealedTable[] => [
-  pgSealedTable<OrderColumns>(sql, { name: 'orders', key: [['id', 'text']], columns: COLUMNS, toRow: (row) => orderRow(toOrder(row)) }),
+  pgSealedTable<OrderColumns>(sql, { name: 'orders', key: [['id', 'text']], columns: ORDER_COLUMNS, toRow: (row) => orderRow(toOrder(row)) }),
   pgSealedTable<ChunkColumns>(sql, {
     name: 'order_chunks',
     key: [

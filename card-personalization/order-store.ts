@@ -18,8 +18,13 @@ export interface OrderHalt {
 export interface OrderStore {
   find(id: string): Promise<Order | undefined>
   findByPurchaseOrder(vendorId: string, purchaseOrder: string): Promise<Order | undefined>
-  /** In the order of their ids (of their making), after the order `after`. */
-  list(page: { readonly vendorId?: string | undefined; readonly after?: string | undefined; readonly limit: number }): Promise<Order[]>
+  /** In the order of their ids (of their making), after the order `after`. `region`: those of it and of all regions in it. */
+  list(page: {
+    readonly vendorId?: string | undefined
+    readonly region?: string | undefined
+    readonly after?: string | undefined
+    readonly limit: number
+  }): Promise<Order[]>
   /** Which of these cards have an ICCID or an IMSI that was ordered before. */
   findTaken(cards: readonly OrderedCard[]): Promise<Taken>
   /**

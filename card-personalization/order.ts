@@ -1,3 +1,4 @@
+import type { CardFacts, CardState } from '../core/card-facts.ts'
 import type { KeyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
 import type { Row } from '../core/row.ts'
@@ -14,6 +15,8 @@ export interface Order {
   /** SHA-256 over what is ordered: see `digestOrder`. */
   readonly contentDigest: Uint8Array
   readonly quantity: number
+  /** Where its cards belong: see core/card-facts.ts. */
+  readonly region: string | undefined
   readonly state: OrderState
   readonly submittedBy: string
   /** RFC 3339. */
@@ -40,10 +43,10 @@ export interface OrderChunk {
   readonly version: number
 }
 
-/** What of an order is sealed. */
+/** What of an order is sealed. One without a region has the form that all had before there were regions. */
 export const orderRow = (o: Order): Row => ({
   table: 'orders',
-  schema: 1,
+  schema: o.region === undefined ? 1 : 2,
   id: o.id,
   version: o.version,
   columns: {
@@ -53,6 +56,7 @@ export const orderRow = (o: Order): Row => ({
     purchase_order: o.purchaseOrder,
     content_digest: o.contentDigest,
     quantity: o.quantity,
+    region: o.region,
     state: o.state,
     submitted_by: o.submittedBy,
     submitted_at: o.submittedAt,
@@ -83,5 +87,24 @@ export const moveOrder = (order: Order, state: OrderState, by: Partial<Pick<Orde
 /** Why the order cannot go into `state` now; undefined where it can. */
 export const moveFault = (order: Order, state: OrderState): Problem | undefined =>
   canMove(order.state, state) ? undefined : new Problem('conflict', `The order is ${order.state}; from there it does not become ${state}.`)
+
+/** What policies see of the cards of an order: the state that all of them have reached. */
+export const orderedCards = ({ region, state }: Pick<Order, 'region' | 'state'>): CardFacts => ({ ...regionOf(region), cardState: REACHED[state] })
+
+/** What policies see of a card of the order whose keys stand. */
+export const keyedCard = ({ region, state }: Pick<Order, 'region' | 'state'>): CardFacts => ({
+  ...regionOf(region),
+  cardState: state === 'delivered' ? 'delivered' : 'keyed',
+})
+
+const REACHED: Readonly<Record<OrderState, CardState>> = {
+  validated: 'reserved',
+  approved: 'reserved',
+  generating: 'reserved',
+  ready: 'keyed',
+  delivered: 'delivered',
+  cancelled: 'cancelled',
+}
+const regionOf = (region: string | undefined): Pick<CardFacts, 'region'> => (region === undefined ? {} : { region })
 
 export const NO_ORDER = 'There is no order of that id here.'

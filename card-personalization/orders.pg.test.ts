@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Problem } from '../core/problem.ts'
 import { luhnDigit } from '../core/iccid.ts'
+import { composeInp } from './inp-compose.ts'
 import { countTables, enrolVendor, officers, openPlace, person, type Place, Shop, type TestVendor } from './testing/shop.ts'
 
 let place: Place
@@ -161,6 +162,84 @@ describe('an order belongs to its vendor', () => {
     const outcome = shop.entries.find(({ operation, kind }) => operation === 'card-personalization.order.submit' && kind === 'outcome')
     expect(outcome?.facts?.rows?.map(({ table }) => table)).toEqual(['orders'])
     expect(JSON.stringify(shop.entries.map(({ facts }) => facts?.public))).not.toMatch(/8986|46000110/)
+  })
+})
+
+describe('an order says where its cards belong', () => {
+  type Told = { orderId: string; region?: string }
+  const toldOf = (orderId: string, operation: string): unknown[] =>
+    shop.entries
+      .filter((entry) => entry.operation === `card-personalization.${operation}` && entry.facts?.public?.['order'] === orderId && entry.kind !== 'item')
+      .map(({ facts }) => [facts?.public?.['region'], facts?.public?.['cardState']])
+  const submit = (more: object): Promise<Told> => shop.call<Told>(acme.caller, 'order.submit', order(acme, { cards: cards(1), ...more }))
+
+  it('every operation on it puts region and state of its cards to the policy; of one that is not there, neither', async () => {
+    const { orderId, region } = await submit({ region: '330106' })
+    expect(region).toBe('330106')
+    await shop.call(bob, 'order.get', { orderId })
+    await shop.call(bob, 'order.cancel', { orderId })
+    expect((await shop.refused(bob, 'order.approve', { orderId })).code).toBe('conflict')
+    expect(toldOf(orderId, 'order.submit')).toEqual([
+      ['330106', undefined],
+      ['330106', undefined],
+    ])
+    expect(toldOf(orderId, 'order.get')).toEqual([['330106', 'reserved']])
+    expect(toldOf(orderId, 'order.cancel')).toEqual([
+      ['330106', 'reserved'],
+      ['330106', 'reserved'],
+    ])
+    expect(toldOf(orderId, 'order.approve')).toEqual([['330106', 'cancelled']])
+    expect((await shop.refused(rival.caller, 'order.get', { orderId })).code).toBe('not-found')
+    expect(toldOf(orderId, 'order.get').at(-1)).toEqual([undefined, undefined])
+  })
+
+  it('orders of a region are those of all in it; the policy is told the region that was asked for', async () => {
+    const [hangzhou, ningbo, guangdong, nowhere] = [
+      (await submit({ region: '330106' })).orderId,
+      (await submit({ region: '330200' })).orderId,
+      (await submit({ region: '440305' })).orderId,
+      (await submit({})).orderId,
+    ]
+    const of = async (region: string): Promise<string[]> => {
+      const { orders } = await shop.call<{ orders: Told[] }>(bob, 'order.list', { region, after: hangzhou < ningbo ? undefined : ningbo, limit: '1000' })
+      expect(shop.entries.at(-1)?.facts?.public).toEqual({ region })
+      return orders.map(({ orderId }) => orderId).filter((id) => [hangzhou, ningbo, guangdong, nowhere].includes(id))
+    }
+    expect(await of('330000')).toEqual([hangzhou, ningbo])
+    expect(await of('330100')).toEqual([hangzhou])
+    expect(await of('330200')).toEqual([ningbo])
+    expect(await of('330106')).toEqual([hangzhou])
+    expect(await of('440000')).toEqual([guangdong])
+    expect(await of('110000')).toEqual([])
+  })
+
+  it('INP text says it by REGION; another region is another order; what is no region is told where', async () => {
+    const [start] = cards(1)
+    const inpOf = (region: string): string =>
+      composeInp({ ...{ customer: 'GRID', quantity: 1, profile: 'grid-usim-1', region, transportKeyNumber: 1 }, start: start ?? expect.unreachable() })
+    const one = order(acme, { cards: cards(1), purchaseOrder: 'PO-WHERE' })
+    expect(await shop.call(acme.caller, 'order.submit', { ...one, region: '330106' })).toMatchObject({ region: '330106' })
+    expect(await shop.call(acme.caller, 'order.submit', { ...one, region: '330106' })).toMatchObject({ region: '330106' })
+    expect((await shop.refused(acme.caller, 'order.submit', { ...one, region: '330105' })).code).toBe('conflict')
+    expect((await shop.refused(acme.caller, 'order.submit', one)).code).toBe('conflict')
+    for (const region of ['33', '000000', '33010６', 330106])
+      expect((await shop.refused(acme.caller, 'order.submit', { ...one, region })).faults).toMatchObject([{ pointer: '/region' }])
+    const line =
+      inpOf('33')
+        .split('\n')
+        .findIndex((text) => text.startsWith('REGION')) + 1
+    expect((await shop.refused(acme.caller, 'order.submit', { inp: inpOf('33') })).faults).toMatchObject([
+      { line, column: 18, message: expect.stringMatching(/six digits/) as string },
+    ])
+    expect(await shop.call(acme.caller, 'order.submit', { inp: inpOf('440305') })).toMatchObject({ region: '440305', quantity: 1 })
+  })
+
+  it.each(["region = '440305'", 'region = NULL'])('with an edited region it is refused: %s', async (edit) => {
+    const { orderId } = await submit({ region: '330106' })
+    await place.db.ownerSql.query(`UPDATE orders SET ${edit} WHERE id = $1`, [orderId])
+    expect((await shop.refused(alice, 'order.get', { orderId })).code).toBe('integrity-failed')
+    await place.db.ownerSql.query('DELETE FROM order_chunks WHERE order_id = $1', [orderId])
+    await place.db.ownerSql.query('DELETE FROM orders WHERE id = $1', [orderId])
   })
 })
 

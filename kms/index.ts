@@ -47,6 +47,8 @@ export interface KmsDeps {
   readonly sealer: RowSealer
   readonly sql: Sql
   readonly callers: CertificateDeps['callers']
+  /** What policies see of a card, by its id. Default: nothing, as of a card that is not known. */
+  readonly cardFacts?: CertificateDeps['cardFacts']
   /** The O of every name in certificates. Default `Gridseal`. */
   readonly organization?: string
   /** Base URL below which verifiers find the CRLs, without a slash at its end. Absent: certificates name no CRL. */
@@ -117,6 +119,7 @@ export function kmsFeature({
   sealer,
   sql,
   callers,
+  cardFacts = () => Promise.resolve({}),
   organization = 'Gridseal',
   crlUrl,
   gate,
@@ -128,7 +131,7 @@ export function kmsFeature({
 }: KmsDeps): KmsFeature {
   const keys = new PgKeyStore(sql, sealer)
   const certificates = new PgCertificateStore(sql, sealer)
-  const deps: CertificateDeps = { hsm, sealer, certificates, callers, now, random, organization, crlUrl }
+  const deps: CertificateDeps = { hsm, sealer, certificates, callers, cardFacts, now, random, organization, crlUrl }
   const crlDeps = { ...deps, crls: new PgCrlStore(sql, sealer) }
   const issueCrl = issueCrlOperation(crlDeps)
   const crls = crlReader(crlDeps)

@@ -1,12 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
+import { entryArguments, entryUrl as entryBeside } from '../core/entry-file.ts'
 import type { PinKeeper } from './pin-keeper.ts'
 
-const IS_SOURCE = import.meta.url.endsWith('.ts')
-
-/** The file of an entry beside this one: `lane-process` is `.ts` in the sources and `.js` in dist. */
-export const entryUrl = (name: string): URL => new URL(`./${name}${IS_SOURCE ? '.ts' : '.js'}`, import.meta.url)
+/** The file of an entry of this folder. */
+export const entryUrl = (name: string): URL => entryBeside(name, import.meta.url)
 
 /** What a child process of pkcs11/ sees of the environment: what the loader and the PKCS#11 module need, and no setting or password of the service. */
 export interface ChildEnvironment {
@@ -28,17 +26,16 @@ export function takeVariable(name: string): Readonly<Record<string, string>> | u
 
 const ALWAYS = ['PATH', 'TMPDIR', 'LD_LIBRARY_PATH']
 
-/** Starts a child that speaks structured messages. `terminal`: it reads the standard input of this process. The sources run through tsx, whose loader a fork does not inherit. */
+/** Starts a child that speaks structured messages. `terminal`: it reads the standard input of this process. */
 export function forkEntry(entry: URL, environment: ChildEnvironment, { terminal = false }: { readonly terminal?: boolean } = {}): ChildProcess {
   const env: Record<string, string> = {}
   for (const name of [...ALWAYS, ...environment.pass]) {
     const value = process.env[name]
     if (value !== undefined) env[name] = value
   }
-  const loader = IS_SOURCE ? ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href] : []
   return fork(fileURLToPath(entry), [], {
     env: { ...env, ...environment.set },
-    execArgv: loader,
+    execArgv: [...entryArguments()],
     serialization: 'advanced',
     stdio: [terminal ? 'inherit' : 'ignore', 'ignore', 'inherit', 'ipc'],
   })

@@ -6,7 +6,7 @@ import { CKM } from './mechanisms.ts'
 /** What is asked of the pepper key. */
 export type PepperPurpose = Parameters<PersonSecrets['pepper']>[0]
 
-const PEPPER_PURPOSES: Readonly<Record<PepperPurpose, true>> = { 'password': true, 'recovery-code': true, 'device': true }
+const PEPPER_PURPOSES: Readonly<Record<PepperPurpose, true>> = { 'password': true, 'recovery-code': true, 'device': true, 'login-name': true }
 
 /**
  * HMAC-SHA-256 by the pepper key over `purpose || 00 || value`, 32 bytes. Purposes are of letters, so that no message of one is a message of another, nor that of

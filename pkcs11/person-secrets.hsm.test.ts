@@ -88,7 +88,7 @@ describe('the pepper', () => {
       process.env['SOFTHSM2_CONF'] = env.SOFTHSM2_CONF
       const open = await openHsm({ dataFolder: folder, lanes: 1, uri })
       try {
-        for (const purpose of ['password', 'recovery-code', 'device'] as const) {
+        for (const purpose of ['password', 'recovery-code', 'device', 'login-name'] as const) {
           for (const text of ['', 'x', 'tower gravel anise 9'.repeat(50)]) {
             const right = createHmac('sha256', value).update(`${purpose}\0${text}`).digest()
             expect(Buffer.from(await open.personSecrets.pepper(purpose, utf8(text)))).toEqual(right)

@@ -15,6 +15,7 @@ const READABLE: Readonly<Record<string, string>> = {
 /** Where keys are made of values that are outside the token. */
 const BROUGHT_IN: Readonly<Record<string, string>> = {
   'fill-cards.ts': 'OPc, for as long as it is delivered',
+  'kept-head.ts': 'the last signed head of the log, which is no key',
   'otp-secret.ts': 'secrets of one-time codes, which the person’s device has too',
   'root-handles.ts': '16 zeros, which are wrapped for a check value',
   'capabilities.ts': 'a published key',

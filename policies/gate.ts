@@ -3,6 +3,7 @@ import { type Faults, noFaults } from '../core/fault-point.ts'
 import { newOperationId, type OperationId } from '../core/ids.ts'
 import { asProblem, type Fault, Problem } from '../core/problem.ts'
 import type { Tx } from '../core/tx.ts'
+import { decideForCards } from './card-questions.ts'
 import { type ClaimDesks, holdAtLeast, settleClaims, settleRate, type SettlingStep } from './claims.ts'
 import type { AuditLog, DecisionRecord, EntryDraft, Facts, LogTx } from './audit/log.ts'
 import { type Caller, needsAdmission } from './caller.ts'
@@ -76,9 +77,11 @@ async function run<Input, Target, Result, Output>(
   const input = parse(op.input, body)
   const target = await locate(gate, op, input, { id, operation: op.name, caller })
   const uses = op.uses(target)
-  const stated = op.facts(target)
-  const question: Asked = { operation: op.name, caller, uses, facts: stated.public ?? {}, at: (gate.now ?? Date.now)() }
-  const decision = holdAtLeast(decide(gate, question), op.leastHold?.(target))
+  const told = op.facts(target)
+  const asked: Asked = { operation: op.name, caller, uses, facts: told.public ?? {}, at: (gate.now ?? Date.now)() }
+  const { question, decision: decided } = decideForCards((one) => decide(gate, one), asked, op.cards?.(target) ?? [])
+  const stated = { ...told, public: question.facts }
+  const decision = holdAtLeast(decided, op.leastHold?.(target))
   const matter: Matter = { id, ...(parent === undefined ? {} : { parent }), operation: op.name, caller, uses, decision: trace(decision, question), stated }
   const facts = decision.record === undefined ? stated : merge(stated, { public: decision.record })
 

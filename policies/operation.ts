@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { CardFacts } from '../core/card-facts.ts'
 import type { Tx } from '../core/tx.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Facts } from './audit/log.ts'
@@ -59,6 +60,8 @@ export interface Operation<Input, Target, Result, Output> {
   uses(target: Target): readonly KeyUse[]
   /** What the policy sees (public facts by name) and the entries say. */
   facts(target: Target): Facts
+  /** The cards that it concerns, each as its sealed rows tell it: the policy is asked about every kind of card among them. Of a card that is not known: no facts. */
+  cards?(target: Target): readonly CardFacts[]
   /** Preconditions that need no key, after the decision: the problem they raise, if any. It is logged as a refusal. */
   admit?(target: Target): Problem | undefined
   /** Approvals that it needs whatever the policy says; undefined: none. A rule can ask for more; none can ask for less. */

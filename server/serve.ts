@@ -39,7 +39,13 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.rotations.rotationJob.stop()])
+    await Promise.all([
+      service.cards.fillJob.stop(),
+      service.kms.crlJob.stop(),
+      service.attestation.purgeJob.stop(),
+      service.people.purgeJob.stop(),
+      service.rotations.rotationJob.stop(),
+    ])
     await service.close()
   }
 }
@@ -88,6 +94,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
       { name: 'token', state: () => lanes().token },
+      { name: 'policy', check: () => (service.revisions.keeper.recovery === undefined ? Promise.resolve() : Promise.reject(new Error('recovery'))) },
       // A receiver that is away is a lag, and keeps nobody from being served.
       ...config.syslog.map(({ name }) => ({
         name: `forwarding ${name}`,
@@ -117,6 +124,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.cards.fillJob.start()
   service.kms.crlJob.start()
   service.attestation.purgeJob.start()
+  service.people.purgeJob.start()
   service.rotations.rotationJob.start()
   service.holds.job.start()
   await service.forwarding.start().catch((error: unknown) => {

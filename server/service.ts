@@ -207,7 +207,10 @@ async function open({
       operations: () => operationFacts(operations),
     },
     officersLike: officersLike({ list: (page) => callers.callers.list(page), findActive: (id) => people.findActive(id) }),
-    onChange: ({ number, revision, state }) => logger.info({ number, revision, state }, 'this policy decides'),
+    onChange: ({ number, revision, state }, recovery) => {
+      logger.info({ number, revision, state }, 'this policy decides')
+      if (recovery !== undefined) logger.error({ number, revision, cause: recovery }, 'everything is denied until two officers have changed the policy')
+    },
     onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'the lease on the policy is renewed later'),
   })
   closers.push(
@@ -217,10 +220,11 @@ async function open({
   const people = peopleFeature({
     ...{ ...shared, gate, callers: callers.callers, persons: callers.persons, secrets: hsm.personSecrets },
     limits: { idleMs: config.sessionIdleMinutes * 60_000, mostMs: config.sessionMaxHours * 3_600_000 },
-    onFailure: (error) => logger.warn({ cause: String(error) }, 'a session or password is not ended by the service itself'),
+    leads: () => audit.status().leading,
+    onFailure: (error) => logger.warn({ cause: String(error) }, 'what the service does about sessions and passwords by itself is done later, or by a person'),
   })
   const kms = kmsFeature({
-    ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers },
+    ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers, cardFacts: (cardId) => cards.factsOf(cardId) },
     onCrlFailure: (problem, authority) => logger.warn({ authority, code: problem.code, cause: causeOf(problem) }, 'a CRL is issued later'),
   })
   const evidence = evidenceFeature({
@@ -251,8 +255,10 @@ async function open({
         const certificate = await kms.cardCertificates.find(keys?.id ?? 'unknown')
         return keys && { ...keys, ...(certificate === undefined ? {} : { certificate }) }
       },
+      findStanding: (iccid) => cards.findStanding(iccid),
       decoyParts: () => cards.profileKeys('grid-usim-1'),
     },
+    cardRows: hsm.integrity,
   })
   keepers.push(cards, attestation, people)
   const rotations = rootKeyFeature({
@@ -317,7 +323,7 @@ async function open({
   await revisions.keeper.refresh().catch((error: unknown) => {
     if (!(error instanceof PolicyError)) throw error
     throw new ConfigError(
-      `The policy in force cannot be used by this version: ${error.message}\nStart the version that it ran on, and change it there first: gridseal policy propose.`,
+      `The policy in force cannot be read by this version: ${error.message}\nStart the version that it ran on, and change it there first: gridseal policy propose (docs/policy-revisions.md).`,
     )
   })
   policy = (asked) => revisions.keeper.decide(asked)

@@ -74,6 +74,7 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
     },
     uses: ({ answer, card }) => usesOf(answer.method, card),
     facts: ({ answer, iccid }) => ({ public: { method: answer.method }, personal: { iccid } }),
+    cards: ({ card }) => [card.facts],
     admit: ({ challenge, caller, iccid, answer }) =>
       challengeFault(challenge, caller) ??
       (challenge?.iccid === iccid ? undefined : new Problem('not-found', 'The challenge was made for another card.')) ??

@@ -8,7 +8,7 @@ import { challengeId } from '../challenge.ts'
 import { type SealedChallenge, spentAlready } from '../challenge-store.ts'
 import { APPRAISAL, type AppraisedEvidence, appraisalFacts, appraiseAll, viewAppraisal } from './appraised-evidence.ts'
 import type { Deps } from './deps.ts'
-import { admitted, EVIDENCE_USES, type EvidenceTarget, evidenceFacts, locateEvidences } from './evidence-target.ts'
+import { admitted, EVIDENCE_USES, evidenceCards, type EvidenceTarget, evidenceFacts, locateEvidences } from './evidence-target.ts'
 import { found } from '../../core/found.ts'
 import { EVIDENCE, MOST_CARDS } from './views.ts'
 
@@ -63,6 +63,7 @@ export const appraiseEvidenceBatch = (deps: Deps): Operation<Input, Target, Resu
     }),
     uses: () => EVIDENCE_USES,
     facts: ({ items, evidenceDigest }) => ({ public: { method: 'evidence', count: items.length, evidenceDigest } }),
+    cards: ({ items }) => items.flatMap(evidenceCards),
     reserve: async (tx, target) => {
       target.unspent = await deps.challenges.spend(tx, challengesOf(target.items))
     },
@@ -105,7 +106,8 @@ function countsOf(results: Result): Readonly<Record<string, number>> {
 }
 
 function itemFacts(item: Item, result: AppraisedEvidence | Problem): Facts {
-  const { public: told = {}, personal = {} } = evidenceFacts(item)
+  const { public: stated = {}, personal = {} } = evidenceFacts(item)
+  const told = { ...stated, ...item.card?.facts }
   if (!('token' in result)) return { public: { ...told, problem: result.code }, personal }
   return { public: { ...told, ...appraisalFacts(result) }, personal, rows: [digestRow(found(item.sealed).row)] }
 }

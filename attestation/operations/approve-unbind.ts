@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { CardFacts } from '../../core/card-facts.ts'
 import { UUID_PATTERN } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { digestRow } from '../../core/row.ts'
@@ -6,6 +7,7 @@ import { type Caller, callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { type Binding, bindingRow } from '../binding.ts'
 import { type UnbindRequest, unbindRequestRow } from '../unbind-request.ts'
+import { type CardDeps, findCardFacts } from '../known-card.ts'
 import type { Deps } from './deps.ts'
 import { found } from '../../core/found.ts'
 import { BINDING, type BindingView, viewBinding } from './views.ts'
@@ -16,6 +18,7 @@ interface Input {
 interface Target extends Input {
   readonly request: UnbindRequest | undefined
   readonly binding: Binding | undefined
+  readonly cards: readonly CardFacts[]
   readonly caller: Caller
   /** Whether the caller's person is the one who asked. */
   readonly isOwn: boolean
@@ -26,13 +29,11 @@ interface Result {
 }
 
 /** Request and binding change in the transaction of the outcome, or neither: from then on card and device are free. */
-export const approveUnbind = ({
-  bindings,
-  unbindRequests,
-  samePerson,
-  databaseNow,
-}: Pick<Deps, 'bindings' | 'unbindRequests' | 'samePerson' | 'databaseNow'>): Operation<Input, Target, Result, BindingView> =>
-  operation({
+export const approveUnbind = (
+  deps: Pick<Deps, 'bindings' | 'unbindRequests' | 'samePerson' | 'databaseNow' | keyof CardDeps>,
+): Operation<Input, Target, Result, BindingView> => {
+  const { bindings, unbindRequests, samePerson, databaseNow } = deps
+  return operation({
     name: 'attestation.binding.approve-unbind',
     summary: 'Approves a request to unbind, as another person than who asked. The binding ends; its history stays.',
     effect: 'durable',
@@ -42,13 +43,15 @@ export const approveUnbind = ({
     locate: async ({ requestId }, caller) => {
       const request = await unbindRequests.find(requestId)
       const isOwn = request !== undefined && (await samePerson(request.requestedBy, caller))
-      return { requestId, request, binding: request && (await bindings.find(request.bindingId)), caller, isOwn }
+      const binding = request && (await bindings.find(request.bindingId))
+      return { requestId, request, binding, cards: await findCardFacts(deps, binding === undefined ? [] : [binding.iccid]), caller, isOwn }
     },
     uses: () => [],
     facts: ({ requestId, request, binding }) => ({
       public: { request: requestId, ...(request === undefined ? {} : { binding: request.bindingId, requestedBy: request.requestedBy }) },
       ...(binding === undefined ? {} : { personal: { iccid: binding.iccid, imei: binding.imei } }),
     }),
+    cards: ({ cards }) => cards,
     admit: ({ request, binding, isOwn }) => {
       if (request === undefined || binding === undefined) return new Problem('not-found', 'There is no request of that id.')
       if (isOwn) return new Problem('forbidden', 'You asked for this yourself. Another person must approve it.')
@@ -72,3 +75,4 @@ export const approveUnbind = ({
     },
     respond: (_target, { binding }) => viewBinding(binding, found(binding.until)),
   })
+}

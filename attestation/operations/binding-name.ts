@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { readImei } from '../imei.ts'
+import type { Binding } from '../binding.ts'
 import type { BindingName } from '../binding-store.ts'
 import { ICCID, IMEI, UDID } from './views.ts'
 
@@ -27,5 +28,9 @@ export const nameFacts = (name: BindingName): { public: { by: string }; personal
   public: { by: Object.keys(name).join() },
   personal: { ...name },
 })
+
+/** The ICCIDs that are asked about: the one by name, whether it is bound or not, else those that the device was bound to. */
+export const cardsNamed = (name: BindingName, bindings: readonly Binding[]): readonly string[] =>
+  'iccid' in name ? [name.iccid] : [...new Set(bindings.map(({ iccid }) => iccid))]
 
 export const TIME = z.iso.datetime({ offset: true }).meta({ description: 'RFC 3339.', example: '2026-01-01T00:00:00Z' })

@@ -68,6 +68,7 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
           ]
         : [],
     facts: ({ challenge }) => ({ public: { method: challenge.method }, personal: { iccid: challenge.iccid } }),
+    cards: ({ card }) => [card.facts],
     admit: ({ sequence }) =>
       sequence !== undefined && sequence.seq > MAX_SEQ ? new Problem('conflict', 'The card has used all its sequence numbers. Use another method.') : undefined,
     reserve: async (tx, { sealed, sequence }) => {

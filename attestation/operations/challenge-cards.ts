@@ -1,10 +1,12 @@
 import { z } from 'zod'
+import type { CardFacts } from '../../core/card-facts.ts'
 import { found } from '../../core/found.ts'
 import { digestRow } from '../../core/row.ts'
 import { callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { type Challenge, CHALLENGE_RANDOM_BYTES, challengeId, newChallenge } from '../challenge.ts'
 import type { SealedChallenge } from '../challenge-store.ts'
+import { findCardFacts } from '../known-card.ts'
 import type { Deps } from './deps.ts'
 import { CHALLENGE_ID, ICCID, MOST_CARDS, NONCE } from './views.ts'
 
@@ -12,6 +14,7 @@ interface Input {
   readonly iccids: readonly string[]
 }
 interface Target {
+  readonly cards: readonly CardFacts[]
   readonly verifier: string
   readonly challenges: readonly Challenge[]
 }
@@ -25,7 +28,7 @@ const OUTPUT = z
   })
   .meta({ id: 'CardChallenges' })
 
-/** Durable effects: all nonces, intent and outcome with an entry for each card, one transaction. No card is looked up: one that is not known gets a challenge like any other. */
+/** Durable effects: all nonces, intent and outcome with an entry for each card, one transaction. A card that is not known gets a challenge like any other, by the same work. */
 export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.infer<typeof OUTPUT>> =>
   operation({
     name: 'attestation.cards.challenge',
@@ -42,22 +45,23 @@ export const challengeCards = (deps: Deps): Operation<Input, Target, Result, z.i
     }),
     output: OUTPUT,
     locate: async ({ iccids }, caller) => {
-      const issuedAt = await deps.databaseNearlyNow()
+      const [issuedAt, cards] = await Promise.all([deps.databaseNearlyNow(), findCardFacts(deps, iccids)])
       const [verifier, random] = [callerUrn(caller), deps.random(CHALLENGE_RANDOM_BYTES * iccids.length)]
       const challenges = iccids.map((iccid, at) => {
         const own = random.subarray(CHALLENGE_RANDOM_BYTES * at, CHALLENGE_RANDOM_BYTES * (at + 1))
         return newChallenge({ random: own, iccid, method: 'evidence', caller: verifier, issuedAt })
       })
-      return { verifier, challenges }
+      return { verifier, challenges, cards }
     },
     uses: () => [],
     facts: ({ challenges }) => ({ public: { method: 'evidence', count: challenges.length } }),
+    cards: ({ cards }) => cards,
     execute: (_permit, { challenges }) => deps.challenges.seal(challenges),
-    record: async (tx, _target, sealed) => {
+    record: async (tx, { cards }, sealed) => {
       await deps.challenges.insert(tx, sealed)
       return {
-        items: sealed.map(({ challenge, row }) => ({
-          public: { method: challenge.method },
+        items: sealed.map(({ challenge, row }, at) => ({
+          public: { method: challenge.method, ...cards[at] },
           personal: { iccid: challenge.iccid },
           rows: [digestRow(row)],
         })),

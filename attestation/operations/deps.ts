@@ -3,14 +3,13 @@ import type { SamePerson } from '../../policies/caller.ts'
 import type { BindingStore } from '../binding-store.ts'
 import type { ChallengeStore } from '../challenge-store.ts'
 import type { DecoyStore } from '../decoy-store.ts'
-import type { CardSource } from '../known-card.ts'
+import type { CardDeps } from '../known-card.ts'
 import type { SqnStore } from '../sqn-store.ts'
 import type { UnbindRequestStore } from '../unbind-request-store.ts'
 
 /** What the operations share. */
-export interface Deps {
+export interface Deps extends CardDeps {
   readonly hsm: Hsm
-  readonly cards: CardSource
   readonly challenges: ChallengeStore
   readonly sequences: SqnStore
   readonly decoys: DecoyStore

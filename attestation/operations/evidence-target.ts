@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { CardFacts } from '../../core/card-facts.ts'
 import { fromBase64 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Tx } from '../../core/tx.ts'
@@ -52,6 +53,7 @@ export const evidenceSteps = (deps: Deps) => ({
   locate: async ({ evidence }: EvidenceInput, caller: Caller): Promise<EvidenceTarget> => found((await locateEvidences(deps, [evidence], caller))[0]),
   uses: () => EVIDENCE_USES,
   facts: evidenceFacts,
+  cards: evidenceCards,
   admit: ({ problem }: EvidenceTarget) => problem,
   reserve: async (tx: Tx, { sealed }: EvidenceTarget): Promise<void> => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
 })
@@ -92,6 +94,9 @@ export function evidenceFacts({ evidence, fault, challenge, card }: EvidenceTarg
   }
   return { public: { method: 'evidence', ...(fault === undefined ? {} : { reason: fault }) }, personal }
 }
+
+/** Of evidence whose challenge is not this caller's no card is told. */
+export const evidenceCards = ({ card }: EvidenceTarget): readonly CardFacts[] => (card === undefined ? [] : [card.facts])
 
 function problemOf(caller: string, fault: string | undefined, challenge: Challenge | undefined): Problem | undefined {
   if (fault !== undefined) {

@@ -2,6 +2,7 @@ import { Problem } from '../../core/problem.ts'
 import { type Sql, sqlOf, Tx } from '../../core/tx.ts'
 import type { AuditLog, EntryDraft } from '../../policies/audit/log.ts'
 import type { Caller, CallerKind } from '../../policies/caller.ts'
+import type { Asked, Decision } from '../../policies/firewall/decide.ts'
 import { type Gate, perform } from '../../policies/gate.ts'
 import { sameName } from '../../policies/testing/same-name.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
@@ -27,10 +28,14 @@ export class Attester {
   readonly statements: string[] = []
   /** When set, the next transaction runs its work, is rolled back, and after this runs it again: as one that was shared and failed. */
   betweenRuns: (() => Promise<unknown>) | undefined
+  /** What was put to the policy. */
+  readonly asked: Asked[] = []
+  /** What the policy says. */
+  decide: (asked: Asked) => Decision = () => ({ effect: 'allow', rule: 'test', revision: 'test', reason: '' })
   readonly #gate: Gate
 
   /** `token`: in place of the soft HSM and its cards. */
-  constructor(db: TestDatabase, token?: Pick<AttestationDeps, 'hsm' | 'sealer' | 'cards'>) {
+  constructor(db: TestDatabase, token?: Pick<AttestationDeps, 'hsm' | 'sealer' | 'cards' | 'cardRows'>) {
     this.db = db
     this.soft = softHsm()
     this.cards = new TestCards(this.soft)
@@ -63,9 +68,13 @@ export class Attester {
         }),
       append: (entry) => Promise.resolve(void this.entries.push(entry)),
     }
-    this.#gate = { decide: () => ({ effect: 'allow', rule: 'test', revision: 'test', reason: '' }), log }
+    const decide = (asked: Asked): Decision => {
+      this.asked.push(asked)
+      return this.decide(asked)
+    }
+    this.#gate = { decide, log }
     this.feature = attestationFeature({
-      ...(token ?? { hsm: this.soft.hsm, sealer: this.soft.sealer, cards: this.cards }),
+      ...(token ?? { hsm: this.soft.hsm, sealer: this.soft.sealer, cards: this.cards, cardRows: this.soft.sealer }),
       ...{ sql: recorded(db.sql), gate: this.#gate, samePerson: sameName, build: 'gridseal test' },
     })
   }

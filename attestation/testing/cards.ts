@@ -1,11 +1,12 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, randomUUID, sign } from 'node:crypto'
 import { base64, base64url, fromBase64url } from '../../core/bytes.ts'
+import type { CardFacts } from '../../core/card-facts.ts'
 import { encodeEfIccid, luhnDigit } from '../../core/iccid.ts'
 import { keyId } from '../../core/ids.ts'
 import type { Row } from '../../core/row.ts'
 import { authenticationMessage } from '../authentication.ts'
 import { evidenceToSign, ueidOf } from '../evidence.ts'
-import type { CardCertificate, CardSource, KnownCard } from '../known-card.ts'
+import type { CardCertificate, CardSource, CardStanding, KnownCard } from '../known-card.ts'
 import { OUR_IND, seqOf } from '../sqn.ts'
 import { autsOf, cmac, kdf3, milenage, opcOf, readAutn } from './milenage.ts'
 import type { softHsm } from './soft-hsm.ts'
@@ -115,6 +116,10 @@ export class TestCards implements CardSource {
     return Promise.resolve(this.#cards.get(iccid))
   }
 
+  findStanding(iccid: string): Promise<CardStanding | undefined> {
+    return Promise.resolve(this.#cards.get(iccid)?.standing)
+  }
+
   decoyParts(): ReturnType<CardSource['decoyParts']> {
     return Promise.resolve(this.#parts)
   }
@@ -132,13 +137,14 @@ export class TestCards implements CardSource {
   }
 
   /** A card that the service knows. `certificate: null`: it has none. */
-  make(certificate: Partial<CardCertificate> | null = {}): TestCard {
+  make(certificate: Partial<CardCertificate> | null = {}, facts: CardFacts = { region: '330106', cardState: 'delivered' }): TestCard {
     const card = this.unknown()
     const id = keyId(`ki:${randomUUID()}`)
     this.#soft.keys.set(id, card.ki)
     const times = { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + 86_400_000) }
+    const ki = this.#stored(id)
     const known: KnownCard = {
-      ...{ id, iccid: card.iccid, ki: this.#stored(id), ...this.#parts },
+      ...{ id, iccid: card.iccid, ki, ...this.#parts, standing: { facts, sealed: [ki.sealed, ki.sealed] } },
       ...(certificate === null ? {} : { certificate: { serial: '01', spki: card.spki, state: 'issued', ...times, ...certificate } }),
     }
     card.known = known

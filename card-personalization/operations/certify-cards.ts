@@ -3,7 +3,7 @@ import { hex, sha256, utf8 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import type { Card } from '../card.ts'
-import { moveChunk, NO_ORDER, type Order, type OrderChunk } from '../order.ts'
+import { moveChunk, NO_ORDER, type Order, type OrderChunk, orderedCards } from '../order.ts'
 import type { Deps, PlannedCertificates } from './deps.ts'
 import { found } from '../../core/found.ts'
 import { ORDER_ID } from './views.ts'
@@ -46,6 +46,7 @@ export const certifyCards = (deps: Deps): Operation<Input, Target, unknown, { ca
           : { cards: planned.serials.length, serialsSha256: hex(sha256(utf8(planned.serials.join('\n')))) }),
       },
     }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, chunkRow, planned }) => {
       if (order === undefined || chunkRow === undefined) return new Problem('not-found', NO_ORDER)
       if (order.state !== 'generating') return new Problem('conflict', `The order is ${order.state}: only one that is generating is certified.`)

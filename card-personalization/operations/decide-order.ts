@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { Problem } from '../../core/problem.ts'
 import { type Caller, callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
+import { moveFault, moveOrder, NO_ORDER, type Order, orderedCards } from '../order.ts'
 import type { Vendor } from '../vendor.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
 import { found } from '../../core/found.ts'
@@ -51,6 +51,7 @@ const decideOrder = (deps: Pick<Deps, 'orders' | 'vendors' | 'now'>, state: 'app
     facts: ({ orderId, order, vendor }) => ({
       public: { order: orderId, ...(order && vendor ? { vendor: vendor.callerName, profile: order.profile, cards: order.quantity, state: order.state } : {}) },
     }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, caller }) => {
       if (order === undefined) return new Problem('not-found', NO_ORDER)
       if (state === 'approved' && caller.kind === 'vendor') return new Problem('forbidden', 'A vendor does not approve orders.')

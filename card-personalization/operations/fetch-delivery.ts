@@ -8,7 +8,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { DELIVERY_CONTENT_TYPE } from '../delivery.ts'
 import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
-import { moveOrder, NO_ORDER, type Order } from '../order.ts'
+import { moveOrder, NO_ORDER, type Order, orderedCards } from '../order.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
 import { found } from '../../core/found.ts'
 import { ORDER_ID } from './views.ts'
@@ -40,6 +40,7 @@ export const fetchDelivery = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliverie
     },
     uses: () => [],
     facts: ({ orderId, order }) => ({ public: { order: orderId, ...(order === undefined ? {} : { cards: order.quantity }) } }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, delivery }) => {
       if (order === undefined) return new Problem('not-found', NO_ORDER)
       return delivery === undefined ? new Problem('conflict', `The order is ${order.state}: its delivery is not sealed yet.`) : undefined

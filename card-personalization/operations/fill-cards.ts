@@ -8,7 +8,7 @@ import { type Operation, operation } from '../../policies/operation.ts'
 import { type Card, cardRow } from '../card.ts'
 import { encodeCardKeys, rowMacInput } from '../delivery-row.ts'
 import { encodeEfIccid } from '../../core/iccid.ts'
-import { moveChunk, NO_ORDER, type Order, type OrderChunk } from '../order.ts'
+import { moveChunk, NO_ORDER, type Order, type OrderChunk, orderedCards } from '../order.ts'
 import { digestCards, type OrderedCard } from '../order-content.ts'
 import { type CardProfile, findProfile, hasCertificates, planOf } from '../profile.ts'
 import type { EstablishedProfile } from '../profile-store.ts'
@@ -67,6 +67,7 @@ export const fillCards = (deps: Deps): Operation<Input, Target, Result, { cards:
     facts: ({ orderId, chunk, order, chunkRow }) => ({
       public: { order: orderId, chunk, ...(order && chunkRow ? { profile: order.profile, cards: chunkRow.quantity } : {}) },
     }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, chunkRow, work }) => {
       if (order === undefined || chunkRow === undefined) return new Problem('not-found', NO_ORDER)
       if (order.state !== 'generating') return new Problem('conflict', `The order is ${order.state}: only one that is generating is filled.`)

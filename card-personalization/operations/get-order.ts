@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { NO_ORDER, type Order } from '../order.ts'
+import { NO_ORDER, type Order, orderedCards } from '../order.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
 import { found } from '../../core/found.ts'
 import { ORDER, ORDER_ID, type OrderView, viewOrder } from './views.ts'
@@ -24,6 +24,7 @@ export const getOrder = (deps: Pick<Deps, 'orders' | 'vendors' | 'deliveries'>):
     locate: async ({ orderId }, caller) => ({ orderId, order: (await findVisibleOrder(deps, orderId, caller))?.order }),
     uses: () => [],
     facts: ({ orderId }) => ({ public: { order: orderId } }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order }) => (order === undefined ? new Problem('not-found', NO_ORDER) : undefined),
     execute: async (_permit, target) => {
       const order = found(target.order)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Problem } from '../../core/problem.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
-import { NO_ORDER, type Order } from '../order.ts'
+import { NO_ORDER, type Order, orderedCards } from '../order.ts'
 import type { OrderHalt } from '../order-store.ts'
 import { type Deps, findVisibleOrder } from './deps.ts'
 import { found } from '../../core/found.ts'
@@ -30,6 +30,7 @@ export const resumeOrder = (deps: Pick<Deps, 'orders' | 'vendors' | 'wake'>): Op
     }),
     uses: () => [],
     facts: ({ orderId, halt }) => ({ public: { order: orderId, ...(halt === undefined ? {} : { reason: halt.code }) } }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, halt }) => {
       if (order === undefined) return new Problem('not-found', NO_ORDER)
       return halt === undefined ? new Problem('conflict', 'The order is not halted.') : undefined

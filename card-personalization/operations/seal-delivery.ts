@@ -9,7 +9,7 @@ import type { Card } from '../card.ts'
 import { DELIVERY_FORMAT, DELIVERY_TYPE, type DeliveryManifest } from '../delivery.ts'
 import { readDeliveryBody } from '../delivery-body.ts'
 import type { Delivery } from '../delivery-store.ts'
-import { moveFault, moveOrder, NO_ORDER, type Order } from '../order.ts'
+import { moveFault, moveOrder, NO_ORDER, type Order, orderedCards } from '../order.ts'
 import { findProfile, hasCertificates } from '../profile.ts'
 import type { TransportKey } from '../transport-key.ts'
 import type { Vendor } from '../vendor.ts'
@@ -45,6 +45,7 @@ export const sealDelivery = (deps: Deps): Operation<Input, Target, Result, { sha
     },
     uses: () => [{ action: 'sign', keyId: ROOT_KEYS.delivery }],
     facts: ({ orderId, vendor, order }) => ({ public: { order: orderId, ...(order && vendor ? { vendor: vendor.callerName, cards: order.quantity } : {}) } }),
+    cards: ({ order }) => (order === undefined ? [] : [orderedCards(order)]),
     admit: ({ order, vendor, transportKey, open }) => {
       if (order === undefined || vendor === undefined || transportKey === undefined) return new Problem('not-found', NO_ORDER)
       return open > 0 ? new Problem('conflict', 'Cards of this order have no keys or certificates yet.') : moveFault(order, 'ready')

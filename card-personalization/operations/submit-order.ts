@@ -15,7 +15,7 @@ import { findProfile } from '../profile.ts'
 import { isConfirmed, type Vendor } from '../vendor.ts'
 import type { Deps } from './deps.ts'
 import { found } from '../../core/found.ts'
-import { ORDER, type OrderView, TRANSPORT_KEY_ID, viewOrder } from './views.ts'
+import { ORDER, type OrderView, REGION_CODE, TRANSPORT_KEY_ID, viewOrder } from './views.ts'
 
 const CARD = z.strictObject({
   iccid: z.string().max(32).meta({ description: '19 or 20 digits, the last by Luhn.', example: '89860012345678901238' }),
@@ -31,6 +31,7 @@ const INPUT = z
       .regex(PURCHASE_ORDER, 'a purchase order is up to 64 letters, digits and . _ / -')
       .optional()
       .meta({ description: 'The vendor’s own number of the order. Sent again with the same content it answers the same order.' }),
+    region: REGION_CODE.optional(),
     cards: z.array(CARD).min(1).max(MAX_CARDS).optional().meta({ description: 'Every card; or `start` and `quantity`.' }),
     start: CARD.optional().meta({ description: 'The first card: the others count up, each with its own check digit.' }),
     quantity: z.int().min(1).max(MAX_CARDS).optional(),
@@ -47,7 +48,7 @@ const INPUT = z
       }
       return
     }
-    for (const field of ['profile', 'transportKeyId', 'purchaseOrder', 'cards', 'start', 'quantity'] as const) {
+    for (const field of ['profile', 'transportKeyId', 'purchaseOrder', 'region', 'cards', 'start', 'quantity'] as const) {
       if (input[field] !== undefined) context.addIssue({ code: 'custom', path: [field], message: 'an order in INP text says this in its header' })
     }
   })
@@ -85,6 +86,7 @@ export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orde
         ...(order?.purchaseOrder === undefined ? {} : { purchaseOrder: order.purchaseOrder }),
       },
     }),
+    cards: ({ content: { region } }) => (region === undefined ? [] : [{ region }]),
     admit: ({ problem }) => problem,
     execute: (_permit, { order, standing }) => Promise.resolve(standing ?? found(order)),
     record: async (tx, { content, chunks, standing }, order) => {
@@ -142,17 +144,25 @@ function draw(from: { readonly content: OrderContent; readonly vendor: Vendor; r
   readonly order: Order
   readonly chunks: readonly OrderChunk[]
 } {
-  const { cards, profile, purchaseOrder } = from.content
+  const { cards, profile, purchaseOrder, region } = from.content
   const orderId = newUuid()
   const chunks = Array.from({ length: Math.ceil(cards.length / CHUNK_CARDS) }, (_, number): OrderChunk => {
     const first = number * CHUNK_CARDS
     const part = cards.slice(first, first + CHUNK_CARDS)
     return { orderId, number, firstPosition: first, quantity: part.length, digest: digestCards(part), state: 'open', version: 1 }
   })
-  const contentDigest = digestOrder({ profile, transportKeyId: from.transportKeyId, chunks: chunks.map(({ digest }) => digest) })
+  const contentDigest = digestOrder({ profile, transportKeyId: from.transportKeyId, region, chunks: chunks.map(({ digest }) => digest) })
   const order: Order = {
     ...{ id: orderId, vendorId: from.vendor.id, profile, transportKeyId: from.transportKeyId, purchaseOrder, contentDigest, quantity: cards.length },
-    ...{ state: 'validated', submittedBy: callerUrn(from.caller), submittedAt: from.now.toISOString(), decidedBy: undefined, decidedAt: undefined, version: 1 },
+    ...{
+      region,
+      state: 'validated',
+      submittedBy: callerUrn(from.caller),
+      submittedAt: from.now.toISOString(),
+      decidedBy: undefined,
+      decidedAt: undefined,
+      version: 1,
+    },
   }
   return { order, chunks }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { base64, hex } from '../../core/bytes.ts'
+import { REGION } from '../../core/card-facts.ts'
 import { UUID_PATTERN } from '../../core/ids.ts'
 import type { Kcv } from '../../pkcs11/index.ts'
 import { KCV_METHODS } from '../delivery-row.ts'
@@ -16,6 +17,10 @@ export const TRANSPORT_KEY_ID = z
   .string()
   .regex(/^transport:[0-9a-f-]{36}$/, 'a transport key id is transport: and a UUID in lower case')
   .meta({ description: 'Id of the transport key.', example: 'transport:01936a5e-3c00-7000-8000-000000000001' })
+export const REGION_CODE = z
+  .string()
+  .regex(REGION, 'a region is six digits, the first not 0: province, city, county (GB/T 2260)')
+  .meta({ description: 'Province, city and county, six digits (GB/T 2260); 330000 is a whole province, 330100 a whole city.', example: '330106' })
 export const PAGE = {
   limit: z.coerce.number().int().min(1).max(1000).default(100).meta({ description: 'How many at most.' }),
 }
@@ -98,6 +103,7 @@ export const ORDER = z
     transportKeyId: TRANSPORT_KEY_ID,
     purchaseOrder: z.string().optional(),
     quantity: z.int().min(1).max(2_147_483_647),
+    region: z.string().optional().meta({ description: 'Where its cards belong: six digits (GB/T 2260).' }),
     filled: z.int().min(0).max(2_147_483_647).meta({ description: 'How many cards have their keys.' }),
     state: z.enum(ORDER_STATES as [Order['state'], ...Order['state'][]]),
     submittedBy: z.string(),
@@ -126,6 +132,7 @@ export const viewOrder = (
   transportKeyId: o.transportKeyId,
   ...(o.purchaseOrder === undefined ? {} : { purchaseOrder: o.purchaseOrder }),
   quantity: o.quantity,
+  ...(o.region === undefined ? {} : { region: o.region }),
   filled: about.filled ?? 0,
   state: o.state,
   submittedBy: o.submittedBy,

@@ -71,7 +71,7 @@ export interface CardCertificates {
   chain(): Promise<readonly Uint8Array[]>
 }
 
-export function cardCertificates(deps: Omit<CertificateDeps, 'callers'>): CardCertificates {
+export function cardCertificates(deps: Omit<CertificateDeps, 'callers' | 'cardFacts'>): CardCertificates {
   const { certificates, sealer, hsm, organization } = deps
   // Rows of one read are checked by one call. Where one of them is not right each is checked for itself, so that it hinders no other.
   const findLast = batched(async (cardIds: string[]) => {

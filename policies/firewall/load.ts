@@ -19,6 +19,16 @@ export function compilePolicyText(text: string, operations: readonly OperationFa
 }
 
 /**
+ * Reads a policy that was right for another version of the service, whose operations were others: what it names and is not there matches nothing.
+ * Throws a {@link PolicyError} where anything else is wrong with it.
+ */
+export function compileOldPolicyText(text: string, operations: readonly OperationFacts[]): LoadedPolicy {
+  const policy = parsePolicy(text)
+  const resolved = resolvePolicy(policy, operations, { isOld: true })
+  return { policy, resolved, decide: compileRules(resolved) }
+}
+
+/**
  * Reads a policy, compiles it and puts its own tests to it. Throws a {@link PolicyError}: what is wrong with the text, or which of its tests fail and why.
  * `now`: the time of tests that name none, in milliseconds.
  */

@@ -26,7 +26,8 @@ export function askedBy({ ask }: Pick<PolicyTest, 'ask'>, now: number): Asked {
   const caller: Caller = {
     ...{ kind, name, id: callerUrn({ kind, name }) },
     ...(ask.address === undefined ? {} : { address: ask.address }),
-    ...(kind === 'system' ? {} : { listener: ask.listener ?? 'tls', strength: ask.strength ?? 'certificate' }),
+    ...(kind === 'system' ? {} : { listener: ask.listener ?? 'tls' }),
+    ...(kind === 'system' || ask.strength === 'none' ? {} : { strength: ask.strength ?? 'certificate' }),
     ...(needsAdmission(kind) && ask.admitted !== false ? { admittedUntil: ADMITTED_AT_ANY_TIME } : {}),
   }
   return {

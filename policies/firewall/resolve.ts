@@ -85,10 +85,13 @@ export interface ResolvedPolicy {
   readonly rules: readonly ResolvedRule[]
 }
 
-/** Throws a {@link PolicyError} when a rule names an operation that does not exist. */
-export function resolvePolicy(policy: Policy, operations: readonly OperationFacts[]): ResolvedPolicy {
+/**
+ * Throws a {@link PolicyError} when a rule names an operation that does not exist; `isOld`: of a policy of another version of the service it is left out, and matches
+ * nothing.
+ */
+export function resolvePolicy(policy: Policy, operations: readonly OperationFacts[], { isOld = false }: { readonly isOld?: boolean } = {}): ResolvedPolicy {
   const { document, revision } = policy
-  const findings = referenceFaults(document, operations)
+  const findings = referenceFaults(document, isOld ? undefined : operations)
   if (findings.length > 0) throw new PolicyError(findings.map(({ path, message }) => ({ ...policy.locate(path), message: `${path.join('.')}: ${message}` })))
 
   const resolver = new Resolver(document, operations)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CARD_STATES } from '../../core/card-facts.ts'
 import { CALLER_KINDS, LISTENERS, STRENGTHS } from '../caller.ts'
 import { isTimeZone } from './local-time.ts'
 import { parseNetwork } from './network.ts'
@@ -15,7 +16,7 @@ export const ROLES = [...CALLER_KINDS, 'system'] as const
 export const LEVELS = ['internet', 'extranet', 'intranet', 'headquarters', 'province', 'state', 'city', 'county'] as const
 export const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
 /** Names that the engine answers with where no rule decided. */
-export const RESERVED_IDS: readonly string[] = ['default', 'error']
+export const RESERVED_IDS: readonly string[] = ['default', 'error', 'lease', 'recovery', 'cards-apart']
 /** The chain that the service's own jobs enter. */
 export const SYSTEM_CHAIN = 'system'
 
@@ -29,7 +30,7 @@ const ITEMS = {
   keyClasses: [NAME_TEXT, 'a class of keys, which is their algorithm: ec-p256'],
   vendors: [NAME_TEXT, 'the caller name of a vendor'],
   regions: [String.raw`\d\d(?:\d\d(?:\d\d)?)?`, 'two, four or six digits of a region (GB/T 2260)'],
-  cardStates: [NAME_TEXT, 'a state of a card'],
+  cardStates: [CARD_STATES.join('|'), `a state of a card: ${CARD_STATES.join(', ')}`],
   organisations: [SHORT_TEXT, 'an organisation'],
   where: [SHORT_TEXT, 'a value of the fact'],
 } as const satisfies Readonly<Record<string, readonly [pattern: string, expected: string]>>
@@ -167,7 +168,9 @@ export const TEST_ASK = z.strictObject({
   caller: matching(String.raw`(?:${CALLER_KINDS.join('|')}|system):${NAME_TEXT}`, 'a caller: kind:name'),
   address: z.string().optional(),
   listener: oneOf(LISTENERS).optional().meta({ description: 'Absent: tls.' }),
-  strength: oneOf(STRENGTHS).optional().meta({ description: 'Absent: certificate.' }),
+  strength: oneOf([...STRENGTHS, 'none'])
+    .optional()
+    .meta({ description: 'Absent: certificate. none: who has shown nothing.' }),
   operation: matching(String.raw`[a-z0-9-]+(?:\.[a-z0-9-]+)*`, 'an operation: kms.key.sign'),
   admitted: z.boolean('true or false').optional().meta({ description: 'Whether a vendor or module is admitted then. Absent: yes.' }),
   usesKey: z.boolean('true or false').optional().meta({ description: 'Whether it would use a key. Absent: no.' }),

@@ -54,6 +54,10 @@ export class PgGrantStore implements GrantStore {
     )
   }
 
+  countingAt(at: Date): Promise<Grant[]> {
+    return this.#read(`${SELECT} WHERE from_at <= $1 AND until_at > $1 AND (revoked_at IS NULL OR revoked_at > $1) ORDER BY id`, [at])
+  }
+
   async insert(tx: Tx, g: Grant): Promise<Row> {
     const row = grantRow(g)
     await sqlOf(tx).query(

@@ -9,6 +9,8 @@ export interface GrantStore {
   list(page: { readonly before?: string; readonly live: boolean; readonly limit: number }): Promise<Grant[]>
   /** All that count now or within the next minutes, by the database's clock and some seconds more, so that clocks may differ. */
   live(): Promise<Grant[]>
+  /** All that count, or counted, at that moment. */
+  countingAt(at: Date): Promise<Grant[]>
   insert(tx: Tx, grant: Grant): Promise<Row>
   /** Revokes it. Throws `conflict` where version - 1 is not what stands. */
   revoke(tx: Tx, grant: Grant): Promise<Row>

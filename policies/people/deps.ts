@@ -1,6 +1,6 @@
 import type { CallerStore } from '../callers/caller-store.ts'
 import type { CredentialStore } from './credential-store.ts'
-import type { WrongCodes } from './login.ts'
+import type { LoginBudgets } from './login-budgets.ts'
 import type { LoginCheck } from './login-check.ts'
 import type { LoginThrottle } from './login-throttle.ts'
 import type { PasswordHasher } from './password-hash.ts'
@@ -19,7 +19,7 @@ export interface Deps {
   readonly hasher: PasswordHasher
   readonly check: LoginCheck
   readonly throttle: LoginThrottle
-  readonly wrongCodes: WrongCodes
+  readonly budgets: LoginBudgets
   readonly limits: SessionLimits
   readonly now: () => Date
   /** `n` unpredictable bytes. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { sha256, utf8 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
+import { PurgeJob } from '../../core/purge-job.ts'
 import type { RowSealer } from '../../core/row.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
@@ -11,7 +12,7 @@ import type { AnyOperation } from '../operation.ts'
 import { credentialTables, PgCredentialStore } from './credential-store.pg.ts'
 import type { HashCost } from './credentials.ts'
 import type { Deps } from './deps.ts'
-import { WrongCodes } from './login.ts'
+import { PgLoginBudgets } from './login-budgets.pg.ts'
 import { LoginCheck } from './login-check.ts'
 import { LoginThrottle } from './login-throttle.ts'
 import { adoptRegistrations } from './operations/adopt-registrations.ts'
@@ -24,6 +25,7 @@ import { issueTicket } from './operations/issue-ticket.ts'
 import { listPersons } from './operations/list-persons.ts'
 import { openSession } from './operations/open-session.ts'
 import { closeSession, listOwnSessions, revokeSession } from './operations/own-sessions.ts'
+import { MOST_PURGED, purgeSessions } from './operations/purge-sessions.ts'
 import { registerPerson } from './operations/register-person.ts'
 import { revokePerson } from './operations/revoke-person.ts'
 import { endSessionsOfPerson, listSessionsOfPerson } from './operations/sessions-of-person.ts'
@@ -53,6 +55,10 @@ export interface PeopleDeps {
   /** Default that of RFC 9106. */
   readonly hashCost?: HashCost
   readonly throttle?: LoginThrottle
+  /** Whether this node does what one node does for all. Default: it does. */
+  readonly leads?: () => boolean
+  /** How often old sessions are purged. Default 10 minutes. */
+  readonly purgeMs?: number
   /** Told of what the service could not do by itself. */
   readonly onFailure?: (problem: unknown) => void
 }
@@ -74,6 +80,8 @@ export interface PeopleFeature {
   findSession(token: string): Promise<OpenSession | undefined>
   /** Ends a session whose token came from elsewhere. What keeps it from that is told to `onFailure`: whoever asks refuses the request in any case. */
   endStolen(stolen: { readonly sessionId: string; readonly address: string; readonly differs: 'address' | 'certificate' }): Promise<void>
+  /** Deletes old sessions, on the node that leads. */
+  readonly purgeJob: Pick<PurgeJob, 'start' | 'stop'>
   /** Forgets what is kept because it never changes: a rotation of root keys has changed it. */
   forgetRows(): void
   /** Gives a person to each registration from before there were persons, as the caller `system:start`. At each start; it does nothing at the second. */
@@ -89,8 +97,10 @@ export function peopleFeature(given: PeopleDeps): PeopleFeature {
   const now = given.now ?? (() => new Date())
   const credentials = new PgCredentialStore({ sql, sealer })
   const sessions = new PgSessionStore({ sql, sealer })
+  const budgets = new PgLoginBudgets(sql)
   const hasher = new PasswordHasher({ secrets, ...(given.hashCost === undefined ? {} : { cost: given.hashCost }) })
   const [freezing, stolen, adopting] = [freezePassword({ credentials }), endStolenSession({ sessions, now }), adoptRegistrations({ persons, callers, now })]
+  const purge = purgeSessions({ sessions, budgets })
   const quietly = async (op: AnyOperation, { as, body }: { readonly as: string; readonly body: object }): Promise<void> => {
     try {
       await perform(gate, op, { caller: systemCaller(as), body })
@@ -103,7 +113,7 @@ export function peopleFeature(given: PeopleDeps): PeopleFeature {
     ...{ persons, callers, credentials, sessions, secrets, hasher, limits, now, random },
     check: new LoginCheck({ secrets, sealer, hasher, random }),
     throttle: given.throttle ?? new LoginThrottle(),
-    wrongCodes: new WrongCodes(),
+    budgets,
     freeze: (personId) => quietly(freezing, { as: 'login', body: { personId } }),
   }
 
@@ -135,6 +145,19 @@ export function peopleFeature(given: PeopleDeps): PeopleFeature {
         await sessions.touch({ ...use, usedAt: at, version: use.version + 1 })
       return { caller, sessionId: session.id, address: session.address, certificate: session.certificate }
     },
+    purgeJob: new PurgeJob({
+      purge: async () => {
+        for (let more = given.leads?.() ?? true; more; ) {
+          const deleted = (await perform(gate, purge, { caller: systemCaller('sessions'), body: {} })) as {
+            readonly sessions: number
+            readonly budgets: number
+          }
+          more = Math.max(deleted.sessions, deleted.budgets) === MOST_PURGED
+        }
+      },
+      ...(given.purgeMs === undefined ? {} : { everyMs: given.purgeMs }),
+      onFailure,
+    }),
     forgetRows: () => deps.check.forget(),
     endStolen: (body) => quietly(stolen, { as: 'sessions', body }),
     adoptRegistrations: async () => {
@@ -144,7 +167,7 @@ export function peopleFeature(given: PeopleDeps): PeopleFeature {
       ...[registerPerson(deps), listPersons(deps), revokePerson(deps), issueTicket(deps), listSessionsOfPerson(deps), endSessionsOfPerson(deps)],
       ...[setPassword(deps), changePassword(deps), enrolTotp(deps), confirmTotp(deps)],
       ...[openSession(deps), listOwnSessions(deps), closeSession(deps), revokeSession(deps)],
-      ...[freezing, stolen, adopting],
+      ...[freezing, stolen, adopting, purge],
     ],
     sealedTables: [...credentialTables(sql), ...sessionTables(sql)],
   }

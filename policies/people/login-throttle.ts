@@ -49,17 +49,18 @@ export interface Admitted {
  * Slows guessing down so that nobody can lock anybody out (OWASP: device cookies). A wait belongs to a name and the place that failed: a device that the person has
  * logged in on, or else an address. Only unknown devices share a budget of each name, from wherever they come, and of each address: a guesser uses up that one, and who
  * comes by a known device goes past it. Unknown names are treated like others. An attempt is counted as failed when it begins, so that many at once are no way around.
- * In memory, of one node: with n of them a guesser has n times as much. A monotonic clock.
+ * In memory, of one node: what spares the others and the database most of a guesser's attempts. What unknown devices share is counted over all nodes too: see
+ * login-budgets.ts. A monotonic clock.
  */
 export class LoginThrottle {
-  readonly #settings: ThrottleSettings
+  readonly settings: ThrottleSettings
   readonly #nowMs: () => number
   readonly #places = new Kept<Place>()
   readonly #names = new Kept<Bucket>()
   readonly #addresses = new Kept<Bucket>()
 
   constructor({ settings = THROTTLE, nowMs = () => performance.now() }: { readonly settings?: ThrottleSettings; readonly nowMs?: () => number } = {}) {
-    this.#settings = settings
+    this.settings = settings
     this.#nowMs = nowMs
   }
 
@@ -88,7 +89,7 @@ export class LoginThrottle {
   #look({ name, address, device }: Attempt): { place: Place; buckets: Budget[]; waitMs: number | undefined; now: number } {
     const now = this.#nowMs()
     const network = networkOf(address)
-    const { longestWaitMs, nameBurst, nameEveryMs, addressBurst, addressEveryMs } = this.#settings
+    const { longestWaitMs, nameBurst, nameEveryMs, addressBurst, addressEveryMs } = this.settings
     const place = this.#places.get(device === undefined ? `address ${network} ${name}` : `device ${device} ${name}`, () => ({ failures: 0, untilMs: 0 }))
     // What nobody tried for as long as the longest wait is forgotten.
     if (now - place.untilMs >= longestWaitMs) place.failures = 0
@@ -105,7 +106,7 @@ export class LoginThrottle {
   }
 
   #waitMs(failures: number): number {
-    const { freeFailures, firstWaitMs, longestWaitMs } = this.#settings
+    const { freeFailures, firstWaitMs, longestWaitMs } = this.settings
     return failures <= freeFailures ? 0 : Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(30, failures - freeFailures - 1))
   }
 }

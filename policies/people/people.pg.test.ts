@@ -298,7 +298,7 @@ describe('a login', () => {
       return [...house.secrets.calls]
     }
     expect(await workOf({ name: 'nobody-there', password: 'x' })).toEqual(await workOf({ name: chen.name, password: 'x' }))
-    expect(house.secrets.calls).toEqual(['pepper password', 'otp of 2 counters'])
+    expect(house.secrets.calls).toEqual(['pepper login-name', 'pepper password', 'otp of 2 counters'])
   })
 
   it('takes each code once: of 64 at once exactly one gets in, and nothing of its step or before it afterwards', async () => {
@@ -391,6 +391,62 @@ describe('guessing', () => {
     expect((await house.loginRefused(chen, { device: (await house.login(other)).device })).code, 'with another person’s').toBe('login-delayed')
   })
 
+  it('at two nodes, or after a restart, gets no more: what unknown devices share is counted over all', async () => {
+    await open({ throttled: true })
+    const chen = await house.enrol('chen')
+    const { device } = await house.login(chen)
+    const nodes = [house, house.restarted({}), house.restarted({})]
+    const tried = async (address: number): Promise<boolean> => {
+      const node = nodes[address % nodes.length] ?? house
+      return (await node.loginRefused({ name: 'chen', password: 'wrong' }, {}, house.nobody(`10.9.0.${String(address)}`))).code === 'login-failed'
+    }
+    const all = await Promise.all(Array.from({ length: 45 }, (_, at) => tried(at)))
+    expect(all.filter(Boolean)).toHaveLength(20)
+    const restarted = house.restarted({})
+    const waiting = await restarted.loginRefused({ name: 'chen', password: 'wrong' }, {}, house.nobody('10.9.9.9'))
+    expect(waiting.code).toBe('login-delayed')
+    expect(waiting.retryAfterSeconds).toBeGreaterThan(150)
+    expect(waiting.retryAfterSeconds).toBeLessThanOrEqual(180)
+    // Names are not kept, whoever typed what there.
+    const kept = await house.db.ownerSql.query<{ key: string }>('SELECT key FROM login_budgets')
+    expect(kept.some(({ key }) => key.includes('chen'))).toBe(false)
+    house.nowMs += 30_000
+    restarted.nowMs = house.nowMs
+    await restarted.login(chen, { device })
+  })
+
+  it('of one address with many names is counted over all nodes too; what succeeds is given back', async () => {
+    await open({ throttled: true })
+    const chen = await house.enrol('chen')
+    const nodes = [house, house.restarted({})]
+    const from = house.nobody('10.9.9.9')
+    const all = await Promise.all(
+      Array.from({ length: 80 }, async (_, at) => (await nodes[at % 2]?.loginRefused({ name: `name-${String(at)}`, password: 'wrong' }, {}, from))?.code),
+    )
+    expect(all.filter((code) => code === 'login-failed')).toHaveLength(60)
+    await house.db.ownerSql.query('DELETE FROM login_budgets')
+    for (let at = 0; at < 30; at++) {
+      house.nowMs += 30_000
+      const node = nodes[at % 2] ?? house
+      node.nowMs = house.nowMs
+      await node.login(chen)
+    }
+    const [left] = await house.db.ownerSql.query<{ tokens: number }>(`SELECT tokens FROM login_budgets WHERE key LIKE 'name %'`)
+    expect(left?.tokens).toBe(20)
+  })
+
+  it('codes at two nodes freezes the password as at one', async () => {
+    await open()
+    const chen = await house.enrol('chen')
+    const nodes = [house, house.restarted({})]
+    for (let at = 0; at < MOST_WRONG_CODES; at++) await (nodes[at % 2] ?? house).loginRefused(chen, { code: '000000' })
+    expect((await house.ask<{ persons: { login: string }[] }>('person.list', {})).persons[0]?.login).toBe('frozen')
+    // A new ticket begins anew: one wrong code freezes nothing.
+    const again = { ...(await house.enrolAgain({ ...chen, password: 'other words entirely 4' })), callerId: chen.callerId }
+    await house.loginRefused(again, { code: '000000' })
+    await house.login(again)
+  })
+
   it('codes with the right password freezes it, which only who knows it can bring about; a ticket ends that', async () => {
     await open()
     const chen = await house.enrol('chen')
@@ -408,6 +464,44 @@ describe('guessing', () => {
     })
     const again = await house.enrolAgain({ ...chen, password: 'other words entirely 4' })
     await house.login({ ...again, callerId: chen.callerId })
+  })
+})
+
+describe('what is over', () => {
+  it('is deleted a week after its time, whatever it ended by, by the node that leads; what filled up goes too', async () => {
+    let leads = false
+    await open({ leads: () => leads, purgeMs: 20 })
+    const chen = await house.enrol('chen')
+    const sessions: string[] = []
+    for (let at = 0; at < 3; at++) {
+      sessions.push((await house.login(chen)).sessionId)
+      house.nowMs += 30_000
+    }
+    const [old, open_, recent] = sessions
+    await house.ask('session.revoke', { sessionId: open_ }, house.self(chen))
+    const age = (id: string | undefined, interval: string): Promise<unknown> =>
+      house.db.ownerSql.query(`UPDATE person_sessions SET expires_at = clock_timestamp() - interval '${interval}' WHERE id = $1`, [id])
+    await age(old, '8 days')
+    await age(open_, '8 days')
+    await age(recent, '6 days')
+    await house.db.ownerSql.query(
+      `INSERT INTO login_budgets VALUES ('full', 19, 20, 1000, clock_timestamp() - interval '2 s'), ('empty', 0, 20, 1e6, clock_timestamp())`,
+    )
+    house.feature.purgeJob.start()
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    expect(await house.db.ownerSql.query('SELECT 1 FROM person_sessions')).toHaveLength(3)
+    leads = true
+    const left = (): Promise<{ id: string }[]> => house.db.ownerSql.query<{ id: string }>('SELECT id FROM person_sessions')
+    for (let at = 0; at < 100 && (await left()).length > 1; at++) await new Promise((resolve) => setTimeout(resolve, 20))
+    await house.feature.purgeJob.stop()
+    expect(await left()).toEqual([{ id: recent }])
+    expect(await house.db.ownerSql.query('SELECT 1 FROM person_session_uses')).toHaveLength(1)
+    expect(await house.db.ownerSql.query(`SELECT key FROM login_budgets WHERE key IN ('full', 'empty')`)).toEqual([{ key: 'empty' }])
+    expect(house.entries.find(({ operation, kind }) => operation === 'policies.session.purge' && kind === 'outcome')).toMatchObject({
+      ...{ code: 'ok', caller: systemCaller('sessions') },
+      facts: { public: { sessions: 2 } },
+    })
+    expect(house.failures).toEqual([])
   })
 })
 

@@ -1,7 +1,7 @@
 import type { SealedRow } from '../../core/row.ts'
 
 /** What a MAC by the pepper key is for. No two purposes share a MAC. */
-export type PepperPurpose = 'password' | 'recovery-code' | 'device'
+export type PepperPurpose = 'password' | 'recovery-code' | 'device' | 'login-name'
 
 /**
  * What logins need of the token: functions that main.ts hands in. Its keys serve nothing else. A stolen database is of no use for guessing passwords without the

@@ -85,6 +85,17 @@ export class PgSessionStore implements SessionStore {
     ])
   }
 
+  async purge(tx: Tx, most: number): Promise<number> {
+    const rows = await sqlOf(tx).query<{ id: string }>(
+      `SELECT id FROM person_sessions WHERE expires_at < clock_timestamp() - interval '7 days' ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+      [most],
+    )
+    const old = rows.map(({ id }) => id)
+    await sqlOf(tx).query('DELETE FROM person_session_uses WHERE session_id = ANY($1)', [old])
+    await sqlOf(tx).query('DELETE FROM person_sessions WHERE id = ANY($1)', [old])
+    return old.length
+  }
+
   async #read(text: string, values: readonly unknown[]): Promise<Session[]> {
     return openRecords(this.#sealer, await this.#sql.query<SessionColumns>(text, values), toSession, sessionRow)
   }

@@ -11,6 +11,8 @@ export interface SessionStore {
   /** With its first use. */
   insert(tx: Tx, session: Session): Promise<void>
   /** Replaces version - 1. Throws `conflict` when that is not what stands. */
+  /** Deletes those whose time, used or not, was over a week ago, and says how many. Their rows could not be of use to anybody who put them back. */
+  purge(tx: Tx, most: number): Promise<number>
   update(tx: Tx, session: Session): Promise<void>
   /** Outside of any transaction. Does nothing when another process was first. */
   touch(use: SessionUse): Promise<void>

@@ -61,7 +61,7 @@ class World {
       assertSigned: ({ number }) => (this.forged.has(number) ? Promise.reject(new Error('not signed')) : Promise.resolve()),
       compile: (text) => {
         this.compiled.push(text)
-        return () => ({ rule: text, revision: revisionOf(text), reason: '', ...this.verdict })
+        return { decide: () => ({ rule: text, revision: revisionOf(text), reason: '', ...this.verdict }) }
       },
       rollBack: (number) => {
         this.rolledBack.push(number)

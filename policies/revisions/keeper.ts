@@ -1,10 +1,11 @@
 import { asProblem, Problem } from '../../core/problem.ts'
 import { PollLoop } from '../../core/poll-loop.ts'
 import { callerUrn } from '../caller.ts'
-import type { Asked, Decide, Decision } from '../firewall/index.ts'
+import type { Asked, Decision } from '../firewall/index.ts'
 import { decideWithGrants, type Grant } from '../grants/grant.ts'
 import { type Activation, hasRunOut } from './activation.ts'
 import type { ActivationStore, RuleHits, Standing } from './activation-store.ts'
+import type { ReadyPolicy } from './recovery.ts'
 
 /** How long a node decides by a policy without having heard that it is still the one. */
 export const LEASE_MS = 5000
@@ -19,20 +20,19 @@ export interface KeeperParts {
   readonly liveGrants: () => Promise<readonly Grant[]>
   /** Throws where the policy key did not sign it. */
   readonly assertSigned: (activation: Activation) => Promise<void>
-  readonly compile: (text: string) => Decide
+  readonly compile: (text: string) => ReadyPolicy
   /** Writes down that a trial ran out, through the gate. It counts as such already. */
   readonly rollBack: (number: number) => Promise<void>
   /** A clock that never goes back, in milliseconds. */
   readonly nowMs?: () => number
   /** Told when another policy is in force on this node. */
-  readonly onChange?: (activation: Activation) => void
+  readonly onChange?: (activation: Activation, recovery: string | undefined) => void
   /** Told of a failed renewal; it must not throw. */
   readonly onFailure?: (problem: Problem) => void
 }
 
-interface InForce {
+interface InForce extends ReadyPolicy {
   readonly activation: Activation
-  readonly decide: Decide
 }
 
 /**
@@ -80,6 +80,12 @@ export class PolicyKeeper {
   get inForce(): Activation | undefined {
     this.#expire()
     return this.#inForce?.activation
+  }
+
+  /** Why the policy in force is not wholly of use to this version of the service; undefined: it is. */
+  get recovery(): string | undefined {
+    this.#expire()
+    return this.#inForce?.recovery
   }
 
   start(): void {
@@ -130,9 +136,9 @@ export class PolicyKeeper {
     const known = [this.#latest, this.#fallback].find((one) => one?.activation.number === number)
     const activation = await this.#parts.store.find(number)
     if (activation === undefined) throw new Problem('integrity-failed', `The policy activation ${String(number)} is not there any more.`)
-    if (known !== undefined && known.activation.text === activation.text) return { activation, decide: known.decide }
+    if (known !== undefined && known.activation.text === activation.text) return { ...known, activation }
     await this.#parts.assertSigned(activation)
-    return { activation, decide: this.#parts.compile(activation.text) }
+    return { ...this.#parts.compile(activation.text), activation }
   }
 
   /** A trial ends on every node at its time, by itself. */
@@ -142,7 +148,7 @@ export class PolicyKeeper {
   }
 
   #take(next: InForce): void {
-    if (this.#inForce?.activation.number !== next.activation.number) this.#parts.onChange?.(next.activation)
+    if (this.#inForce?.activation.number !== next.activation.number) this.#parts.onChange?.(next.activation, next.recovery)
     this.#inForce = next
   }
 
@@ -178,9 +184,12 @@ export class PolicyKeeper {
   }
 }
 
+/** What decisions name in place of a rule without a lease. */
+export const LEASE_RULE = 'lease'
+
 const noLease = (asked: Asked, revision: string): Decision => ({
   effect: 'deny',
-  rule: 'lease',
+  rule: LEASE_RULE,
   revision,
   reason: `${callerUrn(asked.caller)} may not ${asked.operation}: for ${String(LEASE_MS / 1000)} s this node could not learn whether its policy is still in force. Ask again in some seconds, or another node.`,
 })

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { keyId } from '../../core/ids.ts'
+import { keyId, newUuid } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import type { Entry } from '../audit/entry.ts'
@@ -8,6 +8,7 @@ import type { LogReader } from '../audit/reader.ts'
 import { ADMITTED_AT_ANY_TIME, type Caller, systemCaller } from '../caller.ts'
 import type { Decide } from '../firewall/index.ts'
 import { type Gate, perform } from '../gate.ts'
+import type { Grant } from '../grants/grant.ts'
 import { PgGrantStore } from '../grants/grant-store.pg.ts'
 import { holdFeature } from '../holds/index.ts'
 import type { AnyOperation } from '../operation.ts'
@@ -73,7 +74,8 @@ function readerOf({ entries }: DatabaseLog): LogReader {
   }
 }
 
-function node() {
+/** `without`: an operation that this node’s version has not. */
+function node({ without }: { readonly without?: string } = {}) {
   const log = new DatabaseLog(db)
   let first: Decide | undefined
   const gate: Gate = {
@@ -81,7 +83,7 @@ function node() {
     decide: (asked) => (first ?? ((one) => revisions.keeper.decide(one)))(asked),
     holds: { park: (request) => holds.desk.park(request), take: (id, request) => holds.desk.take(id, request) },
   }
-  const operations = (): readonly AnyOperation[] => [...revisions.operations, ...holds.operations]
+  const operations = (): readonly AnyOperation[] => [...revisions.operations, ...holds.operations].filter(({ name }) => name !== without)
   const failures: Problem[] = []
   const holds = holdFeature({
     ...{ sql: db.sql, sealer: testSealer, gate, parking: softwareParking, operations },
@@ -167,6 +169,71 @@ const decides = (at: ReturnType<typeof node>, operation: string) =>
     facts: {},
     at: Date.now(),
   }).effect
+
+describe('a node of another version', () => {
+  it('denies all but what it takes to put the policy right; two officers do, and every node goes on', async () => {
+    const old = policy({ more: [rule('modules', 'policies.revision.list'), rule('gone', 'policies.decision.rerun')] })
+    await activate(old)
+    await one().ask('policies.revision.confirm', { number: 2 }, alice)
+    const newer = node({ without: 'policies.decision.rerun' })
+    nodes = [...nodes, newer]
+    await Promise.all(nodes.map(({ keeper }) => keeper.refresh()))
+    const ruleOf = (at: ReturnType<typeof node>): string =>
+      at.keeper.decide({ operation: 'kms.key.sign', caller: billing, uses: [], facts: {}, at: Date.now() }).rule
+    expect(nodes.map(ruleOf)).toEqual(['default', 'default', 'recovery'])
+    expect(newer.keeper.recovery).toMatch(/policies\.decision\.rerun/)
+    expect((await problemOf(newer.ask('policies.hold.list', {}, billing))).code).toBe('forbidden')
+    const next = policy({ more: [rule('modules', 'policies.revision.list')] })
+    // On the newer node itself: it is analysed, compared, asked for, approved, tried and confirmed.
+    expect(await newer.ask('policies.revision.compare', { text: next }, bob)).toMatchObject({ regions: [], undecided: [] })
+    expect((await problemOf(newer.ask('policies.revision.activate', { text: old, reason: 'again' }, alice))).code).toBe('request-invalid')
+    nodes = [newer, ...nodes.filter((at) => at !== newer)]
+    expect(await activate(next)).toMatchObject({ number: 3, state: 'trial' })
+    await Promise.all(nodes.map(({ keeper }) => keeper.refresh()))
+    expect(await newer.ask('policies.revision.confirm', { number: 3 }, alice)).toMatchObject({ state: 'confirmed' })
+    expect(nodes.map(ruleOf)).toEqual(['default', 'default', 'default'])
+    expect(newer.keeper.recovery).toBeUndefined()
+  })
+})
+
+describe('a policy that is only looked at', () => {
+  const wider = policy({ more: [rule('modules', 'policies.revision.list'), rule('again', 'policies.revision.list')] })
+
+  it('is analysed: its tests, what is of no use, and of one that has run what never decided', async () => {
+    expect(await one().ask('policies.revision.analyse', { text: wider }, bob)).toMatchObject({
+      ...{ rules: 4, tests: 0, failed: [], more: {}, undecided: [] },
+      findings: [
+        { anomaly: 'redundant', rule: 'modules' },
+        { anomaly: 'redundant', rule: 'again', by: ['modules'] },
+      ],
+    })
+    const text = policy({ more: [rule('sleeping', 'policies.revision.list')] })
+    await activate(text)
+    const running = (await one().ask('policies.revision.analyse', { text }, bob)) as { findings: unknown[] }
+    expect(running.findings).toContainEqual(expect.objectContaining({ anomaly: 'never-hit', rule: 'sleeping' }))
+  })
+
+  it('is compared with the one in force, or with another; what it shows can be put to an explanation', async () => {
+    const told = (await one().ask('policies.revision.compare', { text: wider }, bob)) as { base: string; revision: string; regions: { example: object }[] }
+    expect(told).toMatchObject({
+      undecided: [],
+      regions: [{ change: 'newly-allowed', before: { effect: 'deny', rule: 'default' }, after: { effect: 'allow', rule: 'modules' } }],
+    })
+    const request = told.regions[0]?.example
+    expect(request).toMatchObject({ caller: expect.stringMatching(/^module:/) as string, operation: 'policies.revision.list', usesKey: false })
+    expect(await one().ask('policies.decision.explain', { request }, bob)).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await one().ask('policies.revision.compare', { text: policy(), base: told.base }, bob)).toMatchObject({ regions: [], undecided: [] })
+    expect((await problemOf(one().ask('policies.revision.compare', { text: wider, base: '0123456789abcdef' }, bob))).code).toBe('not-found')
+  })
+
+  it('and is none has faults, and nothing is changed', async () => {
+    for (const operation of ['policies.revision.analyse', 'policies.revision.compare']) {
+      const told = await problemOf(one().ask(operation, { text: `${policy()}colour: red\n` }, bob))
+      expect(told).toMatchObject({ code: 'request-invalid', faults: [{ line: 14, message: expect.stringMatching(/not known/) as string }] })
+    }
+    expect(await one().ask('policies.revision.list', {}, bob)).toMatchObject({ activations: [{ number: 1 }] })
+  })
+})
 
 describe('a change of the policy', () => {
   const next = policy({ more: [rule('modules', 'policies.revision.list')] })
@@ -353,6 +420,28 @@ describe('decisions of the past', () => {
     expect(told).toMatchObject({ effect: 'deny', rule: 'default', zones: ['plant'], chain: 'plant' })
     expect((told['nearMisses'] as unknown[])[0]).toMatchObject({ rule: 'officers', effect: 'allow', dimension: 'callers', found: 'module:billing' })
     const imagined = { request: { caller: 'officer:alice', operation: 'policies.revision.list', address: '10.9.9.9' } }
+    const [from, until] = [new Date(Date.now() - 60_000), new Date(Date.now() + 600_000)]
+    const grant: Grant = {
+      ...{ id: newUuid(), reason: 'a test', callers: ['urn:gridseal:module:billing'], operations: ['policies.revision.*'], zones: ['plant'], networks: [] },
+      ...{ from, until, issuedBy: 'urn:gridseal:officer:alice', issuedAt: from, version: 1 },
+    }
+    const grants = new PgGrantStore({ sql: db.sql, sealer: testSealer })
+    await db.transact((tx) => grants.insert(tx, grant))
+    const explain = (more: object): Promise<Record<string, unknown>> =>
+      one().ask(
+        'policies.decision.explain',
+        { request: { caller: 'module:billing', operation: 'policies.revision.list', address: '10.9.9.9', ...more } },
+        carol,
+      )
+    // Grants count in what is imagined too: for whom, where and when they do.
+    expect(await explain({})).toMatchObject({ effect: 'allow', rule: `grant:${grant.id}`, reason: expect.stringMatching(/until/) as string })
+    expect(await explain({ at: until.toISOString() })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ at: new Date(from.getTime() - 1).toISOString() })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ caller: 'module:traffic' })).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ address: '192.0.2.1' })).toMatchObject({ effect: 'deny', rule: 'default' })
+    await db.transact((tx) => grants.revoke(tx, { ...grant, version: 2, revoked: { by: 'x', at: new Date(), reason: 'over' } }))
+    expect(await explain({})).toMatchObject({ effect: 'deny', rule: 'default' })
+    expect(await explain({ at: new Date(from.getTime() + 1000).toISOString() })).toMatchObject({ effect: 'allow', rule: `grant:${grant.id}` })
     expect(await one().ask('policies.decision.explain', imagined, carol)).toMatchObject({ effect: 'allow', rule: 'officers' })
     expect((await problemOf(one().ask('policies.decision.explain', { ...imagined, operationId }, carol))).code).toBe('request-invalid')
     expect((await problemOf(one().ask('policies.decision.explain', { operationId: KEY }, carol))).code).toBe('request-invalid')

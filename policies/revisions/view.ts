@@ -2,10 +2,17 @@ import { z } from 'zod'
 import { base64 } from '../../core/bytes.ts'
 import { type Activation, hasRunOut } from './activation.ts'
 
+const MOST_CHARACTERS = 900_000
+export const POLICY_TEXT = z.string().min(1).max(MOST_CHARACTERS).meta({ description: 'The policy, YAML (docs/policy.md).' })
+export const REVISION = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/, 'a revision is 16 hex digits')
+  .meta({ description: 'SHA-256 of the text, hex, first 16 digits: as decisions name it.' })
+
 export const ACTIVATION = z
   .strictObject({
     number: z.number().int().meta({ description: 'Of the activation. The highest counts.' }),
-    revision: z.string().meta({ description: 'SHA-256 of the text, hex, first 16 digits: as decisions name it.' }),
+    revision: REVISION,
     state: z.enum(['trial', 'confirmed', 'rolled-back']),
     reason: z.string(),
     activatedBy: z.string(),

@@ -15,6 +15,7 @@ import * as policyRevisions from './0013-policy-revisions.ts'
 import * as admissionsAndGrants from './0014-admissions-and-grants.ts'
 import * as pepperKey from './0015-pepper-key.ts'
 import * as ceremonyAuthorisations from './0016-ceremony-authorisations.ts'
+import * as regionsAndLoginBudgets from './0017-regions-and-login-budgets.ts'
 import * as witnesses from './0018-witnesses.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 
@@ -43,6 +44,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0014-admissions-and-grants', up: admissionsAndGrants.up },
   { name: '0015-pepper-key', up: pepperKey.up },
   { name: '0016-ceremony-authorisations', up: ceremonyAuthorisations.up },
+  { name: '0017-regions-and-login-budgets', up: regionsAndLoginBudgets.up },
   { name: '0018-witnesses', up: witnesses.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
 ]

@@ -37,6 +37,6 @@ export function allOperations(): readonly AnyOperation[] {
     ...Object.values(kms.systemOperations),
     ...cardPersonalizationFeature({ ...shared, gate: nothing, certifier: nothing, samePerson: nothing, deliveryChain: nothing }).operations,
     ...rootKeyFeature({ ...shared, gate: nothing, generations: nothing, tables: () => [], groups: nothing, samePerson: nothing, leads: nothing }).operations,
-    ...attestationFeature({ ...shared, gate: nothing, cards: nothing, samePerson: nothing, build: 'none' }).operations,
+    ...attestationFeature({ ...shared, gate: nothing, cards: nothing, cardRows: nothing, samePerson: nothing, build: 'none' }).operations,
   ]
 }

@@ -127,9 +127,9 @@ export class CrashSite {
   }
 
   /** A caller like those that are there, enrolled by an officer. */
-  enrol(kind: 'module' | 'auditor', name: string): Promise<Participant> {
+  enrol(kind: 'module' | 'auditor' | 'business', name: string): Promise<Participant> {
     const approver = present(this.officers[1])
-    return enrol(this.alice, { url: this.service.url, trust: this.trust }, kind === 'auditor' ? { kind, name } : { kind, name, approver })
+    return enrol(this.alice, { url: this.service.url, trust: this.trust }, kind === 'module' ? { kind, name, approver } : { kind, name })
   }
 
   /** What `gridseal` is told of where the service is, and of the officer who asks, by their number. */

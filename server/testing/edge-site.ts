@@ -24,6 +24,8 @@ export interface Wanted {
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Buffer
+  /** The address that it comes from, one of 127.0.0.0/8. Default 127.0.0.1. */
+  readonly from?: string
 }
 
 export interface Told {
@@ -64,8 +66,9 @@ export class EdgeSite {
     this.otherModule = otherModule
   }
 
-  static async open(): Promise<EdgeSite> {
-    const crash = await CrashSite.open()
+  /** `env`: settings of every start. */
+  static async open(env: Readonly<Record<string, string>> = {}): Promise<EdgeSite> {
+    const crash = await CrashSite.open(env)
     const other = await enrolVendor({ site: { service: crash.service, trust: crash.trust, officers: crash.officers }, name: 'other-cards' })
     return new EdgeSite(crash, other, await crash.enrol('module', 'traffic'))
   }
@@ -102,21 +105,24 @@ export class EdgeSite {
   }
 
   /** One request on a connection of its own. Rejects when no whole answer came within `timeoutMs`. */
-  ask(who: Who, { method = 'GET', path, headers = {}, body }: Wanted, timeoutMs = 15_000): Promise<Reply> {
+  ask(who: Who, { method = 'GET', path, headers = {}, body, from }: Wanted, timeoutMs = 15_000): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
       const timer = setTimeout(() => sent.destroy(new Error(`no answer within ${String(timeoutMs)} ms: ${method} ${path}`)), timeoutMs)
-      const sent = request({ ...this.tlsOptions(who), agent: false, method, path, headers: { ...length, ...headers } }, (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('close', () => {
-          clearTimeout(timer)
-          if (!response.complete) return reject(new Error('the answer ended early'))
-          const fields = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]))
-          return resolve({ status: response.statusCode ?? 0, headers: fields, text: Buffer.concat(chunks).toString('utf8') })
-        })
-      })
+      const sent = request(
+        { ...this.tlsOptions(who), ...(from === undefined ? {} : { localAddress: from }), agent: false, method, path, headers: { ...length, ...headers } },
+        (response) => {
+          const chunks: Buffer[] = []
+          response.on('data', (chunk: Buffer) => chunks.push(chunk))
+          response.on('error', reject)
+          response.on('close', () => {
+            clearTimeout(timer)
+            if (!response.complete) return reject(new Error('the answer ended early'))
+            const fields = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]))
+            return resolve({ status: response.statusCode ?? 0, headers: fields, text: Buffer.concat(chunks).toString('utf8') })
+          })
+        },
+      )
       sent.on('error', (error) => {
         clearTimeout(timer)
         reject(error)
@@ -199,7 +205,7 @@ export class EdgeSite {
 }
 
 /** What nodes tell each other all the time; it decides nothing that lasts. */
-const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands'])
+const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands', 'login_budgets', 'person_wrong_codes'])
 
 function expectUnchanged(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
   const kept = (tables: ReadonlyMap<string, string>): Record<string, string> =>

@@ -135,7 +135,8 @@ export class RotationNode {
     })
     const attestation = attestationFeature({
       ...{ ...shared, gate, samePerson: callers.samePerson, build: 'test' },
-      cards: { find: (iccid) => cards.findKeys(iccid), decoyParts: () => cards.profileKeys('grid-usim-1') },
+      cards: { find: (iccid) => cards.findKeys(iccid), findStanding: (iccid) => cards.findStanding(iccid), decoyParts: () => cards.profileKeys('grid-usim-1') },
+      cardRows: hsm.integrity,
     })
     keepers.push(cards, attestation)
     const rotations = rootKeyFeature({

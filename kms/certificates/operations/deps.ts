@@ -1,3 +1,4 @@
+import type { CardFacts } from '../../../core/card-facts.ts'
 import type { RowSealer } from '../../../core/row.ts'
 import type { CallerKind } from '../../../policies/caller.ts'
 import type { Hsm } from '../../../pkcs11/index.ts'
@@ -18,6 +19,8 @@ export interface CertificateDeps {
   readonly sealer: RowSealer
   readonly certificates: CertificateStore
   readonly callers: { find(callerId: string): Promise<Registration | undefined> }
+  /** What policies see of a card, by its id. Whoever hands it in has checked its rows. */
+  readonly cardFacts: (cardId: string) => Promise<CardFacts>
   readonly now: () => Date
   /** Cryptographically random bytes. */
   readonly random: (bytes: number) => Uint8Array

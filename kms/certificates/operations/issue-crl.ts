@@ -11,7 +11,7 @@ import { AUTHORITIES, AUTHORITY_NAMES, type AuthorityName } from '../profile.ts'
 import type { CertificateDeps } from './deps.ts'
 
 /** What issuing CRLs needs. */
-export interface CrlDeps extends Omit<CertificateDeps, 'callers'> {
+export interface CrlDeps extends Omit<CertificateDeps, 'callers' | 'cardFacts'> {
   readonly crls: CrlStore
 }
 

@@ -14,10 +14,11 @@ interface Target extends CertificateTarget {
 /** Final. Asked again with the same reason it answers as the first time and changes nothing; with another reason it is a conflict. */
 export const revokeCertificateOperation = ({
   certificates,
+  cardFacts,
   sealer,
   now,
   onRevoked = () => undefined,
-}: Pick<CertificateDeps, 'certificates' | 'sealer' | 'now'> & {
+}: Pick<CertificateDeps, 'certificates' | 'cardFacts' | 'sealer' | 'now'> & {
   /** Called once a revocation is committed. */
   readonly onRevoked?: () => void
 }) =>
@@ -28,9 +29,10 @@ export const revokeCertificateOperation = ({
     route: { method: 'POST', path: '/v1/kms/certificates/{serial}/revoke' },
     input: z.strictObject({ serial: serialText, reason: z.enum(REVOCATION_REASONS).meta({ description: 'RFC 5280 section 5.3.1' }) }),
     output: certificateView,
-    locate: async ({ serial, reason }): Promise<Target> => ({ ...(await locateCertificate(certificates, serial)), reason }),
+    locate: async ({ serial, reason }): Promise<Target> => ({ ...(await locateCertificate({ certificates, cardFacts }, serial)), reason }),
     uses: () => [],
     facts: (target) => ({ public: { ...certificateFacts(target).public, reason: target.reason } }),
+    cards: ({ cards }) => cards,
     admit: ({ found, reason }) => {
       if (found === undefined) return noSuchCertificate()
       if (found.record.subjectKind === 'authority') return new Problem('conflict', 'The certificate of an authority is replaced by a ceremony, not revoked.')

@@ -8,6 +8,7 @@ import { type Account, loadAccount } from '../account.ts'
 import { type OtpRecord, otpRow, type PasswordRecord, passwordRow } from '../credentials.ts'
 import type { Deps } from '../deps.ts'
 import { assertMayTry, LOGIN_FAILED, prove } from '../login.ts'
+import type { Budget } from '../login-budgets.ts'
 import type { Attempt } from '../login-throttle.ts'
 import { normalised, passwordFault } from '../password-rules.ts'
 import { PASSWORD, TOTP_CODE } from '../view.ts'
@@ -24,6 +25,7 @@ interface Target {
   readonly caller: Caller
   readonly account: Account | undefined
   readonly attempt: Attempt
+  readonly shared: readonly Budget[]
   readonly at: Date
 }
 interface Changed {
@@ -34,7 +36,7 @@ const OUTPUT = z.strictObject({ changed: z.literal(true) }).meta({ id: 'Password
 
 /** Asks for all that a login asks for: a session that somebody else got hold of changes no password. */
 export const changePassword = (
-  deps: Pick<Deps, 'persons' | 'callers' | 'credentials' | 'check' | 'hasher' | 'secrets' | 'throttle' | 'wrongCodes' | 'freeze' | 'random' | 'now'>,
+  deps: Pick<Deps, 'persons' | 'callers' | 'credentials' | 'check' | 'hasher' | 'secrets' | 'throttle' | 'budgets' | 'freeze' | 'random' | 'now'>,
 ): Operation<Input, Target, Changed, z.infer<typeof OUTPUT>> =>
   operation({
     name: 'policies.password.change',
@@ -47,8 +49,8 @@ export const changePassword = (
       const name = caller.person?.name ?? ''
       const device = caller.session === undefined ? {} : { device: `session ${caller.session}` }
       const attempt = { name, address: caller.address ?? 'unknown', ...device }
-      assertMayTry(deps, attempt)
-      return { input, caller, account: (await loadAccount(deps, name)).account, attempt, at: deps.now() }
+      const shared = await assertMayTry(deps, attempt)
+      return { input, caller, account: (await loadAccount(deps, name)).account, attempt, shared, at: deps.now() }
     },
     uses: () => [],
     facts: ({ caller }) => ({ public: caller.person === undefined ? {} : { personId: caller.person.id } }),
@@ -60,8 +62,8 @@ export const changePassword = (
       const fault = passwordFault(input.newPassword, [account.person.name, ...SERVICE_NAMES])
       return fault === undefined ? undefined : new Problem('password-weak', fault)
     },
-    execute: async (_permit, { input, account: tried, attempt, at }) => {
-      const { account, otp } = await prove(deps, { account: tried, attempt, proof: input, at })
+    execute: async (_permit, { input, account: tried, attempt, shared, at }) => {
+      const { account, otp } = await prove(deps, { account: tried, attempt, shared, proof: input, at })
       const salt = deps.random(16)
       const digest = await deps.hasher.hash(input.newPassword, { personId: account.person.id, salt })
       return { otp, password: { ...account.password, salt, digest, cost: deps.hasher.cost, setAt: at, version: account.password.version + 1 } }

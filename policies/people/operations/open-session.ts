@@ -10,6 +10,7 @@ import { type Account, loadAccount } from '../account.ts'
 import { type OtpRecord, otpRow } from '../credentials.ts'
 import type { Deps } from '../deps.ts'
 import { assertMayTry, LOGIN_FAILED, prove } from '../login.ts'
+import type { Budget } from '../login-budgets.ts'
 import type { Attempt } from '../login-throttle.ts'
 import { type Session, sessionRow } from '../session.ts'
 import { PASSWORD, RECOVERY_CODE, TOTP_CODE } from '../view.ts'
@@ -28,6 +29,7 @@ interface Target {
   readonly personId: string | undefined
   readonly account: Account | undefined
   readonly attempt: Attempt
+  readonly shared: readonly Budget[]
   readonly at: Date
 }
 interface Opened {
@@ -78,8 +80,8 @@ export const openSession = (deps: Deps): Operation<Input, Target, Opened, z.infe
       const { person, account } = await loadAccount(deps, input.name)
       const device = input.device === undefined ? undefined : await deps.check.openDevice(person?.id ?? '', input.device)
       const attempt = { name: input.name, address: caller.address ?? 'unknown', ...(device === undefined ? {} : { device }) }
-      assertMayTry(deps, attempt)
-      return { input, caller, personId: person?.id, account, attempt, at: deps.now() }
+      const shared = await assertMayTry(deps, attempt)
+      return { input, caller, personId: person?.id, account, attempt, shared, at: deps.now() }
     },
     uses: () => [],
     facts: ({ personId, account, input, attempt }) => ({
@@ -90,8 +92,8 @@ export const openSession = (deps: Deps): Operation<Input, Target, Opened, z.infe
         knownDevice: attempt.device !== undefined,
       },
     }),
-    execute: async (_permit, { input, caller, account: tried, attempt, at }) => {
-      const { account, otp } = await prove(deps, { account: tried, attempt, proof: input, at })
+    execute: async (_permit, { input, caller, account: tried, attempt, shared, at }) => {
+      const { account, otp } = await prove(deps, { account: tried, attempt, shared, proof: input, at })
       const token = base64url(deps.random(32))
       const session: Session = {
         ...{ id: newUuid(), digest: sha256(utf8(token)), personId: account.person.id, callerId: account.registration.id },

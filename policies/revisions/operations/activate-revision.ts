@@ -4,11 +4,12 @@ import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
 import { type Caller, callerUrn } from '../../caller.ts'
 import { type LoadedPolicy, PolicyError } from '../../firewall/index.ts'
+import { parsePolicy, type Policy } from '../../firewall/parse.ts'
 import { type Operation, operation } from '../../operation.ts'
 import { REASON } from '../../reason.ts'
 import { type Activation, activationMessage, hasRunOut, revisionOf } from '../activation.ts'
 import { lockOut } from '../lock-out.ts'
-import { ACTIVATION, type ActivationView, viewActivation } from '../view.ts'
+import { ACTIVATION, type ActivationView, POLICY_TEXT, viewActivation } from '../view.ts'
 import type { Deps } from './deps.ts'
 
 interface Input {
@@ -28,7 +29,6 @@ interface Target extends Input {
   readonly now: Date
 }
 
-const MOST_CHARACTERS = 900_000
 /** Others that must approve a policy, and one that changes the guard chain. */
 const APPROVALS = { policy: 1, guard: 2 } as const
 const HOLD_MS = 7 * 24 * 3_600_000
@@ -44,7 +44,7 @@ export const activateRevision = (deps: Deps): Operation<Input, Target, Activatio
     effect: 'durable',
     route: { method: 'POST', path: '/v1/policies/revisions', status: 201, maxBodyBytes: 2 * 1024 * 1024 },
     input: z.strictObject({
-      text: z.string().min(1).max(MOST_CHARACTERS).meta({ description: 'The policy, YAML (docs/policy.md).' }),
+      text: POLICY_TEXT,
       reason: REASON,
       confirmWithinSeconds: z.number().int().min(10).max(86_400).default(600).meta({ description: 'How long the trial lasts.' }),
     }),
@@ -87,7 +87,7 @@ async function locateChange(deps: Deps, input: Input, caller: Caller): Promise<T
   try {
     const loaded = deps.load(input.text)
     return {
-      ...{ ...common, loaded, error: undefined, isGuardChanged: guardOf(loaded) !== guardOf(deps.load(base.text)) },
+      ...{ ...common, loaded, error: undefined, isGuardChanged: guardOf(loaded.policy) !== guardOf(parsePolicy(base.text)) },
       lockOut: lockOut({ decide: loaded.decide, officers, at: now.getTime() }),
     }
   } catch (error) {
@@ -97,5 +97,4 @@ async function locateChange(deps: Deps, input: Input, caller: Caller): Promise<T
 }
 
 /** The guard chain and what it names. */
-const guardOf = ({ policy: { document } }: LoadedPolicy): string =>
-  JSON.stringify([document.guard, document.guard.length === 0 ? [] : [document.zones, document.sets]])
+const guardOf = ({ document }: Policy): string => JSON.stringify([document.guard, document.guard.length === 0 ? [] : [document.zones, document.sets]])

@@ -4,6 +4,7 @@ import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { Entry } from '../../audit/entry.ts'
 import type { LogReader } from '../../audit/reader.ts'
+import { CARDS_APART } from '../../card-questions.ts'
 import { ADMITTED_AT_ANY_TIME, CALLER_KINDS, type CallerKind, LISTENERS, needsAdmission, STRENGTHS } from '../../caller.ts'
 import { type Asked, type Decision, PolicyError } from '../../firewall/index.ts'
 import type { Explanation } from '../../firewall/explain.ts'
@@ -11,14 +12,16 @@ import { decideWithGrants, type Grant, grantIdOf } from '../../grants/grant.ts'
 import type { GrantStore } from '../../grants/grant-store.ts'
 import { type Operation, operation } from '../../operation.ts'
 import type { Activation } from '../activation.ts'
-import { LEASE_MS } from '../keeper.ts'
+import { LEASE_MS, LEASE_RULE } from '../keeper.ts'
 import type { PastPolicies, PastPolicy } from '../past-policies.ts'
+import { REVISION } from '../view.ts'
 import { questionOf } from '../past-question.ts'
+import { RECOVERY_RULE } from '../recovery.ts'
 import type { Deps } from './deps.ts'
 
 interface ExplainDeps extends Pick<Deps, 'activations'> {
   readonly reader: LogReader
-  readonly grants: Pick<GrantStore, 'find'>
+  readonly grants: Pick<GrantStore, 'find' | 'countingAt'>
   readonly policies: PastPolicies
 }
 
@@ -108,11 +111,7 @@ export const explainDecision = ({ activations, reader, grants, policies }: Expla
       .strictObject({
         operationId: OPERATION_ID.optional(),
         request: IMAGINED.optional(),
-        revision: z
-          .string()
-          .regex(/^[0-9a-f]{16}$/, 'a revision is 16 hex digits')
-          .optional()
-          .meta({ description: 'Of an imagined request. Default: what is in force.' }),
+        revision: REVISION.optional().meta({ description: 'Of an imagined request. Default: what is in force.' }),
       })
       .refine(
         ({ operationId, request, revision }) => (operationId === undefined) !== (request === undefined) && (request !== undefined || revision === undefined),
@@ -124,7 +123,8 @@ export const explainDecision = ({ activations, reader, grants, policies }: Expla
     locate: async (input): Promise<Target> => {
       if (input.request !== undefined) {
         const activation = input.revision === undefined ? await activations.latest() : await activations.findRevision(input.revision)
-        return { input, question: imagined(input.request), activation, granted: [] }
+        const question = imagined(input.request)
+        return { input, question, activation, granted: await grants.countingAt(new Date(question.at)) }
       }
       const entry = await findDecided(reader, found(input.operationId))
       const question = entry && questionOf(entry)
@@ -137,9 +137,9 @@ export const explainDecision = ({ activations, reader, grants, policies }: Expla
       if (question === undefined) return noDecision()
       return activation === undefined ? new Problem('not-found', 'That revision was never put to work.') : undefined
     },
-    execute: (_permit, { question, activation, granted }) => {
+    execute: (_permit, { input, question, activation, granted }) => {
       const explanation = readyPolicy(policies, activation).explain(found(question))
-      const { effect, rule, reason } = decideWithGrants(explanation, found(question), granted, LEASE_MS)
+      const { effect, rule, reason } = decideWithGrants(explanation, found(question), granted, input.request === undefined ? LEASE_MS : 0)
       return Promise.resolve({ ...explanation, effect, rule, reason })
     },
     respond: (_target, explanation) => viewExplanation(explanation),
@@ -204,6 +204,9 @@ const RERUN = z
 /** Codes of refusals for a claim of the rule (a rate, a quota, approvals) that a decision alone does not see. */
 const CLAIMED: ReadonlySet<string | undefined> = new Set(['rate-exceeded', 'quota-exceeded', 'held'])
 
+/** Rules that no policy has: the node had no lease on one, or the one in force was of no use to it. */
+const WITHOUT_POLICY: ReadonlySet<string | undefined> = new Set([LEASE_RULE, RECOVERY_RULE])
+
 /** Makes a decision of the past again, from its entry and the policy of then. */
 export const rerunDecision = ({
   activations,
@@ -227,7 +230,7 @@ export const rerunDecision = ({
     facts: ({ operationId }) => ({ public: { operationId } }),
     admit: ({ entry, activation }) => {
       if (entry === undefined || questionOf(entry) === undefined) return noDecision()
-      return activation === undefined
+      return activation === undefined || WITHOUT_POLICY.has(found(entry).decision?.rule)
         ? new Problem('conflict', `No policy decided this: ${String(entry.decision?.rule)} did, before any policy was asked or because none could be.`)
         : undefined
     },
@@ -255,6 +258,8 @@ function decideOr(policy: PastPolicy, question: Asked): Decision {
 
 /** A rule whose claim could not be settled, and what was held, are recorded as denied; what was held and then run as allowed. */
 function agrees({ decision, code }: Entry, { effect, rule }: Rerun): boolean {
+  // It is of one kind of card among several, and that kind was allowed.
+  if (decision?.rule === CARDS_APART) return effect !== 'deny'
   if (decision?.rule !== rule) return false
   return (effect === 'deny') === (decision.effect === 'deny' && !CLAIMED.has(code))
 }

@@ -4,7 +4,7 @@ import { Problem } from '../../../core/problem.ts'
 import { type Operation, operation } from '../../operation.ts'
 import type { Activation } from '../activation.ts'
 import type { PolicyNode, RuleHits } from '../activation-store.ts'
-import { ACTIVATION, type ActivationView, viewActivation } from '../view.ts'
+import { ACTIVATION, type ActivationView, REVISION, viewActivation } from '../view.ts'
 import type { Deps } from './deps.ts'
 
 interface Page {
@@ -72,10 +72,7 @@ export const getRevision = ({
     effect: 'transient',
     route: { method: 'GET', path: '/v1/policies/revisions/{revision}' },
     input: z.strictObject({
-      revision: z
-        .string()
-        .regex(/^[0-9a-f]{16}$/, 'a revision is 16 hex digits')
-        .meta({ description: 'As decisions name it.' }),
+      revision: REVISION,
     }),
     output: OUTPUT,
     locate: async ({ revision }) => ({ revision, activation: await activations.findRevision(revision), now: await databaseNow() }),

@@ -1,7 +1,7 @@
-import { asProblem, type Problem } from '../core/problem.ts'
+import { asProblem, type Problem } from './problem.ts'
 
 export interface PurgeJobSettings {
-  /** Deletes challenges that ended long ago, through the gate. */
+  /** Deletes what ended long ago, through the gate. */
   readonly purge: () => Promise<void>
   /** Default 10 minutes. */
   readonly everyMs?: number
