@@ -16,6 +16,7 @@ import * as admissionsAndGrants from './0014-admissions-and-grants.ts'
 import * as pepperKey from './0015-pepper-key.ts'
 import * as ceremonyAuthorisations from './0016-ceremony-authorisations.ts'
 import * as witnesses from './0018-witnesses.ts'
+import * as auditSearch from './0020-audit-search.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 
 /** One step of the one story that all tables have. Forward only. */
@@ -44,5 +45,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0015-pepper-key', up: pepperKey.up },
   { name: '0016-ceremony-authorisations', up: ceremonyAuthorisations.up },
   { name: '0018-witnesses', up: witnesses.up },
+  { name: '0020-audit-search', up: auditSearch.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
 ]
