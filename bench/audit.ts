@@ -76,7 +76,7 @@ export async function benchAudit(say: (line: string) => void, options: Options):
     notes.push(
       `a log of ${size} entries in groups of ${GROUP_ENTRIES} was made, sequenced and indexed in ${((performance.now() - started) / 1000).toFixed(0)} s`,
     )
-    results.push(await benchProof(audit, audit.status().signedSize))
+    results.push(...(await benchProof(audit, audit.status().signedSize)))
     results.push(...(await benchSearch(audit, size, say)))
     const bytes = await benchBytes(database.sql, audit.status().size)
     results.push(bytes.result)
