@@ -28,6 +28,8 @@ const DOORS: readonly RegExp[] = [
   /^policies\/(permit|caller|operation|gate)\.ts$/,
   /^policies\/firewall\/(decide|parse|compile)\.ts$/,
   /^policies\/audit\/(log|merkle)\.ts$/,
+  // The language of searches, which the command line writes.
+  /^policies\/audit\/search\/(field|query-text)\.ts$/,
   /^pkcs11\/integrity\.ts$/,
   /^pkcs11\/(root-key-store|key-backup-store)(\.pg)?\.ts$/,
   /^pkcs11\/ceremonies\.ts$/,

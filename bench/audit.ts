@@ -8,58 +8,84 @@ import { softKeys } from '../policies/audit/testing/soft-keys.ts'
 import { type Database, openDatabase } from '../server/database.ts'
 import { migrateDatabase } from '../server/migrate.ts'
 import { startEmbeddedPostgres } from '../server/postgres/launcher.ts'
+import { fillLog, GROUP_ENTRIES } from './audit-log.ts'
+import { benchVerify } from './audit-verification.ts'
+import { benchBytes, benchProof, benchSearch } from './audit-search.ts'
+import type { Options } from './options.ts'
 import { type Report, type Result, result } from './report.ts'
 
-/** Seconds of each measurement. */
-const SECONDS = 2
+/** Seconds of each measurement, and entries of the log that is searched when nothing else is said. */
+const [SECONDS, SIZE] = [2, 200_000]
 const WRITERS = 13
+/** The most entries of the log that is verified offline: its speed does not depend on the length. */
+const MOST_VERIFIED = 500_000
 
-const WORKS = [
-  ['single entries, 16 callers', 16, appendOne],
-  ['single entries, 256 callers', 256, appendOne],
-  ['intent and outcome, 16 callers', 16, operate],
-  ['intent and outcome, 256 callers', 256, operate],
-] as const
+const CALLERS = [16, 256, 1024]
 
 /**
- * Durable writes to the log: an embedded PostgreSQL that waits for the disk, software MACs, the sequencer running beside.
- * The limit is a bare loop of one-row INSERTs into the same table, a transaction each, over as many connections as there are slots for transactions.
+ * Durable writes to the log: an embedded PostgreSQL that waits for the disk, software MACs, sequencer and indexer running beside. The limit is a bare loop of one-row INSERTs
+ * into the same table, a transaction each, over as many connections as there are slots for transactions. Then a log of `--size` entries is made, searched and proven.
  */
-export async function benchAudit(say: (line: string) => void): Promise<Report> {
+export async function benchAudit(say: (line: string) => void, options: Options): Promise<Report> {
+  const size = options.count('size') ?? SIZE
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-bench-'))
   const postgres = await startEmbeddedPostgres({ folder: join(folder, 'postgres') })
   const notes: string[] = []
   const results: Result[] = []
   try {
     await migrateDatabase({ ownerUrl: postgres.url('owner'), serviceUrl: postgres.url('service') })
-    const database = openDatabase({ serviceUrl: postgres.url('service') })
+    const database = openDatabase({ serviceUrl: postgres.url('service'), answerTimeoutMs: 60_000 })
     say('bare inserts')
     const limit = await bareInserts(database, WRITERS - 2)
+    const keys = softKeys()
     const audit = auditFeature({
       sql: database.sql,
       connect: () => database.connect(),
-      integrity: softKeys(),
+      integrity: keys,
       origin: 'bench',
       checkpointFile: join(folder, 'checkpoint'),
       writers: WRITERS,
     })
     await audit.start()
     let written = 0
-    for (const [what, callers, work] of WORKS) {
+    const writes = async (what: string, callers: number, work: typeof appendOne): Promise<(share: number) => number> => {
       say(what)
       const { entries, latencies } = await run(audit.log, work, callers)
       written += entries
       const signed = audit.status().signedSize
       const started = performance.now()
       await audit.flush()
-      const at = (share: number): string => (latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0).toFixed(1)
-      results.push(result({ metric: what, value: entries / SECONDS, unit: 'entries/s', limit, ...(work === appendOne ? { goal: 5000 } : {}) }))
+      const at = (share: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
+      results.push(result({ metric: what, value: entries / SECONDS, unit: 'entries/s', limit, goal: 5000 }))
       notes.push(
-        `${what}: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms; ${((100 * signed) / written).toFixed(0)} % signed when the writing ended, all ${(performance.now() - started).toFixed(0)} ms later`,
+        `${what}: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms; ${((100 * signed) / written).toFixed(0)} % signed when the writing ended, all ${(performance.now() - started).toFixed(0)} ms later`,
       )
+      return at
     }
+    for (const callers of CALLERS) {
+      const at = await writes(`entries ${callers}`, callers, appendOne)
+      if (callers !== 256) continue
+      results.push(result({ metric: 'p50 256', value: at(0.5), unit: 'ms' }))
+      results.push(result({ metric: 'p99 256', value: at(0.99), unit: 'ms', goal: 30, goalIs: 'at-most' }))
+    }
+    await writes('intents and outcomes 256', 256, operate)
+
+    say(`a log of ${size} entries`)
+    const started = performance.now()
+    await fillLog({ sql: database.sql, keys, audit, size, say })
+    notes.push(
+      `a log of ${size} entries in groups of ${GROUP_ENTRIES} was made, sequenced and indexed in ${((performance.now() - started) / 1000).toFixed(0)} s`,
+    )
+    results.push(...(await benchProof(audit, audit.status().signedSize)))
+    results.push(...(await benchSearch(audit, size, say)))
+    const bytes = await benchBytes(database.sql, audit.status().size)
+    results.push(bytes.result)
+    notes.push(bytes.note)
     await audit.close()
     await database.close()
+    const verified = await benchVerify(say, { entries: Math.min(size, MOST_VERIFIED) })
+    results.push(...verified.results)
+    notes.push(...(verified.notes ?? []))
     return { bench: 'audit', results, notes }
   } finally {
     await postgres.stop()

@@ -30,7 +30,12 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     options: { kills: 'count' },
     run: benchAuditKill,
   },
-  audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
+  audit: {
+    about:
+      'the audit log: durable entries of many callers; then a log of N entries (--size N), how fast it is searched, proven and verified, and how many bytes it takes',
+    options: { size: 'count' },
+    run: benchAudit,
+  },
   'audit-verify': {
     about: 'offline verification of a whole log by all cores, from a mirror and from an export; --size N: a log of so many entries',
     options: { size: 'count' },

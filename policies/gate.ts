@@ -263,11 +263,12 @@ const isRefusal = (problem: Problem): boolean => problem.status < 500
 const codeOf = (outcome: Outcome<unknown>): string => (outcome.ok ? 'ok' : outcome.problem.code)
 
 /** Entries know two effects: what a rule holds is not denied; that it was not done says the code `held`, and {@link denied}. */
-const trace = ({ effect, rule, revision }: Decision, { at, caller: { kind, listener, strength, admittedUntil } }: Asked): DecisionRecord => ({
+const trace = ({ effect, rule, revision, origin }: Decision, { at, caller: { kind, listener, strength, admittedUntil } }: Asked): DecisionRecord => ({
   ...{ effect: effect === 'deny' ? 'deny' : 'allow', rule, revision, at },
   ...(listener === undefined ? {} : { listener }),
   ...(strength === undefined ? {} : { strength }),
   ...(needsAdmission(kind) ? { admittedUntil: admittedUntil ?? 0 } : {}),
+  ...(origin === undefined || origin.zones.length === 0 ? {} : { zones: origin.zones }),
 })
 
 /** A rule whose claim cannot be settled does not allow. */

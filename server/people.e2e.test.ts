@@ -458,9 +458,13 @@ describe('by the command line', () => {
       expect(heard).not.toContain(PASSWORD)
       expect(statSync(session).mode & 0o777).toBe(0o600)
 
-      expect((await run1('audit', 'search', '--operation', 'policies.totp.confirm', '--session', session)).split('\n')[0]).toMatch(
+      expect((await run1('audit', 'search', 'operation:policies.totp.confirm', '--session', session)).split('\n')[0]).toMatch(
         /"operation":"policies\.totp\.confirm"/,
       )
+      expect(await run1('audit', 'search', 'person:alice AND code:ok', '--count', 'role', '--session', session)).toMatch(/\d {2}officer/)
+      await expect(run1('audit', 'search', 'code:ok AND colour:red', '--session', session)).rejects.toMatchObject({
+        stderr: expect.stringMatching(/column 13: colour is no field/) as string,
+      })
       expect(await run1('login', 'sessions', '--session', session)).toMatch(/open +from 127\.0\.0\.1/)
       expect(await run1('person', 'sessions', 'nina', ...asOfficer())).toMatch(/open +from 127\.0\.0\.1/)
       expect(await run1('person', 'list', ...asOfficer())).toMatch(/person {6}nina\npersonId .*\nlogin {7}password and codes/)

@@ -12,7 +12,7 @@ import { openGenerations, type RootKeyFeature, rootKeyFeature, type RotationTime
 import { openHsm, ROOT_KEYS } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { admissionFeature } from '../policies/admissions/index.ts'
-import { type Caller, systemCaller } from '../policies/caller.ts'
+import { type Caller, callerUrn, systemCaller } from '../policies/caller.ts'
 import { evidenceFeature } from '../policies/audit/evidence/index.ts'
 import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { auditFeature, type AuditFeature, logKey } from '../policies/audit/index.ts'
@@ -156,6 +156,10 @@ async function open({
     writers: config.writers,
     version: version(),
     now,
+    callersOf: async (text) => {
+      const person = (await callers.persons.findByName(text)) ?? (await callers.persons.find(text))
+      return person === undefined ? [] : (await callers.callers.listOf([person.id])).map(callerUrn)
+    },
     onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
     onError: (error) => logger.warn({ cause: String(error) }, 'the audit log is tried again'),
     onReconciled: (report) => logger.info(report, 'operations that a crash left open'),
@@ -194,7 +198,7 @@ async function open({
     onExpiryFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'held requests whose time is over are ended later'),
   })
   const grants = grantFeature({
-    ...{ ...shared, callers: callers.callers, reader: audit.reader, operations: () => operationFacts(operations), mostHours: config.grantMaxHours },
+    ...{ ...shared, callers: callers.callers, searcher: audit.searcher, operations: () => operationFacts(operations), mostHours: config.grantMaxHours },
   })
   const revisions = revisionFeature({
     ...{

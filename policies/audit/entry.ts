@@ -105,6 +105,7 @@ export function encodeEntry(
     decision: decision && {
       ...{ effect: decision.effect, rule: decision.rule, revision: decision.revision, at: decision.at },
       ...{ listener: decision.listener, strength: decision.strength, admittedUntil: decision.admittedUntil },
+      zones: decision.zones && decision.zones.length > 0 ? decision.zones : undefined,
       added: decision.added && decision.added.length > 0 ? decision.added : undefined,
     },
     uses: uses && uses.length > 0 ? uses.map(({ action, keyId }) => ({ action, keyId })) : undefined,

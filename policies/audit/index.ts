@@ -5,7 +5,6 @@ import { type CheckpointAlgorithm, checkpointText, type LogKey, logKey, type Rep
 import { checkpointFile as fileAt } from './checkpoint-file.ts'
 import { PgCosignatureStore } from './cosignature-store.pg.ts'
 import { EarlyFailures } from './early-failures.ts'
-import { placesOfTime } from './export/time-range.pg.ts'
 import type { AuditLog } from './log.ts'
 import { PgAuditLog } from './log.pg.ts'
 import { type GroupTable, groupTable } from './group-table.pg.ts'
@@ -14,7 +13,13 @@ import { EMPTY_ROOT } from './merkle.ts'
 import { auditOperations } from './operations/index.ts'
 import { type PublicTiles, publicTiles } from './public-tiles.ts'
 import type { LogReader } from './reader.ts'
-import { PgLogReader } from './reader.pg.ts'
+import { PgLogReader, readStored } from './reader.pg.ts'
+import { Indexer } from './search/indexer.ts'
+import { type IndexUpkeep, indexUpkeep } from './search/index-upkeep.ts'
+import { OpenSegments } from './search/open-segments.ts'
+import { Searcher } from './search/searcher.ts'
+import type { ReadEntries } from './search/segment-reader.ts'
+import { PgTermStore } from './search/term-store.pg.ts'
 import { Reconciler, type ReconcileReport, type Resolver } from './reconcile.ts'
 import { PgOpenIntentStore } from './reconcile.pg.ts'
 import { Sequencer, type SequencerStatus } from './sequencer.ts'
@@ -64,6 +69,8 @@ export interface AuditSettings {
   readonly now?: () => Date
   /** How operations that a crash left open are closed, by operation name. Default: `abandoned`. */
   readonly resolvers?: ReadonlyMap<string, Resolver>
+  /** URNs of all registrations that a person, by name or id, ever had: for searches by persons. Default: of nobody. */
+  readonly callersOf?: (person: string) => Promise<readonly string[]>
   /** Told when the log has stopped for good: a person has to look. */
   readonly onFault?: (fault: LogFault) => void
   /** Told of what will be tried again. */
@@ -81,6 +88,10 @@ export interface AuditFeature {
   readonly reader: LogReader
   /** What anybody may have of the log. */
   readonly publicTiles: PublicTiles
+  /** Finds entries by what they say. */
+  readonly searcher: Searcher
+  /** The index that is searched, for who compares or renews it. */
+  readonly index: IndexUpkeep
   /** The MACs of the log's groups, for who replaces their key. */
   readonly groups: GroupTable
   /** Sequences, signs and publishes all that is committed now. Without {@link start} too. */
@@ -95,6 +106,9 @@ export interface AuditFeature {
   /** Writes what is under way, signs it as far as it can, and gives every connection back. */
   close(): Promise<void>
 }
+
+/** The index that is searched, for who has the database and nothing else. */
+export const auditIndex = (sql: Sql): IndexUpkeep => indexUpkeep({ store: new PgTermStore(sql), read: (from, to) => readStored(sql, from, to) })
 
 /** Writing works at once, and before {@link AuditFeature.start}. */
 export function auditFeature(settings: AuditSettings): AuditFeature {
@@ -164,6 +178,11 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     ...(onReconciled === undefined ? {} : { onReport: onReconciled }),
     ...(onError === undefined ? {} : { onError }),
   })
+  const terms = new PgTermStore(sql)
+  const read: ReadEntries = (from, to) => reader.read(from, to)
+  const blindIndex: AuditKeys['blindIndex'] = (values) => integrity.blindIndex(values)
+  const searcher = new Searcher({ store: terms, open: new OpenSegments(read), log: reader, blindIndex, callersOf: settings.callersOf })
+  const indexer = new Indexer({ store: terms, read, leads: () => sequencer.status.leading, ...(onError === undefined ? {} : { onError }) })
   const newestWitnessed = (): Promise<string | undefined> => witnessing?.newest() ?? Promise.resolve(undefined)
   const signedLog = { reader, key, replaced, newestWitnessed }
   const earlyFailures = new EarlyFailures({ log, now })
@@ -173,7 +192,9 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     key,
     replaced,
     reader,
-    operations: auditOperations({ ...signedLog, version, placesOfTime: (range, size) => placesOfTime(sql, range, size) }),
+    searcher,
+    index: auditIndex(sql),
+    operations: auditOperations({ ...signedLog, searcher, version, placesOfTime: (range, size) => searcher.placesOfTime(range, size) }),
     publicTiles: publicTiles(signedLog, async ({ note }) => (await newestWitnessed()) ?? note),
     earlyFailures,
     groups: groupTable(sql),
@@ -185,12 +206,14 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
       await sequencer.start()
       witnessing?.start()
       reconciler.start()
+      indexer.start()
       earlyFailures.start(onError)
       isStarted = true
     },
     close: async () => {
       await witnessing?.stop()
       if (isStarted) {
+        await indexer.stop()
         await reconciler.stop()
         await earlyFailures.stop()
       }

@@ -33,6 +33,8 @@ export interface DecisionRecord {
   readonly strength?: Strength
   /** Of vendors and modules: when the admission ends that they had then, milliseconds since 1970; 0: none. Absent in entries from before there were admissions. */
   readonly admittedUntil?: number
+  /** The zones that the request came from, in the policy's order. Absent where it came from none, and in entries from before they were recorded. */
+  readonly zones?: readonly string[]
   /** Names of the public facts that were not put to the policy: what came after it. */
   readonly added?: readonly string[]
 }

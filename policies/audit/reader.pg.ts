@@ -1,10 +1,10 @@
 import { equalBytes } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
-import { callerUrn } from '../caller.ts'
 import { EntryError, parseEntry } from './entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from './group.ts'
 import type { EntryFilter, FoundEntry, LogReader } from './reader.ts'
+import type { PersonalPlace, SearchedLog } from './search/searcher.ts'
 import type { CheckGroups } from './take-over.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from './tiles.pg.ts'
 import type { Tile } from './tiles.ts'
@@ -16,11 +16,6 @@ interface IndexRow {
   readonly epoch: number
   readonly seq: string
   readonly group_seq: string
-  readonly operation: string
-  readonly caller: string
-  readonly code: string | null
-  /** Null where there was no decision, and in rows from before there were grants. */
-  readonly rule: string | null
 }
 
 interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
@@ -32,19 +27,19 @@ interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
   readonly before: Buffer | null
 }
 
-const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq, operation, caller, code, rule'
-const FILTERS = [
-  ['operationId', 'operation_id = ?::uuid'],
-  ['operation', 'operation = ?'],
-  ['caller', 'caller = ?'],
-  ['code', 'code = ?'],
-  ['rule', 'rule = ?'],
-] as const
+const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq'
+/** Materialized, so that nothing is looked for along the whole log, whatever the planner believes. */
+const OF_OPERATIONS = `WITH found AS MATERIALIZED (SELECT ${COLUMNS} FROM audit_entries WHERE operation_id = ANY($1::uuid[])) SELECT ${COLUMNS} FROM found`
+const PERSONAL = `
+  WITH found AS MATERIALIZED (
+    SELECT e.index, p.salt FROM audit_personal p JOIN audit_entries e USING (operation_id, writer, epoch, seq) WHERE p.name = $1 AND p.blind_index = $2
+  )
+  SELECT index, salt FROM found`
 
 const missing = (index: string): Problem =>
   new Problem('integrity-failed', `The audit log's entry ${index} is not what was committed. Verify an export, and keep the database as it is.`)
 
-export class PgLogReader implements LogReader {
+export class PgLogReader implements LogReader, SearchedLog {
   readonly #sql: Sql
   readonly #checkGroups: CheckGroups
 
@@ -53,35 +48,37 @@ export class PgLogReader implements LogReader {
     this.#checkGroups = checkGroups
   }
 
-  async search(filter: EntryFilter): Promise<FoundEntry[]> {
-    // One text for each set of filters, so that each has its own plan.
-    const values: unknown[] = [filter.from, filter.limit]
-    const conditions = FILTERS.flatMap(([name, condition]) => (filter[name] === undefined ? [] : [condition.replace('?', `$${values.push(filter[name])}`)]))
-    // Of grants there is an index, which PostgreSQL takes where the text says so itself.
-    if (filter.rule?.startsWith('grant:') === true) conditions.push(`rule LIKE 'grant:%'`)
-    const rows = await this.#sql.query<IndexRow>(
-      `SELECT ${COLUMNS} FROM audit_entries WHERE ${['index >= $1', ...conditions].join(' AND ')} ORDER BY index LIMIT $2`,
-      values,
-    )
-    const bytesOf = await this.#bytes(rows, (groups) => this.#intact(groups))
-    return rows.map((row) => {
-      const bytes = bytesOf(row)
-      const entry = parse(bytes, row)
-      const isSame = entry.id === row.operation_id && entry.operation === row.operation && callerUrn(entry.caller) === row.caller
-      if (!isSame || (entry.code ?? null) !== row.code || (row.rule !== null && row.rule !== entry.decision?.rule)) throw missing(row.index)
-      return { index: Number(row.index), bytes, entry }
-    })
+  async search({ operationId, from, limit }: EntryFilter): Promise<FoundEntry[]> {
+    const rows =
+      operationId === undefined
+        ? await this.#sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE index >= $1 ORDER BY index LIMIT $2`, [from, limit])
+        : await this.#sql.query<IndexRow>(`${OF_OPERATIONS} WHERE index >= $2 ORDER BY index LIMIT $3`, [[operationId], from, limit])
+    return this.#entries(rows)
   }
 
-  async read(from: number, to: number): Promise<{ readonly index: number; readonly bytes: Uint8Array }[]> {
-    const rows = await this.#sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`, [from, to])
-    // As they stand: an export is for a verifier that believes nothing, and shows what was done to the log.
-    const bytesOf = await this.#bytes(rows, (groups) => Promise.resolve(groups))
-    rows.forEach((row, at) => {
-      if (Number(row.index) !== from + at) throw missing(String(from + at))
+  async at(indexes: readonly number[]): Promise<FoundEntry[]> {
+    if (indexes.length === 0) return []
+    const rows = await this.#sql.query<IndexRow>(
+      `SELECT ${COLUMNS} FROM unnest($1::bigint[]) WITH ORDINALITY AS a (index, at) JOIN audit_entries e USING (index) ORDER BY a.at`,
+      [indexes],
+    )
+    indexes.forEach((index, at) => {
+      if (Number(rows[at]?.index) !== index) throw missing(String(index))
     })
-    if (rows.length !== to - from) throw missing(String(from + rows.length))
-    return rows.map((row) => ({ index: Number(row.index), bytes: bytesOf(row) }))
+    return this.#entries(rows)
+  }
+
+  async indexesOf(operationIds: readonly string[], from: number, to: number): Promise<number[]> {
+    return (await this.#sql.query<IndexRow>(`${OF_OPERATIONS} WHERE index >= $2 AND index < $3`, [operationIds, from, to])).map(({ index }) => Number(index))
+  }
+
+  async personalPlaces(name: string, blindIndex: Uint8Array, from: number, to: number): Promise<PersonalPlace[]> {
+    const rows = await this.#sql.query<{ index: string; salt: Buffer }>(`${PERSONAL} WHERE index >= $3 AND index < $4`, [name, blindIndex, from, to])
+    return rows.map(({ index, salt }) => ({ index: Number(index), salt }))
+  }
+
+  read(from: number, to: number): ReturnType<LogReader['read']> {
+    return readStored(this.#sql, from, to)
   }
 
   async lastCheckpoint(): Promise<string | undefined> {
@@ -100,6 +97,18 @@ export class PgLogReader implements LogReader {
     return (await this.#sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf)
   }
 
+  /** The entries behind index rows, checked. */
+  async #entries(rows: readonly IndexRow[]): Promise<FoundEntry[]> {
+    const bytesOf = await bytesBehind(this.#sql, rows, (groups) => this.#intact(groups))
+    return rows.map((row) => {
+      const bytes = bytesOf(row)
+      const entry = parse(bytes, row)
+      const { slot, epoch, seq } = entry.writer
+      if (entry.id !== row.operation_id || slot !== row.writer || epoch !== row.epoch || seq !== Number(row.seq)) throw missing(row.index)
+      return { index: Number(row.index), bytes, entry }
+    })
+  }
+
   /** The groups that are as they were committed: the MAC is the token's, and the bundle leads from the chain before it to the one that is MACed. */
   async #intact(groups: readonly GroupRow[]): Promise<readonly GroupRow[]> {
     const valid = await this.#checkGroups(groups.map((group) => ({ message: groupMessage({ ...group, firstSeq: Number(group.group_seq) }), mac: group.mac })))
@@ -107,27 +116,41 @@ export class PgLogReader implements LogReader {
       ({ writer, epoch, bundle, chain, before }, at) => valid[at] === true && equalBytes(nextChain(before ?? startChain(writer, epoch), bundle), chain),
     )
   }
+}
 
-  /** The entries behind index rows, out of their groups' bundles. The function throws `integrity-failed` for one that is not among those that `pick` leaves. */
-  async #bytes(rows: readonly IndexRow[], pick: (groups: readonly GroupRow[]) => Promise<readonly GroupRow[]>): Promise<(row: IndexRow) => Uint8Array> {
-    const wanted = new Map(rows.map((row) => [groupKey(row), row]))
-    const groups = await this.#sql.query<GroupRow>(
-      `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.count, g.bundle, g.chain, g.mac, p.chain AS before
+/**
+ * Entries from..to (to not included), as they stand: an export is for a verifier that believes nothing, and shows what was done to the log.
+ * Throws `integrity-failed` for one that is not there.
+ */
+export async function readStored(sql: Sql, from: number, to: number): ReturnType<LogReader['read']> {
+  const rows = await sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`, [from, to])
+  const bytesOf = await bytesBehind(sql, rows, (groups) => Promise.resolve(groups))
+  rows.forEach((row, at) => {
+    if (Number(row.index) !== from + at) throw missing(String(from + at))
+  })
+  if (rows.length !== to - from) throw missing(String(from + rows.length))
+  return rows.map((row) => ({ index: Number(row.index), bytes: bytesOf(row) }))
+}
+
+/** The entries behind index rows, out of their groups' bundles. The function throws `integrity-failed` for one that is not among those that `pick` leaves. */
+async function bytesBehind(
+  sql: Sql,
+  rows: readonly IndexRow[],
+  pick: (groups: readonly GroupRow[]) => Promise<readonly GroupRow[]>,
+): Promise<(row: IndexRow) => Uint8Array> {
+  const wanted = new Map(rows.map((row) => [groupKey(row), row]))
+  const groups = await sql.query<GroupRow>(
+    `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.count, g.bundle, g.chain, g.mac, p.chain AS before
        FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)
        JOIN audit_groups g USING (writer, epoch, first_seq)
        LEFT JOIN LATERAL (SELECT chain FROM audit_groups b WHERE b.writer = g.writer AND b.epoch = g.epoch AND b.first_seq < g.first_seq ORDER BY b.first_seq DESC LIMIT 1) p ON true`,
-      [
-        [...wanted.values()].map(({ writer }) => writer),
-        [...wanted.values()].map(({ epoch }) => epoch),
-        [...wanted.values()].map(({ group_seq }) => group_seq),
-      ],
-    )
-    const bundles = new Map((await pick(groups)).map((group) => [groupKey(group), split(group.bundle)]))
-    return (row) => {
-      const bytes = bundles.get(groupKey(row))?.[Number(row.seq) - Number(row.group_seq)]
-      if (bytes === undefined) throw missing(row.index)
-      return bytes
-    }
+    [[...wanted.values()].map(({ writer }) => writer), [...wanted.values()].map(({ epoch }) => epoch), [...wanted.values()].map(({ group_seq }) => group_seq)],
+  )
+  const bundles = new Map((await pick(groups)).map((group) => [groupKey(group), split(group.bundle)]))
+  return (row) => {
+    const bytes = bundles.get(groupKey(row))?.[Number(row.seq) - Number(row.group_seq)]
+    if (bytes === undefined) throw missing(row.index)
+    return bytes
   }
 }
 

@@ -14,12 +14,8 @@ export interface EntryFilter {
   readonly from: number
   /** At most so many. */
   readonly limit: number
-  readonly operationId?: string | undefined
-  readonly operation?: string | undefined
-  readonly caller?: string | undefined
-  readonly code?: string | undefined
-  /** That decided. Entries from before there were grants are not found by it. */
-  readonly rule?: string | undefined
+  /** Absent: of all. */
+  readonly operationId?: string
 }
 
 /**
@@ -27,7 +23,7 @@ export interface EntryFilter {
  * entry, an entry that was edited and one that is gone are the problem `integrity-failed`; that nothing was left out only the verification of an export shows.
  */
 export interface LogReader {
-  /** In order of their index. */
+  /** In order of their index, those of one operation or all. What else is searched by: search/searcher.ts. */
   search(filter: EntryFilter): Promise<FoundEntry[]>
   /** Entries from..to (to not included), without gaps. */
   read(from: number, to: number): Promise<{ readonly index: number; readonly bytes: Uint8Array }[]>

@@ -1,5 +1,4 @@
 import { equalBytes } from '../../core/bytes.ts'
-import { callerUrn } from '../caller.ts'
 import { type Entry, parseEntry } from './entry.ts'
 import { decodeBundle, nextChain, startChain } from './group.ts'
 import { LogFault } from './log-fault.ts'
@@ -96,10 +95,4 @@ const rowOf = (entry: Entry, index: number, group: StoredGroup): EntryRow => ({
   epoch: group.epoch,
   seq: entry.writer.seq,
   groupSeq: group.firstSeq,
-  time: entry.time,
-  operation: entry.operation,
-  caller: callerUrn(entry.caller),
-  kind: entry.kind,
-  code: entry.code,
-  rule: entry.decision?.rule,
 })

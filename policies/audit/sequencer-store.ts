@@ -38,7 +38,7 @@ export interface Head {
   readonly root: Uint8Array
 }
 
-/** A row of the index that is searched. */
+/** Where an entry stands, and whose it is. */
 export interface EntryRow {
   readonly index: number
   readonly operationId: string
@@ -47,13 +47,6 @@ export interface EntryRow {
   readonly seq: number
   /** The first sequence of its group. */
   readonly groupSeq: number
-  readonly time: string
-  readonly operation: string
-  readonly caller: string
-  readonly kind: string
-  readonly code: string | undefined
-  /** Of the decision. */
-  readonly rule: string | undefined
 }
 
 export interface SequencedEpoch {

@@ -261,11 +261,9 @@ export class PgSequencerStore implements SequencerStore {
 
   async #insertEntries(session: Session, rows: readonly EntryRow[]): Promise<void> {
     await session.query(
-      `INSERT INTO audit_entries (index, operation_id, writer, epoch, seq, group_seq, time, operation, caller, kind, code, rule)
-       SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])`,
-      (['index', 'operationId', 'writer', 'epoch', 'seq', 'groupSeq', 'time', 'operation', 'caller', 'kind', 'code', 'rule'] as const).map((key) =>
-        column(rows, key),
-      ),
+      `INSERT INTO audit_entries (index, operation_id, writer, epoch, seq, group_seq)
+       SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])`,
+      (['index', 'operationId', 'writer', 'epoch', 'seq', 'groupSeq'] as const).map((key) => column(rows, key)),
     )
   }
 

@@ -18,7 +18,7 @@ export type Decide = (asked: Asked) => Decision
  */
 export const compilePolicy = (policy: Policy, operations: readonly OperationFacts[]): Decide => compileRules(resolvePolicy(policy, operations))
 
-/** Where requests come from, as the rules see it. */
+/** Where requests come from, as the rules see it. There are few: answers that are kept are at most as many as places times rules. */
 interface Place {
   readonly origin: Origin
   /** The rules that requests from there meet: the guard's, and those of the chain that they enter, as far as they do not ask for another zone. */
@@ -26,6 +26,8 @@ interface Place {
   /** The word in which the chain's rules begin, and the one after the last that is to be looked at. */
   readonly from: number
   readonly to: number
+  /** Answers of rules that are the same for every request from there, once they were given. */
+  readonly answers: Decision[]
 }
 
 /**
@@ -49,7 +51,7 @@ function compileVectors(policy: ResolvedPolicy): Decide {
   const further = furtherDimensions(rules, vectors)
   const guardEnd = Math.ceil(rules.filter(({ chain }) => chain === undefined).length / 32)
   const places = placesOf(policy, guardEnd)
-  const answers = rules.map((rule) => answerOf(rule, revision))
+  const answers = rules.map((rule, at) => answerOf(rule, revision, at))
   const found: BitVector[] = further.map(() => vectors.empty())
 
   /** The first rule from word `from` up to `to` that holds in all dimensions; -1 where none does. Further dimensions are looked up once a rule holds in all before. */
@@ -71,7 +73,7 @@ function compileVectors(policy: ResolvedPolicy): Decide {
   return (asked) => {
     const place = places(asked.caller)
     const operation = operations.get(asked.operation)
-    if (operation === undefined) return new Denial(asked, 'default', revision)
+    if (operation === undefined) return new Denial(asked, 'default', revision, NOWHERE)
     const caller = callers(asked.caller, asked.at)
     let rule = firstIn(0, guardEnd, place.vector, operation, caller, asked)
     if (rule < 0) rule = firstIn(Math.max(guardEnd, place.from), place.to, place.vector, operation, caller, asked)
@@ -96,6 +98,7 @@ function placesOf({ rules, zones, outside, chains }: ResolvedPolicy, guardEnd: n
       }),
       from: Math.floor((members[0] ?? 0) / 32),
       to: members.length === 0 ? guardEnd : Math.floor((members.at(-1) ?? 0) / 32) + 1,
+      answers: [],
     }
   }
   const [system, nowhere] = [make([], SYSTEM_CHAIN), make([], undefined)]
@@ -128,24 +131,31 @@ function placesOf({ rules, zones, outside, chains }: ResolvedPolicy, guardEnd: n
 export const chainOf = (chains: ResolvedPolicy['chains'], inside: readonly string[]): string | undefined =>
   chains.find(({ zones }) => inside.some((zone) => zones.has(zone)))?.name
 
-function answerOf(rule: ResolvedRule, revision: string): (asked: Asked, place: Place) => Decision {
+function answerOf(rule: ResolvedRule, revision: string, at: number): (asked: Asked, place: Place) => Decision {
   const { id, verdict, terms, log } = rule
   const found = { rule: id, revision }
-  if (rule.notAdmitted === true) return ({ caller }) => ({ effect: 'deny', ...found, reason: notAdmittedReason(caller) })
+  if (rule.notAdmitted === true) return ({ caller }, { origin }) => ({ effect: 'deny', ...found, reason: notAdmittedReason(caller), origin })
   const record = (asked: Asked, place: Place): Pick<Decision, 'record'> => (log === 'full' ? { record: recordOf(rule, asked.caller, place.origin.zones) } : {})
   if (verdict === 'deny') {
-    if (log === 'brief') return (asked) => new Denial(asked, id, revision)
-    return (asked, place) => ({ effect: 'deny', ...found, reason: new Denial(asked, id, revision).reason, ...record(asked, place) })
+    if (log === 'brief') return (asked, { origin }) => new Denial(asked, id, revision, origin)
+    return (asked, place) => ({
+      effect: 'deny',
+      ...found,
+      reason: new Denial(asked, id, revision, place.origin).reason,
+      origin: place.origin,
+      ...record(asked, place),
+    })
   }
   const plain: Decision = { effect: verdict, ...found, reason: verdict === 'allow' ? `Rule ${id} allows it.` : heldReason(rule, revision) }
   const hasTerms = terms.rate !== undefined || terms.quota !== undefined || terms.hold !== undefined
-  if (!hasTerms && log === 'brief') return () => plain
-  return (asked, place) => ({ ...plain, ...(hasTerms ? { claims: claimsOf(rule, asked) } : {}), ...record(asked, place) })
+  if (!hasTerms && log === 'brief') return (_asked, { answers, origin }) => (answers[at] ??= { ...plain, origin })
+  return (asked, place) => ({ ...plain, origin: place.origin, ...(hasTerms ? { claims: claimsOf(rule, asked) } : {}), ...record(asked, place) })
 }
 
 const heldReason = ({ id, terms: { hold } }: ResolvedRule, revision: string): string =>
   `Rule ${id} of the policy holds it until ${String(hold?.approvals)} of ${hold?.of.join(', ') ?? ''} approve (revision ${revision}).`
 
+/** Of operations that there are not: nothing that looks at where a request comes from is to allow them. */
 const NOWHERE: Origin = { zones: [], isOutside: false }
 
 /** A denial. Its reason is made when it is read: most are not. */
@@ -156,7 +166,7 @@ class Denial implements Decision {
   readonly origin: Origin
   readonly #asked: Asked
 
-  constructor(asked: Asked, rule: string, revision: string, origin: Origin = NOWHERE) {
+  constructor(asked: Asked, rule: string, revision: string, origin: Origin) {
     this.origin = origin
     this.#asked = asked
     this.rule = rule

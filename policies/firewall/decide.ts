@@ -62,7 +62,7 @@ export interface Decision {
   /** For the caller: why, and whom to ask. */
   readonly reason: string
   readonly claims?: Claims
-  /** Of a denial because no rule allows it: where the request comes from. */
+  /** Where the request comes from. Absent where no policy looked. */
   readonly origin?: Origin
   /** Of a rule with `log: full`: what its entries say besides, as public facts. */
   readonly record?: Readonly<Record<string, FactValue>>

@@ -48,6 +48,7 @@ describe('a grant', () => {
     expect(ask()).toEqual({
       ...{ effect: 'allow', rule: grantRule(grant), revision: ask({}, []).revision },
       reason: `The grant ${grant.id} allows it until 2026-11-26T13:00:00.000Z.`,
+      origin: { zones: ['plant'], isOutside: false },
       record: {
         ...{ 'policy.owner': 'urn:gridseal:officer:alice', 'policy.reason': 'the meters are down', 'policy.zones': ['plant'] },
         ...{ 'policy.expires': '2026-11-26T13:00:00.000Z', 'policy.strength': 'certificate' },

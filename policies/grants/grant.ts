@@ -68,6 +68,7 @@ export function decideWithGrants(decision: Decision, asked: Asked, grants: reado
   return {
     ...{ effect: 'allow', rule: grantRule(grant), revision: decision.revision, reason: `The grant ${grant.id} allows it until ${grant.until.toISOString()}.` },
     record: recordOf(grant, asked, zones),
+    origin: { zones, isOutside },
   }
 }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Problem } from '../../core/problem.ts'
 import type { Entry } from '../audit/entry.ts'
-import type { EntryFilter, LogReader } from '../audit/reader.ts'
+import type { Page, PreparedQuery, Searcher } from '../audit/search/searcher.ts'
 import type { Caller } from '../caller.ts'
 import { OPERATIONS } from '../firewall/testing/arbitrary.ts'
 import { bob, problemOf, TwoOfficers } from '../testing/two-officers.ts'
@@ -11,20 +11,19 @@ type Answer = Record<string, unknown>
 let desk: TwoOfficers
 let feature: GrantFeature
 /** What the report asks the log for, and what the log has. */
-const asked: EntryFilter[] = []
+const asked: { readonly query: PreparedQuery['query']; readonly page: Page }[] = []
 let logged: Entry[] = []
 
-const reader: LogReader = {
-  search: (filter) => {
-    asked.push(filter)
-    return Promise.resolve(logged.map((entry, index) => ({ index, bytes: new Uint8Array(), entry })))
+const searcher: Pick<Searcher, 'prepare' | 'search'> = {
+  prepare: (query) => Promise.resolve({ query, text: '', blind: [] }),
+  search: ({ query }, page) => {
+    asked.push({ query, page })
+    return Promise.resolve({ entries: logged.map((entry, index) => ({ index, bytes: new Uint8Array(), entry })), searchedTo: 0, size: 0 })
   },
-  ...{ read: () => expect.unreachable('no'), lastCheckpoint: () => expect.unreachable('no'), checkpoints: () => expect.unreachable('no') },
-  tiles: () => expect.unreachable('no'),
 }
 
 beforeAll(async () => {
-  desk = await TwoOfficers.open((parts) => (feature = grantFeature({ ...parts, reader, operations: () => OPERATIONS, mostHours: 8 })).operations)
+  desk = await TwoOfficers.open((parts) => (feature = grantFeature({ ...parts, searcher, operations: () => OPERATIONS, mostHours: 8 })).operations)
   await desk.register('module', 'billing')
   await desk.ask('caller.revoke', { callerId: await desk.register('module', 'gone') })
 })
@@ -107,7 +106,7 @@ describe('a grant', () => {
         },
       ],
     })
-    expect(asked.at(-1)).toEqual({ from: 5, limit: 10, rule: `grant:${grantId}` })
+    expect(asked.at(-1)).toEqual({ query: { field: 'rule', is: [`grant:${grantId}`] }, page: { order: 'oldest', from: 5, limit: 10 } })
   })
 })
 

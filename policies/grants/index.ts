@@ -1,7 +1,7 @@
 import type { RowSealer } from '../../core/row.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
-import type { LogReader } from '../audit/reader.ts'
+import type { Searcher } from '../audit/search/searcher.ts'
 import type { CallerStore } from '../callers/caller-store.ts'
 import type { OperationFacts } from '../firewall/references.ts'
 import type { AnyOperation } from '../operation.ts'
@@ -17,7 +17,7 @@ export interface GrantParts {
   readonly sql: Sql
   readonly sealer: RowSealer
   readonly callers: Pick<CallerStore, 'findByName'>
-  readonly reader: LogReader
+  readonly searcher: Pick<Searcher, 'prepare' | 'search'>
   /** All operations, known once everything is put together. */
   readonly operations: () => readonly OperationFacts[]
   /** How long a grant lasts at the most. Default 24. */

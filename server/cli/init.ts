@@ -62,11 +62,17 @@ export async function initialise({
 }
 
 /** What the log says that it was done is not done again because a row is gone. */
-async function assertNeverBurnt({ database, callers }: OpenService): Promise<void> {
-  const done = await database.sql.query(`SELECT FROM audit_entries WHERE operation = $1 AND kind = 'outcome' AND code = 'ok' ORDER BY index LIMIT 1`, [
-    callers.enrolFirstOfficers.name,
-  ])
-  if (done.length > 0)
+async function assertNeverBurnt({ audit: { searcher, index }, callers }: OpenService): Promise<void> {
+  await index.complete()
+  const done = {
+    and: [
+      { field: 'operation', is: [callers.enrolFirstOfficers.name] },
+      { field: 'kind', is: ['outcome'] },
+      { field: 'code', is: ['ok'] },
+    ],
+  } as const
+  const { entries } = await searcher.search(await searcher.prepare(done), { order: 'oldest', limit: 1 })
+  if (entries.length > 0)
     throw new CliError(
       'The log says that the first two officers were enrolled, and the database does not: a row was deleted. Nobody is enrolled. Look for who changes the database, and restore it.',
     )

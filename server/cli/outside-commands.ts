@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander'
 import { EXPORT_FORMATS } from '../../clients/audit-export.ts'
+import { FIELD_NAMES, PATTERN_FIELDS } from '../../policies/audit/search/field.ts'
+import { readConfig } from '../config.ts'
 import type { EvidenceOptions } from './audit-evidence.ts'
 import type { ExportOptions } from './audit-export.ts'
 import type { MirrorOptions } from './audit-mirror.ts'
@@ -81,22 +83,43 @@ export function addOutsideCommands(program: Command): void {
 
   audit
     .command('search')
-    .description('Finds entries of the log of a running service, and prints each as a line of JSON.')
-    .option('--from <index>', 'the index to start at')
+    .description('Finds entries of the log of a running service, and prints each as a line of JSON; or counts them.')
+    .argument('[query]', 'such as: operation:kms.key.* AND NOT code:ok since:2026-01-01')
+    .option('--order <order>', 'newest or oldest first; without it newest')
+    .option('--from <index>', 'the index to start at: what the page before said')
     .option('--limit <n>', 'how many at most')
-    .option('--operation-id <id>', 'of this operation: the id that every answer has')
-    .option('--operation <name>', 'of operations of this name, such as kms.key.sign')
-    .option('--caller <urn>', 'of this caller, such as urn:gridseal:officer:alice')
-    .option('--code <code>', 'with this code: ok, or that of a problem')
+    .option('--personal <name>', 'asks for a personal value of this name, such as iccid, which the log keeps its blind index of (again for another)', collect)
+    .option('--count <field>', 'counts in groups in place of entries: by a field, or by time')
+    .option('--bucket-ms <ms>', 'of --count time: how wide a group is')
     .addOption(SERVICE_URL)
     .requiredOption('--trust <root.pem>', TRUST)
     .option('--certificate <chain.pem>', 'the auditor’s certificate')
     .option('--key <key.pem>', 'its private key')
     .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
-    .addHelpText('after', '\nExample: gridseal audit search --code login-failed --session ann.session --trust root.pem')
-    .action(async (options: SearchOptions) => {
+    .addHelpText(
+      'after',
+      `
+Fields: ${FIELD_NAMES.join(', ')}, id (of an operation), since, until. Several values: code:ok,forbidden. AND, OR, NOT and brackets; what stands side by side is AND.
+Patterns (* and ?): ${PATTERN_FIELDS.join(', ')}. An address may be a network: address:192.0.2.0/24. Values with blanks or commas go in double quotes.
+
+Examples:
+  gridseal audit search code:login-failed --session ann.session --trust root.pem
+  gridseal audit search 'operation:kms.key.* AND NOT code:ok since:2026-01-01' --count caller --session ann.session --trust root.pem`,
+    )
+    .action(async (query: string | undefined, options: SearchOptions) => {
       const { searchCommand } = await import('./audit-search.ts')
-      await searchCommand(options)
+      await searchCommand(query, options)
+    })
+
+  audit
+    .command('reindex')
+    .description(
+      'On the host of the service, beside it or while it stands still: makes the index that the log is searched by anew. The log itself is not touched.',
+    )
+    .option('--check', 'compares the index with the entries, and changes nothing. Exit 1 when they differ')
+    .action(async (options: { check?: boolean }) => {
+      const { reindexCommand } = await import('./audit-index.ts')
+      await reindexCommand(readConfig(), options)
     })
 
   audit

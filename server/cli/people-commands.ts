@@ -86,7 +86,7 @@ docs/people.md says the rest.`,
 Example:
   gridseal login enrol --session ann.session --trust root.pem            once, with the ticket of an officer: password, QR code, recovery codes
   gridseal login --name ann --session ann.session --trust root.pem       asks for password and code
-  gridseal audit search --code forbidden --session ann.session --trust root.pem
+  gridseal audit search code:forbidden --session ann.session --trust root.pem
   gridseal login out --session ann.session --trust root.pem
 
 What is secret is typed without being shown. Where standard input is no terminal, its lines are the answers: password, code.

@@ -25,7 +25,7 @@ export function allOperations(): readonly AnyOperation[] {
     ...evidenceFeature({ gate: nothing, log: nothing, signer: nothing, revisions: nothing, now: nothing }).operations,
     ...callerFeature(shared).operations,
     ...admissionFeature({ ...shared, callers: nothing }).operations,
-    ...grantFeature({ ...shared, callers: nothing, reader: nothing, operations: nothing }).operations,
+    ...grantFeature({ ...shared, callers: nothing, searcher: nothing, operations: nothing }).operations,
     ...quotaFeature({ ...shared, gate: nothing }).operations,
     ...holdFeature({ ...shared, gate: nothing, parking: nothing, operations: nothing, isActive: nothing, onExpiryFailure: nothing }).operations,
     ...revisionFeature({

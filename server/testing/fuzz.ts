@@ -119,8 +119,26 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.session.revoke': { who: alice, fields: { sessionId: NOWHERE } },
     'policies.audit.search': {
       who: auditor,
-      fields: { from: '0', limit: '10', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },
+      fields: {
+        ...{ from: '0', limit: '10', order: 'newest', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },
+        ...{ role: 'module', zone: 'local', address: '127.0.0.0/8', object: NOWHERE, kind: 'outcome', rule: 'auditors', revision: '0123456789abcdef' },
+        ...{ parent: NOWHERE, person: 'alice', since: '2026-01-01T00:00:00Z', until: '2030-01-01' },
+      },
     },
+    'policies.audit.query': {
+      who: auditor,
+      fields: {
+        query: {
+          and: [
+            { field: 'operation', like: ['kms.key.*'] },
+            { not: { or: [{ field: 'address', is: ['127.0.0.0/8'] }, { ids: [NOWHERE] }, { personal: 'iccid', value: '89860123456789012345' }] } },
+            { since: '2026-01-01' },
+          ],
+        },
+        ...{ order: 'newest', from: 5, limit: 10 },
+      },
+    },
+    'policies.audit.count': { who: auditor, fields: { query: { field: 'code', is: ['ok'] }, by: 'time', most: 10, bucketMs: 3_600_000_000 } },
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },

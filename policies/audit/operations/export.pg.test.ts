@@ -107,7 +107,8 @@ describe('exports', () => {
   it('says in the log what was exported', async () => {
     await exported({ format: 'csv', from: '3', to: '9', since: '2026-11-26T08:00:00Z' })
     await audit.flush()
-    const entries = await audit.reader.search({ from: ENTRIES, limit: 1000, operation: 'policies.audit.export' })
+    const asked = await audit.searcher.prepare({ field: 'operation', is: ['policies.audit.export'] })
+    const { entries } = await audit.searcher.search(asked, { order: 'oldest', from: ENTRIES, limit: 1000 })
     const facts = { format: 'csv', from: 3, to: 9, since: '2026-11-26T08:00:00Z' }
     expect(entries.filter(({ entry }) => entry.kind === 'outcome').map(({ entry }) => entry.facts)).toContainEqual(expect.objectContaining(facts))
   })

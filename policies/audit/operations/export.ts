@@ -6,7 +6,7 @@ import { type Checkpoint, type LogKey, openSuccession, type ReplacedKey } from '
 import { csvEntry, csvHeader } from '../export/csv.ts'
 import { ocsfEvent } from '../export/ocsf.ts'
 import { entryLines, exportChunks } from '../export/stream.ts'
-import type { TimeRange } from '../export/time-range.pg.ts'
+import type { TimeRange } from '../export/time-range.ts'
 import type { LogReader } from '../reader.ts'
 
 export interface SignedLog {

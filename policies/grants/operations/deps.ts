@@ -1,5 +1,5 @@
 import { Problem } from '../../../core/problem.ts'
-import type { LogReader } from '../../audit/reader.ts'
+import type { Searcher } from '../../audit/search/searcher.ts'
 import type { Caller } from '../../caller.ts'
 import type { CallerStore } from '../../callers/caller-store.ts'
 import type { OperationFacts } from '../../firewall/references.ts'
@@ -9,7 +9,7 @@ import type { GrantStore } from '../grant-store.ts'
 export interface Deps {
   readonly grants: GrantStore
   readonly callers: Pick<CallerStore, 'findByName'>
-  readonly reader: LogReader
+  readonly searcher: Pick<Searcher, 'prepare' | 'search'>
   /** All operations, known once everything is put together. */
   readonly operations: () => readonly OperationFacts[]
   /** How long a grant lasts at the most. */

@@ -58,7 +58,10 @@ export const reportGrant = (deps: Deps): Operation<Input, Target, FoundEntry[], 
     uses: () => [],
     facts: ({ grantId }) => ({ public: { grant: grantRule({ id: grantId }) } }),
     admit: ({ grant }) => (grant === undefined ? noGrant() : undefined),
-    execute: (_permit, { grantId, page: { from, limit } }) => deps.reader.search({ from, limit, rule: grantRule({ id: grantId }) }),
+    execute: async (_permit, { grantId, page: { from, limit } }) => {
+      const query = await deps.searcher.prepare({ field: 'rule', is: [grantRule({ id: grantId })] })
+      return [...(await deps.searcher.search(query, { order: 'oldest', from, limit })).entries]
+    },
     outcomeFacts: (_target, uses) => ({ public: { found: uses.length } }),
     respond: ({ grant, now }, uses) => ({ grant: viewGrant(found(grant), now), uses: uses.map(viewUse) }),
   })

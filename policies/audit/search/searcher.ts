@@ -1,0 +1,389 @@
+import { equalBytes, hex } from '../../../core/bytes.ts'
+import { Problem } from '../../../core/problem.ts'
+import { matchesGlob, parseGlob, literalPrefix } from '../../firewall/glob.ts'
+import type { TimeRange } from '../export/time-range.ts'
+import type { FoundEntry } from '../reader.ts'
+import { type Bits, countOf, countOfBoth, decodeBits, placesOf, SEGMENT_ENTRIES, segmentOf } from './bits.ts'
+import { Evaluation, type Found, type Plan, type Snapshot } from './evaluation.ts'
+import { addressRange, type FieldName, fieldOf, type TermRange } from './field.ts'
+import { bucketOf, bucketsOver, type Buckets } from './histogram.ts'
+import type { OpenSegments } from './open-segments.ts'
+import { type Condition, conditionsOf, EVERYTHING, matches, parseTime, type Query, type Salts } from './query.ts'
+import { formatQuery } from './query-text.ts'
+import type { Segments, TermStore } from './term-store.ts'
+
+/** Where entries with a personal value stand. */
+export interface PersonalPlace {
+  readonly index: number
+  readonly salt: Uint8Array
+}
+
+/** What a search needs of the log beside its index. */
+export interface SearchedLog {
+  /** These entries, checked against the groups' MACs, in the order of the list. Throws `integrity-failed`. */
+  at(indexes: readonly number[]): Promise<FoundEntry[]>
+  /** Indexes of the entries of operations, between two indexes (the second not included). */
+  indexesOf(operationIds: readonly string[], from: number, to: number): Promise<number[]>
+  /** Entries whose personal value of this name has this blind index. */
+  personalPlaces(name: string, blindIndex: Uint8Array, from: number, to: number): Promise<PersonalPlace[]>
+}
+
+export interface SearcherSettings {
+  readonly store: TermStore
+  readonly open: OpenSegments
+  readonly log: SearchedLog
+  readonly blindIndex: (values: readonly { readonly name: string; readonly value: string }[]) => Promise<Uint8Array[]>
+  /** URNs of all registrations that a person, by name or id, ever had. Default: of nobody. */
+  readonly callersOf?: ((person: string) => Promise<readonly string[]>) | undefined
+}
+
+export type Order = 'oldest' | 'newest'
+
+/** A query that is ready: its personal values have their blind indexes, and its persons their registrations. */
+export interface PreparedQuery {
+  readonly query: Query
+  /** For the log: no personal value is in it. */
+  readonly text: string
+  readonly blind: readonly { readonly name: string; readonly value: string; readonly index: Uint8Array }[]
+}
+
+export interface Page {
+  readonly order: Order
+  /** The index to start at, upwards from it or downwards. Absent: the log's begin or end. */
+  readonly from?: number | undefined
+  readonly limit: number
+}
+
+/** How far a search looked. */
+export interface Reach {
+  /** Entries below this index were searched. */
+  readonly searchedTo: number
+  /** Entries that the tree has: more where the index lags behind. */
+  readonly size: number
+}
+
+export interface SearchResult extends Reach {
+  readonly entries: readonly FoundEntry[]
+  /** Where to go on; absent: there is nothing more by now. */
+  readonly next?: number
+}
+
+export interface CountResult extends Reach {
+  readonly total: number
+  /** By falling count; of times, in their order. */
+  readonly groups: readonly { readonly value: string; readonly count: number }[]
+  /** Groups beyond those. */
+  readonly more: number
+  /** Of times: the width of a group. */
+  readonly bucketMs?: number
+}
+
+/** The most values that a pattern or network may stand for. */
+const MOST_VALUES = 1000
+/** Segments that are evaluated at once: few at first, since a page is mostly found there. */
+const [FIRST_CHUNK, LAST_CHUNK] = [16, 1024]
+/** The most segments of one search: 200 million entries. A page then ends early, and says where to go on. */
+const MOST_SEGMENTS = 48_828
+
+export class Searcher {
+  readonly #settings: SearcherSettings
+
+  constructor(settings: SearcherSettings) {
+    this.#settings = settings
+  }
+
+  /** Fixes what the query means in the token's eyes, before anything is decided or logged. */
+  async prepare(query: Query): Promise<PreparedQuery> {
+    const values = personalOf(query).map(({ personal, value }) => ({ name: personal, value }))
+    const indexes = values.length === 0 ? [] : await this.#settings.blindIndex(values)
+    const blind = values.map((one, at) => ({ ...one, index: indexes[at] ?? new Uint8Array() }))
+    return { query: await this.#withCallers(query), blind, text: formatQuery(query, (condition) => hex(blindOf(blind, condition))) }
+  }
+
+  async #withCallers(query: Query): Promise<Query> {
+    const all = (list: readonly Query[]): Promise<Query[]> => Promise.all(list.map((one) => this.#withCallers(one)))
+    if ('and' in query) return { and: await all(query.and) }
+    if ('or' in query) return { or: await all(query.or) }
+    if ('not' in query) return { not: await this.#withCallers(query.not) }
+    return 'person' in query ? { field: 'caller', is: (await this.#settings.callersOf?.(query.person)) ?? [] } : query
+  }
+
+  /** Entries in their order. Throws `integrity-failed` for one that is not what was committed or what the index said. */
+  search(prepared: PreparedQuery, { order, from, limit }: Page): Promise<SearchResult> {
+    return this.#onSnapshot(prepared, async ({ plan, evaluation, snapshot, reach, salts }) => {
+      const last = reach.searchedTo - 1
+      const start = order === 'oldest' ? (from ?? 0) : Math.min(from ?? last, last)
+      const indexes: number[] = []
+      let next: number | undefined
+      for await (const { segments, found } of chunksOf(evaluation, plan, snapshot, order, start)) {
+        for (const segment of segments) {
+          const places = placesIn(found.get(segment), segment, order).filter((index) => (order === 'oldest' ? index >= start : index <= start))
+          indexes.push(...places.slice(0, limit + 1 - indexes.length))
+        }
+        if (indexes.length > limit) {
+          next = indexes[limit]
+          break
+        }
+        const end = segments.at(-1)
+        next = end === undefined ? undefined : order === 'oldest' ? (end + 1) * SEGMENT_ENTRIES : end * SEGMENT_ENTRIES - 1
+        if (next !== undefined && (next < 0 || next > last)) next = undefined
+      }
+      const entries = await this.#settings.log.at(indexes.slice(0, limit))
+      for (const { index, entry } of entries) {
+        if (!matches(prepared.query, entry, index, salts))
+          throw new Problem(
+            'integrity-failed',
+            `The index of the audit log says of entry ${index} what the entry does not. Run: gridseal audit reindex --check`,
+          )
+      }
+      return { entries, ...reach, ...(next === undefined ? {} : { next }) }
+    })
+  }
+
+  /**
+   * Where the entries of a time lie, below `size`: the first of them and what follows the last; the same twice where there is none. Other entries lie between, and each
+   * is to be looked at; what the index does not reach yet is among them.
+   */
+  placesOfTime({ since, until }: TimeRange, size: number): Promise<{ readonly from: number; readonly to: number }> {
+    const plan: Plan = { sinceMs: since?.getTime() ?? Number.NEGATIVE_INFINITY, untilMs: until?.getTime() ?? Number.POSITIVE_INFINITY }
+    return this.#onSnapshot({ query: EVERYTHING, text: '', blind: [] }, async ({ evaluation, snapshot, reach: { searchedTo } }) => {
+      const end = Math.min(size, searchedTo)
+      const first = async (order: Order): Promise<number | undefined> => {
+        for await (const { segments, found } of chunksOf(evaluation, plan, { ...snapshot, to: end }, order, order === 'oldest' ? 0 : end - 1)) {
+          for (const segment of segments) {
+            const index = placesIn(found.get(segment), segment, order).find((one) => one < end)
+            if (index !== undefined) return index
+          }
+        }
+        return undefined
+      }
+      const from = await first('oldest')
+      if (searchedTo < size) return { from: from ?? searchedTo, to: size }
+      return from === undefined ? { from: 0, to: 0 } : { from, to: ((await first('newest')) ?? from) + 1 }
+    })
+  }
+
+  /** How many there are, by the values of a field. At most `most` groups are told. */
+  count(prepared: PreparedQuery, by: FieldName, most: number): Promise<CountResult> {
+    return this.#onSnapshot(prepared, async ({ plan, evaluation, snapshot, reach }) => {
+      const { store } = this.#settings
+      const counts = new Map<string, number>()
+      const add = (value: string, count: number): void => void (count > 0 && counts.set(value, (counts.get(value) ?? 0) + count))
+      const { number } = fieldOf(by)
+      let total = 0
+      if (isEverything(plan)) {
+        total = reach.searchedTo
+        for (const { value, count } of await store.sums(number, snapshot.sealed)) add(value, count)
+        for (const open of snapshot.open) for (const { value, bits } of open.groups(by)) add(value, countOfBoth(bits, evaluation.valid(open.segment)))
+      } else {
+        // By its values, each found at once: without them the index would be read along the whole field for every chunk.
+        const values = await store.values(number, WHOLE_FIELD, MOST_GROUPS + 1)
+        if (values.length > MOST_GROUPS) throw new Problem('request-invalid', `${by} has more than ${MOST_GROUPS} values: count by another field.`)
+        for await (const { found } of chunksOf(evaluation, plan, snapshot, 'newest', reach.searchedTo - 1, GROUPS_CHUNK)) {
+          const segments = [...found.keys()].sort((a, b) => a - b)
+          for (const bits of found.values()) total += countOf(bits)
+          for (const row of await store.rows(number, values, evaluation.sealedOf(segments))) {
+            const bits = found.get(row.segment)
+            if (bits !== undefined) add(row.value, countOfBoth(bits, decodeBits(row.bits)))
+          }
+          for (const open of evaluation.openOf(segments)) {
+            for (const { value, bits } of open.groups(by)) add(value, countOfBoth(bits, found.get(open.segment) ?? evaluation.valid(open.segment)))
+          }
+        }
+      }
+      const groups = [...counts].map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count || (a.value < b.value ? -1 : 1))
+      return { ...reach, total, groups: groups.slice(0, most), more: Math.max(0, groups.length - most) }
+    })
+  }
+
+  /** How many there are, by time. Buckets lie side by side from the first to the last entry that is looked at, or as far as `since` and `until` say. */
+  histogram(prepared: PreparedQuery, asked: { readonly bucketMs?: number | undefined }): Promise<CountResult> {
+    return this.#onSnapshot(prepared, async ({ plan, evaluation, snapshot, reach }) => {
+      const buckets = await this.#bucketsFor(prepared.query, snapshot, asked.bucketMs)
+      const counts = Array.from({ length: buckets.count }, () => 0)
+      let total = 0
+      const add = (at: number, count: number): void => {
+        total += count
+        if (at >= 0 && at < counts.length) counts[at] = (counts[at] ?? 0) + count
+      }
+      for await (const { found } of chunksOf(evaluation, plan, snapshot, 'newest', reach.searchedTo - 1, GROUPS_CHUNK)) {
+        const segments = [...found.keys()].sort((a, b) => a - b)
+        const split: number[] = []
+        for (const { segment, firstMs, lastMs } of await evaluation.spans(segments)) {
+          const [first, last] = [bucketOf(buckets, firstMs), bucketOf(buckets, lastMs)]
+          const bits = found.get(segment)
+          if (first !== last) split.push(segment)
+          else if (bits !== undefined) add(first, countOf(bits))
+        }
+        for (const [segment, times] of await evaluation.times(split)) {
+          for (const index of placesIn(found.get(segment), 0, 'oldest')) add(bucketOf(buckets, times[index] ?? 0), 1)
+        }
+      }
+      const groups = counts.map((count, at) => ({ value: new Date(buckets.firstMs + at * buckets.widthMs).toISOString(), count }))
+      return { ...reach, total, groups, more: 0, bucketMs: buckets.widthMs }
+    })
+  }
+
+  async #bucketsFor(query: Query, { sealed, open }: Snapshot, widthMs: number | undefined): Promise<Buckets> {
+    const spans = open.flatMap(({ span }) => span ?? [])
+    const stored = await this.#settings.store.wholeSpan(sealed)
+    if (stored !== undefined) spans.push(stored)
+    const { sinceMs, untilMs } = boundsOf(query)
+    const firstMs = Math.max(sinceMs, Math.min(...spans.map((span) => span.firstMs)))
+    const lastMs = Math.min(untilMs - 1, Math.max(...spans.map((span) => span.lastMs)))
+    return bucketsOver(Number.isFinite(firstMs) && Number.isFinite(lastMs) ? { firstMs, lastMs: Math.max(firstMs, lastMs) } : undefined, widthMs)
+  }
+
+  /** Runs `work` on what the index is now; again where the index was thrown away meanwhile. */
+  async #onSnapshot<Result>(prepared: PreparedQuery, work: (parts: Parts) => Promise<Result>): Promise<Result> {
+    const { store, open } = this.#settings
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      const position = await store.position()
+      const { segments, to } = await open.cover(position)
+      const snapshot: Snapshot = { sealed: position.sealed, generation: position.generation, to, open: segments }
+      const planner = new Planner(this.#settings, snapshot, prepared)
+      const plan = await planner.plan(prepared.query)
+      const parts = { plan, snapshot, evaluation: new Evaluation(store, snapshot), reach: { searchedTo: to, size: position.size }, salts: planner.salts }
+      const result = await work(parts)
+      if ((await store.position()).generation === position.generation) return result
+    }
+    throw new Problem('log-unavailable', 'The index of the audit log is being made again. Try again in a few seconds.')
+  }
+}
+
+interface Parts {
+  readonly plan: Plan
+  readonly evaluation: Evaluation
+  readonly snapshot: Snapshot
+  readonly reach: Reach
+  readonly salts: Salts
+}
+
+/** The most values of a field that entries are counted by: far more than there are callers. */
+const MOST_GROUPS = 100_000
+
+/** Segments whose groups or times are read at once. */
+const GROUPS_CHUNK = 128
+
+/** Evaluates the plan in growing chunks of segments, in the order of the page. */
+async function* chunksOf(
+  evaluation: Evaluation,
+  plan: Plan,
+  { to }: Snapshot,
+  order: Order,
+  start: number,
+  mostAtOnce = LAST_CHUNK,
+): AsyncGenerator<{ readonly segments: Segments; readonly found: Found }> {
+  const last = segmentOf(to - 1)
+  let at = segmentOf(start)
+  let left = MOST_SEGMENTS
+  for (let size = FIRST_CHUNK; left > 0 && at >= 0 && at <= last; size = Math.min(size * 4, mostAtOnce)) {
+    const count = Math.min(size, left, order === 'oldest' ? last - at + 1 : at + 1)
+    const first = order === 'oldest' ? at : at - count + 1
+    const rising = Array.from({ length: count }, (_, step) => first + step)
+    const found = await evaluation.find(plan, rising)
+    yield { segments: order === 'oldest' ? rising : rising.toReversed(), found }
+    at = order === 'oldest' ? at + count : at - count
+    left -= count
+  }
+}
+
+/** Indexes of the log, in the page's order. */
+function placesIn(bits: Bits | undefined, segment: number, order: Order): number[] {
+  if (bits === undefined) return []
+  const indexes = placesOf(bits).map((place) => segment * SEGMENT_ENTRIES + place)
+  return order === 'oldest' ? indexes : indexes.toReversed()
+}
+
+const isEverything = (plan: Plan): boolean => 'and' in plan && plan.and.every(isEverything)
+
+type Personal = Extract<Condition, { personal: string }>
+
+const personalOf = (query: Query): Personal[] => conditionsOf(query).filter((one) => 'personal' in one)
+
+const blindOf = (blind: PreparedQuery['blind'], { personal, value }: Personal): Uint8Array =>
+  blind.find((one) => one.name === personal && one.value === value)?.index ?? new Uint8Array()
+
+/** The times that every entry of the answer lies in, as far as the query says it at its top. */
+function boundsOf(query: Query): { readonly sinceMs: number; readonly untilMs: number } {
+  const parts = 'and' in query ? query.and : [query]
+  return {
+    sinceMs: Math.max(Number.NEGATIVE_INFINITY, ...parts.flatMap((part) => ('since' in part ? [parseTime(part.since)] : []))),
+    untilMs: Math.min(Number.POSITIVE_INFINITY, ...parts.flatMap((part) => ('until' in part ? [parseTime(part.until)] : []))),
+  }
+}
+
+/** Looks up which values patterns and networks stand for, and where operations and personal values are. */
+class Planner {
+  readonly #settings: SearcherSettings
+  readonly #snapshot: Snapshot
+  readonly #prepared: PreparedQuery
+  readonly #salts: { readonly name: string; readonly value: string; readonly index: number; readonly salt: Uint8Array }[] = []
+
+  constructor(settings: SearcherSettings, snapshot: Snapshot, prepared: PreparedQuery) {
+    this.#settings = settings
+    this.#snapshot = snapshot
+    this.#prepared = prepared
+  }
+
+  readonly salts: Salts = ({ personal, value }, index) =>
+    this.#salts.filter((one) => one.index === index && one.name === personal && one.value === value).map(({ salt }) => salt)
+
+  async plan(query: Query): Promise<Plan> {
+    if ('and' in query) return { and: await Promise.all(query.and.map((one) => this.plan(one))) }
+    if ('or' in query) return { or: await Promise.all(query.or.map((one) => this.plan(one))) }
+    if ('not' in query) return { not: await this.plan(query.not) }
+    if ('since' in query) return { sinceMs: parseTime(query.since), untilMs: Number.POSITIVE_INFINITY }
+    if ('until' in query) return { sinceMs: Number.NEGATIVE_INFINITY, untilMs: parseTime(query.until) }
+    if ('ids' in query) return { places: (segments) => this.#settings.log.indexesOf(query.ids, ...indexesIn(segments)) }
+    if ('person' in query) return { or: [] }
+    if ('personal' in query) return { places: (segments) => this.#personal(query, segments) }
+    if ('like' in query) return { field: query.field, values: await this.#expand(query.field, query.like.map(rangeOfPattern), likeAny(query.like)) }
+    if (query.field !== 'address') return { field: query.field, values: query.is }
+    const ranges = query.is.flatMap((text) => addressRange(text) ?? [])
+    const isIn = (value: string): boolean => ranges.some(({ first, last }) => first <= value && value <= last)
+    return { field: 'address', values: await this.#expand('address', ranges, isIn) }
+  }
+
+  async #personal(query: Personal, segments: Segments): Promise<number[]> {
+    const { personal: name, value } = query
+    const places = await this.#settings.log.personalPlaces(name, blindOf(this.#prepared.blind, query), ...indexesIn(segments))
+    for (const { index, salt } of places) {
+      if (!this.#salts.some((one) => one.index === index && one.name === name && one.value === value && equalBytes(one.salt, salt)))
+        this.#salts.push({ name, value, index, salt })
+    }
+    return places.map(({ index }) => index)
+  }
+
+  /** Those values of the ranges that `fits`. */
+  async #expand(name: FieldName, ranges: readonly TermRange[], fits: (value: string) => boolean): Promise<string[]> {
+    const values = new Set<string>()
+    for (const range of ranges) {
+      if (range.first === range.last) values.add(range.first)
+      else {
+        const stored = await this.#settings.store.values(fieldOf(name).number, range, MOST_VALUES + 1)
+        const open = this.#snapshot.open.flatMap((one) => one.groups(name).map(({ value }) => value))
+        for (const value of [...stored, ...open]) if (fits(value)) values.add(value)
+        if (values.size > MOST_VALUES || stored.length > MOST_VALUES) {
+          throw new Problem('request-invalid', `A pattern or network of ${name} stands for more than ${MOST_VALUES} values. Ask for a narrower one.`)
+        }
+      }
+    }
+    return [...values]
+  }
+}
+
+const indexesIn = (segments: Segments): [from: number, to: number] => [(segments[0] ?? 0) * SEGMENT_ENTRIES, ((segments.at(-1) ?? -1) + 1) * SEGMENT_ENTRIES]
+
+/** Behind every value that begins so, by the bytes of its UTF-8. */
+const LAST_CHARACTER = '\u{10ffff}'
+const WHOLE_FIELD: TermRange = { first: '', last: LAST_CHARACTER }
+function rangeOfPattern(pattern: string): TermRange {
+  const prefix = literalPrefix(parseGlob(pattern))
+  return prefix === pattern ? { first: pattern, last: pattern } : { first: prefix, last: `${prefix}${LAST_CHARACTER}` }
+}
+
+function likeAny(patterns: readonly string[]): (value: string) => boolean {
+  const globs = patterns.map(parseGlob)
+  return (value) => globs.some((glob) => matchesGlob(glob, value))
+}
