@@ -18,6 +18,7 @@ import * as ceremonyAuthorisations from './0016-ceremony-authorisations.ts'
 import * as regionsAndLoginBudgets from './0017-regions-and-login-budgets.ts'
 import * as witnesses from './0018-witnesses.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
+import * as erasuresAndAlarms from './0022-erasures-and-alarms.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -47,4 +48,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0017-regions-and-login-budgets', up: regionsAndLoginBudgets.up },
   { name: '0018-witnesses', up: witnesses.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
+  { name: '0022-erasures-and-alarms', up: erasuresAndAlarms.up },
 ]
