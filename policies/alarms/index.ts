@@ -26,7 +26,7 @@ interface LogStatus {
 /** Conditions that the feature does not look at itself. */
 type Others = Exclude<AlarmKind, 'open-intent' | 'checkpoint-late' | 'writer-gap' | 'group-forged' | 'history-changed'>
 
-export interface AlarmParts extends Pick<MonitorSettings, 'onChange' | 'onFailure' | 'now'> {
+export interface AlarmParts extends Pick<MonitorSettings, 'onChange' | 'onFailure' | 'now' | 'lookMs' | 'steadyNow'> {
   readonly sql: Sql
   readonly sealer: RowSealer
   readonly log: AuditLog
@@ -60,7 +60,7 @@ export function alarmFeature({ sql, sealer, log, logStatus, conditions, seconds,
     return fault !== undefined && FAULT_KINDS[fault.code] === kind ? fault.message : undefined
   }
   const monitor = new AlarmMonitor({
-    ...{ ...parts, store: alarms, log, databaseNow, quietMs: seconds * 1000 },
+    ...{ ...parts, store: alarms, log, databaseNow, quietMs: seconds * 1000, everyMs: Math.min(3000, seconds * 500) },
     writes: () => logStatus().leading || logStatus().fault !== undefined,
     conditions: {
       ...conditions,
