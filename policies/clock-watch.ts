@@ -62,7 +62,10 @@ export class ClockWatch {
   get problem(): Problem | undefined {
     return this.#fault === undefined
       ? undefined
-      : new Problem('clock-unreliable', `Nothing is changed and no key is used while ${this.#fault}. Whoever runs the service sets the clocks right; then try again in a few seconds.`)
+      : new Problem(
+          'clock-unreliable',
+          `Nothing is changed and no key is used while ${this.#fault}. Whoever runs the service sets the clocks right; then try again in a few seconds.`,
+        )
   }
 
   /** What is wrong, or was a moment ago. */

@@ -1,9 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ROLES } from './postgres/cluster.ts'
 import { agentOf, type Asked, ask } from './testing/ask.ts'
 import { CrashSite } from './testing/crash-site.ts'
 import { readiness, WELL } from './testing/health.ts'
@@ -50,7 +48,8 @@ afterAll(async () => {
 })
 
 const sign = (): Promise<Asked> => ask(agent, { url: `${site.service.url}/v1/kms/keys/${keyId}/sign`, method: 'POST', body: { items: [{ message: 'YQ==' }] } })
-const generate = (): Promise<Asked> => ask(agent, { url: `${site.service.url}/v1/kms/keys`, method: 'POST', body: { label: `more-${String((keys += 1))}`, algorithm: 'hmac-sha256' } })
+const generate = (): Promise<Asked> =>
+  ask(agent, { url: `${site.service.url}/v1/kms/keys`, method: 'POST', body: { label: `more-${String((keys += 1))}`, algorithm: 'hmac-sha256' } })
 
 /** Callers that sign and make keys, one request after another, until `isEnough` of an answer. Each answer is one of the two that there may be. */
 async function call(isEnough: (reply: Asked) => boolean, timeoutMs: number): Promise<readonly number[]> {
@@ -118,14 +117,7 @@ describe.skipIf(obstacle !== undefined)('no room is left', () => {
   it('for PostgreSQL’s write-ahead log: its server ends, 503; it is started again until it can, and goes on', async () => {
     const { pid } = site.service
     database.fill()
-    const admin = new pg.Client({
-      host: join(site.data, 'postgres', 'cluster'),
-      user: ROLES.admin,
-      password: readFileSync(join(site.data, 'postgres', 'admin.password'), 'utf8').trim(),
-      database: 'postgres',
-    })
-    admin.on('error', () => undefined)
-    await admin.connect()
+    const admin = await site.admin()
     try {
       // The segments that are there are used up, and no new one can be made: a PANIC.
       const used = (async () => {
@@ -161,7 +153,7 @@ describe.skipIf(obstacle !== undefined)('no room is left', () => {
     await recovers(pid)
     await eventually('a checkpoint on disk', () => (readFileSync(file, 'utf8') === kept ? undefined : true))
     await eventually('the end of the alarm', async () => ((await alarms()).length === 0 ? true : undefined))
-    const entries = (await site.log()).entries.filter(({ operation }) => operation.startsWith('alarm.') )
+    const entries = (await site.log()).entries.filter(({ operation }) => operation.startsWith('alarm.'))
     expect(entries.map(({ operation, facts }) => `${operation} ${String(facts?.['alarmKind'])}`)).toEqual(
       expect.arrayContaining(['alarm.raised disk-nearly-full', 'alarm.cleared disk-nearly-full']),
     )

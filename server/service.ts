@@ -216,7 +216,8 @@ async function open({
       'token-away': () => (hsm.stats().token.state === 'away' ? `away since ${hsm.stats().token.since.toISOString()}` : undefined),
       'disk-nearly-full': diskNearlyFull(config.data, config.diskFreeMib),
     },
-    onChange: ({ kind, severity, since, detail }, is) => logger[is === 'cleared' ? 'info' : severity === 'critical' ? 'error' : 'warn']({ alarm: kind, severity, since, detail }, `an alarm was ${is}`),
+    onChange: ({ kind, severity, since, detail }, is) =>
+      logger[is === 'cleared' ? 'info' : severity === 'critical' ? 'error' : 'warn']({ alarm: kind, severity, since, detail }, `an alarm was ${is}`),
     onFailure: (error) => logger.warn({ cause: String(error) }, 'alarms are put into the audit log later'),
   })
   closers.push(() => alarms.monitor.stop())

@@ -17,7 +17,8 @@ type Answer = Record<string, unknown>
 /** A log that is away for a while. */
 class FrailLog extends DatabaseLog {
   isAway = false
-  override transact: DatabaseLog['transact'] = (work) => (this.isAway ? Promise.reject(new Problem('log-unavailable', 'The log is gone.')) : super.transact(work))
+  override transact: DatabaseLog['transact'] = (work) =>
+    this.isAway ? Promise.reject(new Problem('log-unavailable', 'The log is gone.')) : super.transact(work)
 }
 
 /** One process, with conditions and a clock that the test sets. */
@@ -89,7 +90,13 @@ describe('an alarm', () => {
     await node.after(3)
     expect([node.active, node.told, node.events]).toEqual([['disk-nearly-full'], ['disk-nearly-full raised'], ['alarm.raised disk-nearly-full']])
     const [raised] = (await node.ask('list', { open: 'true' }))['alarms'] as Answer[]
-    expect(raised).toMatchObject({ kind: 'disk-nearly-full', severity: 'warning', state: 'raised', detail: '12 MiB are free', remedy: expect.stringMatching(/room/) as string })
+    expect(raised).toMatchObject({
+      kind: 'disk-nearly-full',
+      severity: 'warning',
+      state: 'raised',
+      detail: '12 MiB are free',
+      remedy: expect.stringMatching(/room/) as string,
+    })
 
     const alarmId = String(raised?.['alarmId'])
     const acknowledged = await node.ask('acknowledge', { alarmId, reason: 'a disk is ordered' }, bob)
@@ -104,7 +111,9 @@ describe('an alarm', () => {
     await node.after(6)
     expect([node.active, await states(node)]).toEqual([[], ['disk-nearly-full cleared']])
     expect(node.events).toEqual(['alarm.raised disk-nearly-full', 'alarm.cleared disk-nearly-full'])
-    const versions = node.log.entries.flatMap(({ operation, facts }) => (facts?.rows ?? []).map(({ table, version }) => `${operation} ${table} ${String(version)}`))
+    const versions = node.log.entries.flatMap(({ operation, facts }) =>
+      (facts?.rows ?? []).map(({ table, version }) => `${operation} ${table} ${String(version)}`),
+    )
     expect(versions).toEqual(['alarm.raised alarms 1', 'policies.alarm.acknowledge alarms 2', 'alarm.cleared alarms 3'])
   })
 

@@ -55,10 +55,12 @@ export function alarmFeature({ sql, sealer, log, logStatus, conditions, seconds,
 } {
   const alarms = new PgAlarmStore({ sql, sealer })
   const databaseNow = databaseClock(sql)
-  const stopped = (kind: AlarmKind): Condition => () => {
-    const { fault } = logStatus()
-    return fault !== undefined && FAULT_KINDS[fault.code] === kind ? fault.message : undefined
-  }
+  const stopped =
+    (kind: AlarmKind): Condition =>
+    () => {
+      const { fault } = logStatus()
+      return fault !== undefined && FAULT_KINDS[fault.code] === kind ? fault.message : undefined
+    }
   const monitor = new AlarmMonitor({
     ...{ ...parts, store: alarms, log, databaseNow, quietMs: seconds * 1000, everyMs: Math.min(3000, seconds * 500) },
     writes: () => logStatus().leading || logStatus().fault !== undefined,

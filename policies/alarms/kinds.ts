@@ -53,7 +53,8 @@ export const ALARM_KINDS = {
   },
   'disk-nearly-full': {
     severity: 'warning',
-    meaning: 'The data folder has little room left. When it has none, checkpoints are not kept outside the database, and an embedded database refuses to write.',
+    meaning:
+      'The data folder has little room left. When it has none, checkpoints are not kept outside the database, and an embedded database refuses to write.',
     remedy: 'Make room, or give it a larger disk.',
   },
 } as const satisfies Readonly<Record<string, Kind>>

@@ -58,9 +58,7 @@ export class AlarmMonitor {
 
   constructor(settings: MonitorSettings) {
     this.#settings = settings
-    this.#trackers = new Map(
-      alarmKinds().map((kind) => [kind, new Tracker({ lastsMs: kindOf(kind).lastsMs ?? 0, quietMs: settings.quietMs })]),
-    )
+    this.#trackers = new Map(alarmKinds().map((kind) => [kind, new Tracker({ lastsMs: kindOf(kind).lastsMs ?? 0, quietMs: settings.quietMs })]))
     this.#loop = new PollLoop(async () => {
       await this.turn()
       return settings.everyMs ?? 3000

@@ -23,7 +23,12 @@ export const GUARD: readonly Guard[] = [
     ...{ name: 'not-admitted', concerns: () => true, roles: ADMITTED_KINDS, notAdmitted: true },
     reason: 'Vendors and modules are admitted: filed with their documents, and assessed.',
   },
-  { name: 'auditors-change-nothing', concerns: (op) => op.effect === 'durable' && !OWN_HOLDS.has(op.name), roles: ['auditor'], reason: 'Who audits changes nothing.' },
+  {
+    name: 'auditors-change-nothing',
+    concerns: (op) => op.effect === 'durable' && !OWN_HOLDS.has(op.name),
+    roles: ['auditor'],
+    reason: 'Who audits changes nothing.',
+  },
   { name: 'auditors-use-no-key', concerns: (op) => !OWN_HOLDS.has(op.name), roles: ['auditor'], usesKey: true, reason: 'Who audits uses no key.' },
 ]
 

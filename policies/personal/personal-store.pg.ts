@@ -58,7 +58,11 @@ export class PgPersonalStore implements PersonalStore {
 
   async tally(blindIndexes: readonly Uint8Array[], retentionDays: number): Promise<Tally> {
     const [row] = await this.#sql.query<TallyRow>(TALLY, [blindIndexes, retentionDays])
-    return { ...timesOf(row), ...{ values: Number(row?.values ?? 0), entries: Number(row?.entries ?? 0), retained: Number(row?.retained ?? 0) }, names: row?.names ?? [] }
+    return {
+      ...timesOf(row),
+      ...{ values: Number(row?.values ?? 0), entries: Number(row?.entries ?? 0), retained: Number(row?.retained ?? 0) },
+      names: row?.names ?? [],
+    }
   }
 
   async erase(tx: Tx, erasure: string, blindIndexes: readonly Uint8Array[], retentionDays: number): Promise<Erased> {

@@ -112,7 +112,9 @@ async function everythingElse(): Promise<string> {
   const tables = await db.ownerSql.query<{ name: string }>(
     `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'audit_personal'`,
   )
-  const texts = await Promise.all(tables.map(({ name }) => db.ownerSql.query<{ text: string | null }>(`SELECT string_agg(t::text, ' ') AS text FROM ${name} t`)))
+  const texts = await Promise.all(
+    tables.map(({ name }) => db.ownerSql.query<{ text: string | null }>(`SELECT string_agg(t::text, ' ') AS text FROM ${name} t`)),
+  )
   const bundles = await db.ownerSql.query<{ bundle: Buffer }>('SELECT bundle FROM audit_groups')
   return `${texts.map(([row]) => row?.text ?? '').join(' ')} ${bundles.map(({ bundle }) => bundle.toString('latin1')).join(' ')}`
 }
@@ -131,13 +133,18 @@ describe('a reveal', () => {
     const holdId = await hold('audit.reveal', wanted, ann)
     expect((await problemOf(ask('hold.run', { holdId }, ann))).code).toBe('forbidden')
     const seen = await ask('hold.get', { holdId }, bob)
-    expect(seen).toMatchObject({ input: wanted, facts: { entries: [String(one.index), String(two.index)], reason: 'case 12', names: ['iccid'], of: ['test.thing.do'] } })
+    expect(seen).toMatchObject({
+      input: wanted,
+      facts: { entries: [String(one.index), String(two.index)], reason: 'case 12', names: ['iccid'], of: ['test.thing.do'] },
+    })
     expect(JSON.stringify(seen)).not.toContain(ICCID)
 
     const own = { holdId, digest: seen['digest'] }
     expect((await problemOf(ask('hold.approve', own, annAsOfficer))).detail).toMatch(/Another person/)
     await approve(holdId)
-    const { entries } = (await ask('hold.run', { holdId }, ann)) as unknown as { entries: { index: number; values: { name: string; value: string; salt: string; commitment: string }[] }[] }
+    const { entries } = (await ask('hold.run', { holdId }, ann)) as unknown as {
+      entries: { index: number; values: { name: string; value: string; salt: string; commitment: string }[] }[]
+    }
     expect(entries.map(({ index, values }) => [index, values.map(({ name, value }) => `${name} ${value}`)])).toEqual([
       [one.index, [`iccid ${ICCID}`]],
       [two.index, [`iccid ${OTHER}`]],
@@ -189,7 +196,13 @@ describe('an erasure', () => {
 
     const holdId = await hold('personal.erase', { subjects, reason: 'request 7' }, alice)
     const seen = await ask('hold.get', { holdId }, bob)
-    expect(seen['facts']).toMatchObject({ reason: 'request 7', subjects: 2, values: counted['values'], entries: counted['entries'], earliest: counted['earliest'] })
+    expect(seen['facts']).toMatchObject({
+      reason: 'request 7',
+      subjects: 2,
+      values: counted['values'],
+      entries: counted['entries'],
+      earliest: counted['earliest'],
+    })
     expect(JSON.stringify(seen['facts'])).not.toMatch(new RegExp(`${ICCID}|138000`))
     await approve(holdId)
     const erased = await ask('hold.run', { holdId }, alice)
@@ -201,7 +214,11 @@ describe('an erasure', () => {
     for (const value of [ICCID, PHONE]) expect(rest).not.toContain(value)
 
     const entry = await lastOf('personal.erase')
-    expect(entry).toMatchObject({ kind: 'outcome', code: 'ok', facts: { erasure: erased['erasure'], erasedValues: erased['values'], positions: erased['positions'] } })
+    expect(entry).toMatchObject({
+      kind: 'outcome',
+      code: 'ok',
+      facts: { erasure: erased['erasure'], erasedValues: erased['values'], positions: erased['positions'] },
+    })
     // The digest is made again from what the erasure left behind.
     const left = await db.sql.query<{ line: string }>(
       `SELECT writer || '/' || epoch || '/' || seq || ' ' || name AS line FROM audit_erasures WHERE erasure = $1 ORDER BY writer, epoch, seq, name COLLATE "C"`,
@@ -218,7 +235,12 @@ describe('an erasure', () => {
     }
     expect(await byTwo('audit.reveal', { entries: [one.index, two.index, other.index], reason: 'x' }, ann)).toMatchObject({
       entries: [
-        { values: [{ name: 'iccid', erasure: erased['erasure'] }, { name: 'userPhone', erasure: erased['erasure'] }] },
+        {
+          values: [
+            { name: 'iccid', erasure: erased['erasure'] },
+            { name: 'userPhone', erasure: erased['erasure'] },
+          ],
+        },
         { values: [{ name: 'responsiblePhone', erasure: erased['erasure'] }] },
         { values: [{ name: 'iccid', value: OTHER }] },
       ],
@@ -281,7 +303,10 @@ describe('an erasure', () => {
     const write = async (): Promise<void> => {
       for (let at = 0; at < 40; at += 1) await audit.log.append(draftOf('event', newOperationId(), { facts: { personal: { userName: value } } }))
     }
-    const holds = [await hold('personal.erase', { subjects: [{ value }], reason: 'x' }, alice), await hold('personal.erase', { subjects: [{ value }], reason: 'y' }, alice)]
+    const holds = [
+      await hold('personal.erase', { subjects: [{ value }], reason: 'x' }, alice),
+      await hold('personal.erase', { subjects: [{ value }], reason: 'y' }, alice),
+    ]
     for (const holdId of holds) await approve(holdId)
     const [, ...erased] = await Promise.all([Promise.all([write(), write()]), ...holds.map((holdId) => ask('hold.run', { holdId }, alice))])
     const left = await db.sql.query('SELECT FROM audit_personal WHERE value = $1', [value])

@@ -28,7 +28,12 @@ export function ask(
       response.on('error', reject)
       response.on('end', () => {
         if (!response.complete) return reject(new Error('the answer ended early'))
-        return resolve({ status: response.statusCode ?? 0, operationId: String(response.headers['operation-id'] ?? ''), retryAfter: String(response.headers['retry-after'] ?? ''), body: Buffer.concat(chunks) })
+        return resolve({
+          status: response.statusCode ?? 0,
+          operationId: String(response.headers['operation-id'] ?? ''),
+          retryAfter: String(response.headers['retry-after'] ?? ''),
+          body: Buffer.concat(chunks),
+        })
       })
     })
     sent.on('timeout', () => sent.destroy(new Error('no answer within 60 s')))

@@ -82,7 +82,9 @@ export const revealPersonal = (deps: Deps): Operation<Input, Target, View['entri
     },
     outcomeFacts: (_target, entries) => {
       const values = entries.flatMap((one) => one.values)
-      return { public: { revealed: values.filter(({ value }) => value !== undefined).length, erased: values.filter(({ erasure }) => erasure !== undefined).length } }
+      return {
+        public: { revealed: values.filter(({ value }) => value !== undefined).length, erased: values.filter(({ erasure }) => erasure !== undefined).length },
+      }
     },
     respond: (_target, entries) => ({ entries }),
   })
