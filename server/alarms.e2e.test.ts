@@ -1,8 +1,12 @@
-import { renameSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ApiProblem } from '../clients/api.ts'
+import { type Participant, programArguments } from '../clients/site.ts'
+import { waitForOrder } from '../clients/vendor.ts'
 import type { Entry } from '../policies/audit/entry.ts'
 import { ROLES } from './postgres/cluster.ts'
 import { CrashSite, NO_ANSWER } from './testing/crash-site.ts'
@@ -28,7 +32,11 @@ let keyId: string
 
 beforeAll(async () => {
   // The second key that is made ends the service.
-  site = await CrashSite.open({ GRIDSEAL_ALARM_SECONDS: '2', GRIDSEAL_INSECURE_CRASH_AT: 'gate.executed@kms.key.generate#2' })
+  site = await CrashSite.open({
+    GRIDSEAL_ALARM_SECONDS: '2',
+    GRIDSEAL_PERSONAL_RETENTION_DAYS: '0',
+    GRIDSEAL_INSECURE_CRASH_AT: 'gate.executed@kms.key.generate#2',
+  })
   owner = await site.owner()
   keyId = (await site.module.client.post<{ keyId: string }>('/v1/kms/keys', { label: 'readings', algorithm: 'ec-p256' })).keyId
 })
@@ -51,6 +59,25 @@ const metric = async (kind: string): Promise<string | undefined> =>
 const list = async (): Promise<readonly Listed[]> => (await site.alice.client.get<{ alarms: Listed[] }>('/v1/policies/alarms?limit=100')).alarms
 const told = (kind: string, what: string): boolean =>
   site.said.some((line) => line.includes(`"alarm":"${kind}"`) && line.includes(what) && line.includes('"since":"'))
+
+/** `gridseal` from a terminal of theirs. */
+async function gridseal(who: Participant | undefined, ...words: readonly string[]): Promise<string> {
+  const file = (name: string, text = ''): string => {
+    const path = join(site.folder, `${who?.name ?? ''}.${name}`)
+    writeFileSync(path, text)
+    return path
+  }
+  const reach = ['--url', site.service.url, '--trust', file('root', site.trust), '--certificate', file('pem', who?.certificate), '--key', file('key', who?.key)]
+  return (await promisify(execFile)(process.execPath, [...programArguments(), ...words, ...reach])).stdout
+}
+
+/** What the run of a held request answers, once another has approved it. */
+async function byTwo(who: Participant | undefined, other: Participant | undefined, held: string): Promise<string> {
+  const { holdId } = JSON.parse(held) as { holdId: string }
+  const { digest } = JSON.parse(await gridseal(other, 'hold', 'show', holdId, '--json')) as { digest: string }
+  await gridseal(other, 'hold', 'approve', holdId, '--digest', digest)
+  return gridseal(who, 'hold', 'run', holdId)
+}
 
 /** Events of the audit log about a kind, in their order. */
 const eventsOf = (entries: readonly Entry[], kind: string): string[] =>
@@ -136,6 +163,37 @@ describe('an alarm', () => {
     const { entries } = await site.log()
     expect(entries.filter(({ kind, code }) => kind === 'refusal' && code === 'clock-unreliable').length).toBeGreaterThanOrEqual(2)
     expect(eventsOf(entries, 'clock-step')[0]).toBe('alarm.raised')
+  })
+
+  it('and personal values: found, revealed and erased from the terminals of three people', async () => {
+    const orderId = await site.submit(site.newOrder(1))
+    await site.approve(orderId)
+    await waitForOrder(site.vendor, orderId, { timeoutMs: 20_000 })
+    const [card] = (await site.open(orderId)).cards
+    const subjects = join(site.folder, 'subjects')
+    writeFileSync(subjects, `iccid ${String(card?.iccid)}\n* ${String(card?.imsi)}\n`)
+    const [alice, bob] = site.officers
+    const found = await gridseal(alice, 'personal', 'find', '--subjects', subjects)
+    expect(found).toMatch(/^\d+ values in \d+ entries, as iccid, imsi\n/)
+
+    const index = await eventually('the card’s entry', async () => {
+      const lines = (await gridseal(site.auditor, 'audit', 'search', '--operation', 'card-personalization.cards.fill', '--limit', '1000')).trimEnd().split('\n')
+      return lines.map((line) => JSON.parse(line) as { index: number; kind: string; personal?: object }).findLast(({ personal }) => personal !== undefined)
+        ?.index
+    })
+    const reveal = async (): Promise<string> =>
+      byTwo(site.auditor, bob, await gridseal(site.auditor, 'audit', 'reveal', '--entry', String(index), '--reason', 'case 1', '--json'))
+    expect(await reveal()).toContain(`"value": "${String(card?.iccid)}"`)
+
+    const erased = await byTwo(alice, bob, await gridseal(alice, 'personal', 'erase', '--subjects', subjects, '--reason', 'request 7', '--json'))
+    expect(JSON.parse(erased)).toMatchObject({ retained: 0, values: Number(/^\d+/.exec(found)?.[0]) })
+    expect(await gridseal(alice, 'personal', 'find', '--subjects', subjects)).toBe('The log can show no such value.\n')
+    expect(await reveal()).toContain('"erasure"')
+    expect((await site.log()).report).toMatchObject({ ok: true })
+    // The card's own row still has its numbers, which the service needs; what it said does not.
+    expect((await site.open(orderId)).report).toMatchObject({ ok: true })
+    for (const value of [card?.iccid, card?.imsi]) expect(site.said.filter((line) => line.includes(String(value)))).toEqual([])
+    expect(await gridseal(alice, 'alarm', 'list')).toMatch(/^(None\.|[0-9a-f-]{36} {2}critical)/)
   })
 
   it('of a group that was edited before it was sequenced stays, and stands in the database though the log has stopped', async () => {

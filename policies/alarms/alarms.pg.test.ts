@@ -13,6 +13,7 @@ import { lateCheckpoint, openIntents } from './log-state.pg.ts'
 import type { AlarmMonitor } from './monitor.ts'
 
 type Answer = Record<string, unknown>
+const NO_ANSWER = 'no answer at all'
 
 /** A log that is away for a while. */
 class FrailLog extends DatabaseLog {
@@ -25,7 +26,7 @@ class FrailLog extends DatabaseLog {
 class Node {
   readonly monitor: AlarmMonitor
   readonly told: string[] = []
-  readonly wrong = new Map<AlarmKind, string | Error | 'never answers'>()
+  readonly wrong = new Map<AlarmKind, string | Error>()
   leads = true
   fault: LogFault | undefined
   nowMs = 0
@@ -38,7 +39,7 @@ class Node {
     const look = (kind: AlarmKind) => async (): Promise<string | undefined> => {
       const found = this.wrong.get(kind)
       if (found instanceof Error) throw found
-      return found === 'never answers' ? new Promise<never>(() => undefined) : Promise.resolve(found)
+      return found === NO_ANSWER ? new Promise<never>(() => undefined) : Promise.resolve(found)
     }
     this.#feature = alarmFeature({
       ...{ sql: db.sql, sealer: testSealer, log, logStatus: () => ({ leading: this.leads, fault: this.fault }), seconds: 60, now: () => new Date() },
@@ -173,7 +174,7 @@ describe('an alarm', () => {
     const node = new Node()
     node.wrong.set('token-away', 'away')
     await node.after(6)
-    node.wrong.set('token-away', 'never answers')
+    node.wrong.set('token-away', NO_ANSWER)
     node.wrong.set('clock-step', new Error('no'))
     node.wrong.set('disk-nearly-full', 'full')
     await node.after(3)

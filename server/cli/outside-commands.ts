@@ -4,7 +4,8 @@ import type { EvidenceOptions } from './audit-evidence.ts'
 import type { ExportOptions } from './audit-export.ts'
 import type { MirrorOptions } from './audit-mirror.ts'
 import type { SearchOptions } from './audit-search.ts'
-import { SERVICE_URL, TRUST } from './service-options.ts'
+import type { RevealOptions } from './personal.ts'
+import { asking, SERVICE_URL, TRUST } from './service-options.ts'
 
 /** Programs of the other side: vendors, auditors, whoever relies on keys and results. Most work offline. */
 export function addOutsideCommands(program: Command): void {
@@ -97,6 +98,18 @@ export function addOutsideCommands(program: Command): void {
     .action(async (options: SearchOptions) => {
       const { searchCommand } = await import('./audit-search.ts')
       await searchCommand(options)
+    })
+
+  const many = (value: string, all: string[]): string[] => [...all, value]
+
+  asking(audit.command('reveal'))
+    .description('Asks to see the personal values behind entries. An officer approves it; then gridseal hold run shows them.')
+    .requiredOption('--entry <index>', 'the index of an entry (many times)', many, [])
+    .option('--name <name>', 'only values of this name, such as iccid (many times)', many, [])
+    .requiredOption('--reason <text>', 'why, for who approves it and for the log')
+    .action(async (options: RevealOptions) => {
+      const { revealCommand } = await import('./personal.ts')
+      await revealCommand(options)
     })
 
   audit

@@ -31,7 +31,7 @@ export function ask(
         return resolve({
           status: response.statusCode ?? 0,
           operationId: String(response.headers['operation-id'] ?? ''),
-          retryAfter: String(response.headers['retry-after'] ?? ''),
+          retryAfter: response.headers['retry-after'] ?? '',
           body: Buffer.concat(chunks),
         })
       })
