@@ -128,6 +128,7 @@ describe('an alarm', () => {
     await first.after(9)
     expect(first.events).toEqual(['alarm.raised token-away'])
 
+    const [raisedAt] = (await db.sql.query<{ at: Date }>('SELECT raised_at AS at FROM alarms')).map(({ at }) => at)
     const second = new Node()
     second.leads = false
     second.wrong.set('token-away', 'away')
@@ -140,7 +141,9 @@ describe('an alarm', () => {
     // One that finds nothing wrong takes the row over, and waits as any other.
     const third = new Node()
     await third.after(3)
-    expect([third.active, third.events]).toEqual([['token-away'], []])
+    expect([third.active, third.events, third.told]).toEqual([['token-away'], [], ['token-away raised']])
+    // Since when it is, not since when this process knows of it; so of the node that found it too.
+    for (const node of [second, third]) expect(node.monitor.active[0]?.since).toEqual(raisedAt)
     await third.after(66)
     expect([third.active, third.events]).toEqual([[], ['alarm.cleared token-away']])
     expect(await states(third)).toEqual(['token-away cleared'])

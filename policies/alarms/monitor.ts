@@ -29,7 +29,7 @@ export interface MonitorSettings {
   readonly writes: () => boolean
   /** Told when an alarm begins or ends here. */
   readonly onChange: (alarm: ActiveAlarm, is: 'raised' | 'cleared') => void
-  /** Told of what could not be written down, and is tried again. */
+  /** Told once of each time that alarms cannot be written down: until they can, it is tried again. */
   readonly onFailure: (error: unknown) => void
   /** How long a condition must be gone before its alarm ends, in milliseconds. */
   readonly quietMs: number
@@ -55,6 +55,7 @@ export class AlarmMonitor {
   /** Rows that this process has raised or taken over. */
   readonly #known = new Set<string>()
   readonly #loop: PollLoop
+  #isFailing = false
 
   constructor(settings: MonitorSettings) {
     this.#settings = settings
@@ -87,10 +88,11 @@ export class AlarmMonitor {
     if (!writes()) return
     try {
       await this.#writeDown(nowMs)
+      this.#isFailing = false
     } catch (error) {
-      onFailure(error)
+      if (!this.#isFailing) onFailure(error)
+      this.#isFailing = true
     }
-    this.#tell()
   }
 
   async #look(condition: Condition): Promise<Sight> {
@@ -106,20 +108,21 @@ export class AlarmMonitor {
     return sight
   }
 
-  /** Brings what this node tells in line with its trackers. */
-  #tell(): void {
+  /** Brings what this node tells in line with its trackers. `old`: an alarm that was raised before, by who went before. */
+  #tell(old?: Alarm): void {
     const { now, onChange } = this.#settings
     for (const [kind, { detail }] of this.#trackers) {
       const before = this.#active.get(kind)
+      const since = old?.kind === kind ? old.raisedAt : (before?.since ?? now())
       if (detail === undefined) {
         if (before === undefined) continue
         this.#active.delete(kind)
         onChange(before, 'cleared')
       } else if (before === undefined) {
-        const alarm = { kind, severity: kindOf(kind).severity, detail, since: now() }
+        const alarm = { kind, severity: kindOf(kind).severity, detail, since }
         this.#active.set(kind, alarm)
         onChange(alarm, 'raised')
-      } else if (before.detail !== detail) this.#active.set(kind, { ...before, detail })
+      } else this.#active.set(kind, { ...before, detail, since })
     }
   }
 
@@ -133,6 +136,7 @@ export class AlarmMonitor {
         if (tracker.detail !== undefined) await this.#raise(kind, tracker.detail)
       } else if (!this.#known.has(row.id)) {
         if (tracker.detail === undefined) tracker.adopt(row.detail, nowMs)
+        this.#tell(row)
         this.#known.add(row.id)
       } else if (tracker.detail === undefined) await this.#clear(row)
     }
