@@ -87,6 +87,9 @@ export class CrashSite {
   get alice(): Participant {
     return present(this.#officers[0])
   }
+  get bob(): Participant {
+    return present(this.#officers[1])
+  }
   get vendor(): Vendor {
     return present(this.#vendor)
   }
