@@ -100,7 +100,7 @@ const alarms = async (): Promise<string[]> => {
   return active.map(({ kind }) => kind)
 }
 
-describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'no room is left' : `no room is left (not tried: ${obstacle})`, () => {
+describe.skipIf(obstacle !== undefined)(`no room is left${obstacle === undefined ? '' : ` (not tried: ${obstacle})`}`, () => {
   it('for PostgreSQL’s tables: 503, nothing acknowledged is lost, and it goes on once there is room', async () => {
     const { pid } = site.service
     await call(isAnswered, 10_000)
