@@ -15,7 +15,7 @@ import { admissionFeature } from '../policies/admissions/index.ts'
 import { alarmFeature, ClockWatch, databaseTime } from '../policies/alarms/index.ts'
 import { type Caller, systemCaller } from '../policies/caller.ts'
 import { evidenceFeature } from '../policies/audit/evidence/index.ts'
-import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
+import { type Forwarding, forwardersBehind, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { auditFeature, type AuditFeature, logKey } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
@@ -213,6 +213,7 @@ async function open({
     ...{ ...shared, log: audit.log, logStatus: () => audit.status(), seconds: config.alarmSeconds },
     conditions: {
       'clock-step': () => clock.detail,
+      'forwarder-behind': () => forwardersBehind(forwarding.status(), { seconds: config.alarmSeconds, nowMs: Date.now() }),
       'token-away': () => (hsm.stats().token.state === 'away' ? `away since ${hsm.stats().token.since.toISOString()}` : undefined),
       'disk-nearly-full': diskNearlyFull(config.data, config.diskFreeMib),
     },

@@ -44,7 +44,12 @@ class Node {
     this.#feature = alarmFeature({
       ...{ sql: db.sql, sealer: testSealer, log, logStatus: () => ({ leading: this.leads, fault: this.fault }), seconds: 60, now: () => new Date() },
       ...{ lookMs: 50, steadyNow: () => this.nowMs, onFailure: () => void (this.failures += 1) },
-      conditions: { 'clock-step': look('clock-step'), 'token-away': look('token-away'), 'disk-nearly-full': look('disk-nearly-full') },
+      conditions: {
+        'forwarder-behind': look('forwarder-behind'),
+        'clock-step': look('clock-step'),
+        'token-away': look('token-away'),
+        'disk-nearly-full': look('disk-nearly-full'),
+      },
       onChange: ({ kind }: ActiveAlarm, is) => void this.told.push(`${kind} ${is}`),
     })
     this.monitor = this.#feature.monitor

@@ -40,6 +40,11 @@ export const ALARM_KINDS = {
     // Of a leader that has just begun to sign, one look may see the time before.
     lastsMs: 2000,
   },
+  'forwarder-behind': {
+    severity: 'warning',
+    meaning: 'A receiver of the log is not known to have read what was signed. Nothing is lost: it is sent once the receiver takes it.',
+    remedy: 'See to the receiver and the network to it; the detail has the last error. Files and keys of a receiver are read at the start.',
+  },
   'clock-step': {
     severity: 'critical',
     meaning: 'This machine’s clock and the database’s differ by over 2 s, one of them jumped, or it is earlier than the last checkpoint.',
