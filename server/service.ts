@@ -210,7 +210,7 @@ async function open({
     blindIndex: (values) => hsm.integrity.blindIndex(values),
   })
   const alarms = alarmFeature({
-    ...{ ...shared, log: audit.log, logStatus: () => audit.status(), seconds: config.alarmSeconds },
+    ...{ ...shared, log: audit.log, logStatus: () => audit.status(), witnesses: () => audit.witnesses(), seconds: config.alarmSeconds },
     conditions: {
       'clock-step': () => clock.detail,
       'forwarder-behind': () => forwardersBehind(forwarding.status(), { seconds: config.alarmSeconds, nowMs: Date.now() }),

@@ -3,6 +3,7 @@ import { newOperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import { type TestDatabase, testDatabase } from '../../server/postgres/test-database.ts'
 import { LogFault } from '../audit/log-fault.ts'
+import type { WitnessStatus } from '../audit/witnessing.ts'
 import { type Gate, perform } from '../gate.ts'
 import { DatabaseLog } from '../testing/database-log.ts'
 import { testSealer } from '../testing/row-sealer.ts'
@@ -29,6 +30,7 @@ class Node {
   readonly wrong = new Map<AlarmKind, string | Error>()
   leads = true
   fault: LogFault | undefined
+  witnesses: WitnessStatus[] = []
   nowMs = 0
   failures = 0
   readonly log: FrailLog
@@ -42,7 +44,15 @@ class Node {
       return found === NO_ANSWER ? new Promise<never>(() => undefined) : Promise.resolve(found)
     }
     this.#feature = alarmFeature({
-      ...{ sql: db.sql, sealer: testSealer, log, logStatus: () => ({ leading: this.leads, fault: this.fault }), seconds: 60, now: () => new Date() },
+      ...{
+        sql: db.sql,
+        sealer: testSealer,
+        log,
+        logStatus: () => ({ leading: this.leads, fault: this.fault }),
+        witnesses: () => this.witnesses,
+        seconds: 60,
+        now: () => new Date(),
+      },
       ...{ lookMs: 50, steadyNow: () => this.nowMs, onFailure: () => void (this.failures += 1) },
       conditions: {
         'forwarder-behind': look('forwarder-behind'),
@@ -216,6 +226,22 @@ describe('an alarm', () => {
     await node.after(3)
     expect([node.active, node.events]).toEqual([[kind], [`alarm.raised ${kind}`]])
     expect(node.monitor.active[0]?.detail).toContain('somebody was here')
+  })
+
+  it('tells of witnesses that are behind, and of one that has another history', async () => {
+    const node = new Node()
+    const witness = (name: string, state: WitnessStatus['state']): WitnessStatus => ({
+      ...{ name, state, url: 'http://w', since: new Date(0), size: 5, lag: 2, lastSuccess: undefined, problem: 'it says no' },
+    })
+    node.witnesses = [witness('a', 'ready'), witness('b', 'waiting')]
+    await node.after(3)
+    expect(node.active).toEqual([])
+    node.witnesses = [witness('a', 'behind'), witness('b', 'other-history'), witness('c', 'behind')]
+    await node.after(3)
+    expect(node.active).toEqual(['witness-behind', 'witness-other-history'])
+    expect(node.monitor.active[0]?.detail).toBe(
+      'a: 2 entries since 1970-01-01T00:00:00.000Z (it says no); c: 2 entries since 1970-01-01T00:00:00.000Z (it says no)',
+    )
   })
 
   it('that was edited in the database is refused, and the others are told all the same', async () => {

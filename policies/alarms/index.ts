@@ -4,6 +4,7 @@ import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
 import type { LogFault } from '../audit/log-fault.ts'
 import type { AuditLog } from '../audit/log.ts'
+import type { WitnessStatus } from '../audit/witnessing.ts'
 import type { AnyOperation } from '../operation.ts'
 import { alarmTable, PgAlarmStore } from './alarm-store.pg.ts'
 import type { AlarmKind } from './kinds.ts'
@@ -24,13 +25,16 @@ interface LogStatus {
 }
 
 /** Conditions that the feature does not look at itself. */
-type Others = Exclude<AlarmKind, 'open-intent' | 'checkpoint-late' | 'writer-gap' | 'group-forged' | 'history-changed'>
+type Own = 'open-intent' | 'checkpoint-late' | 'writer-gap' | 'group-forged' | 'history-changed' | 'witness-behind' | 'witness-other-history'
+type Others = Exclude<AlarmKind, Own>
 
 export interface AlarmParts extends Pick<MonitorSettings, 'onChange' | 'onFailure' | 'now' | 'lookMs' | 'steadyNow'> {
   readonly sql: Sql
   readonly sealer: RowSealer
   readonly log: AuditLog
   readonly logStatus: () => LogStatus
+  /** As the leader knows them: of other nodes, and without witnesses, none is behind. */
+  readonly witnesses: () => readonly WitnessStatus[]
   readonly conditions: Readonly<Record<Others, Condition>>
   /** How long an operation may be open, a checkpoint late, and a condition gone. */
   readonly seconds: number
@@ -48,7 +52,7 @@ const FAULT_KINDS = {
 } as const satisfies Readonly<Record<LogFault['code'], AlarmKind>>
 
 /** What is wrong with the site, told in health, metrics, the service's own log and, by the leader, the audit log. */
-export function alarmFeature({ sql, sealer, log, logStatus, conditions, seconds, ...parts }: AlarmParts): {
+export function alarmFeature({ sql, sealer, log, logStatus, witnesses, conditions, seconds, ...parts }: AlarmParts): {
   readonly monitor: AlarmMonitor
   readonly operations: readonly AnyOperation[]
   readonly sealedTables: readonly SealedTable[]
@@ -61,6 +65,15 @@ export function alarmFeature({ sql, sealer, log, logStatus, conditions, seconds,
       const { fault } = logStatus()
       return fault !== undefined && FAULT_KINDS[fault.code] === kind ? fault.message : undefined
     }
+  const witnessIs =
+    (state: WitnessStatus['state']): Condition =>
+    () => {
+      const those = witnesses().filter((one) => one.state === state)
+      if (those.length === 0) return undefined
+      return those
+        .map(({ name, lag, since, problem }) => `${name}: ${String(lag)} entries since ${since.toISOString()}${problem === undefined ? '' : ` (${problem})`}`)
+        .join('; ')
+    }
   const monitor = new AlarmMonitor({
     ...{ ...parts, store: alarms, log, databaseNow, quietMs: seconds * 1000, everyMs: Math.min(3000, seconds * 500) },
     writes: () => logStatus().leading || logStatus().fault !== undefined,
@@ -71,6 +84,8 @@ export function alarmFeature({ sql, sealer, log, logStatus, conditions, seconds,
       'writer-gap': stopped('writer-gap'),
       'group-forged': stopped('group-forged'),
       'history-changed': stopped('history-changed'),
+      'witness-behind': witnessIs('behind'),
+      'witness-other-history': witnessIs('other-history'),
     },
   })
   return { monitor, operations: [listAlarms({ alarms }), acknowledgeAlarm({ alarms, databaseNow })], sealedTables: [alarmTable(sql)] }

@@ -40,6 +40,16 @@ export const ALARM_KINDS = {
     // Of a leader that has just begun to sign, one look may see the time before.
     lastsMs: 2000,
   },
+  'witness-behind': {
+    severity: 'warning',
+    meaning: 'A witness has not cosigned for too long what was signed: who asks for cosignatures cannot rely on the newest entries yet.',
+    remedy: 'See to the witness and the network to it; the detail has what it said last.',
+  },
+  'witness-other-history': {
+    severity: 'critical',
+    meaning: 'A witness has cosigned a head that does not belong to this log’s history: one of the two was set back or forged.',
+    remedy: 'Keep database, token and data folder as they are, and compare with the witness’s checkpoint: docs/witnesses.md.',
+  },
   'forwarder-behind': {
     severity: 'warning',
     meaning: 'A receiver of the log is not known to have read what was signed. Nothing is lost: it is sent once the receiver takes it.',

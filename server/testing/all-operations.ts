@@ -31,7 +31,8 @@ export function allOperations(): readonly AnyOperation[] {
     ...quotaFeature({ ...shared, gate: nothing }).operations,
     ...holdFeature({ ...shared, gate: nothing, parking: nothing, operations: nothing, isActive: nothing, onExpiryFailure: nothing }).operations,
     ...personalFeature({ sql: nothing, reader: nothing, blindIndex: nothing, retentionDays: 0 }).operations,
-    ...alarmFeature({ ...shared, log: nothing, logStatus: nothing, conditions: nothing, seconds: 1, onChange: nothing, onFailure: nothing }).operations,
+    ...alarmFeature({ ...shared, log: nothing, logStatus: nothing, witnesses: nothing, conditions: nothing, seconds: 1, onChange: nothing, onFailure: nothing })
+      .operations,
     ...revisionFeature({
       ...{ ...shared, gate: nothing, reader: nothing, grants: nothing, signer: nothing, publicKey: nothing },
       ...{ operations: nothing, officersLike: nothing, onChange: nothing, onFailure: nothing },
