@@ -176,10 +176,13 @@ describe('an alarm', () => {
     const found = await gridseal(alice, 'personal', 'find', '--subjects', subjects)
     expect(found).toMatch(/^\d+ values in \d+ entries, as iccid, imsi\n/)
 
-    const { entries } = await site.auditor.client.get<{ entries: { index: number; entry: Entry }[] }>(
-      '/v1/policies/audit/entries?operation=card-personalization.cards.fill&limit=1000',
-    )
-    const index = entries.findLast(({ entry }) => entry.personal !== undefined)?.index
+    // An entry is to be read within a second or so.
+    const index = await eventually('the entry of the card', async () => {
+      const { entries } = await site.auditor.client.get<{ entries: { index: number; entry: Entry }[] }>(
+        '/v1/policies/audit/entries?operation=card-personalization.cards.fill&limit=1000',
+      )
+      return entries.findLast(({ entry }) => entry.personal !== undefined)?.index
+    })
     const reveal = async (): Promise<string> =>
       byTwo(site.auditor, bob, await gridseal(site.auditor, 'audit', 'reveal', '--entry', String(index), '--reason', 'case 1', '--json'))
     expect(await reveal()).toContain(`"value":"${String(card?.iccid)}"`)
