@@ -21,6 +21,7 @@ export const PROBLEMS = {
   'integrity-failed': { status: 500, title: 'A stored record is not what the service wrote' },
   'hsm-failed': { status: 500, title: 'The HSM refused an operation' },
   'mechanism-unsupported': { status: 501, title: 'The HSM does not have what this needs' },
+  'clock-unreliable': { status: 503, title: 'The clocks of the service and its database are not to be relied on' },
   'overloaded': { status: 503, title: 'Too much of this waits already' },
   'hsm-unavailable': { status: 503, title: 'The HSM cannot be reached' },
   'log-unavailable': { status: 503, title: 'The audit log cannot be written' },

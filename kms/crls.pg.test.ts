@@ -71,6 +71,7 @@ async function world(): Promise<World> {
   const log: AuditLog = {
     transact: (work) => database.transact((tx) => work({ tx, append: (entry) => void entries.push(entry) })),
     append: (entry) => Promise.resolve(void entries.push(entry)),
+    giveUp: () => undefined,
   }
   const gate = { decide: memoryGate().decide, log }
   const hsm = { fail: false }

@@ -43,6 +43,7 @@ async function world() {
   const log: AuditLog = {
     transact: (work) => database.transact((tx) => work({ tx, append: (entry) => void entries.push(entry) })),
     append: (entry) => Promise.resolve(void entries.push(entry)),
+    giveUp: () => undefined,
   }
   const gate = { decide: memoryGate().decide, log }
   const operations = [...kms.operations, ...Object.values(kms.systemOperations)]

@@ -133,6 +133,7 @@ describe('perform', () => {
     })
     await expect(run(gate, op)).rejects.toMatchObject({ code: 'log-unavailable' })
     expect(done).not.toContain('answered')
+    expect(log.givenUp).toEqual([log.entries[0]?.id])
   })
 
   it.each(['before', 'after'] as const)('a denial that cannot be recorded answers nothing of itself (the log fails %s committing)', async (when) => {
@@ -264,6 +265,25 @@ describe('perform', () => {
     await expect(run(gate, op)).rejects.toMatchObject({ code: 'integrity-failed' })
     expect(done).toEqual([])
     expect(kinds(gate.log)).toEqual(['refusal integrity-failed'])
+  })
+
+  it.each([
+    ['changes something', () => keyless()],
+    ['uses a key', () => probe('transient')],
+  ])('what %s is refused while the clock is not to be relied on, after it was decided', async (_what, make) => {
+    const late = new Problem('clock-unreliable', 'The clocks are 5 s apart.')
+    const allowing = { ...memoryGate(), clock: () => late }
+    const { op, done } = make()
+    await expect(run(allowing, op)).rejects.toBe(late)
+    expect([done, kinds(allowing.log)]).toEqual([[], ['refusal clock-unreliable']])
+    expect(allowing.log.entries[0]?.decision).toMatchObject({ effect: 'deny', rule: 'test' })
+    const denying = { ...memoryGate(() => ({ effect: 'deny', rule: 'default', revision: 'r', reason: 'no' })), clock: () => late }
+    await expect(run(denying, op)).rejects.toMatchObject({ code: 'forbidden' })
+  })
+
+  it('what only reads is done whatever the clock says', async () => {
+    const gate = { ...memoryGate(), clock: () => new Problem('clock-unreliable', 'The clocks are 5 s apart.') }
+    expect(await run(gate, probe('transient', { uses: () => [], execute: () => Promise.resolve(1) }).op)).toEqual({ n: 1 })
   })
 
   it('one item entry for each thing done, with the outcome last', async () => {

@@ -18,6 +18,8 @@ export interface Gate extends ClaimDesks {
   readonly faults?: Faults
   /** The time that decisions are for, in milliseconds. Default the system's. */
   readonly now?: () => number
+  /** Why this node cannot decide now by its clock: asked before whatever changes something or uses a key. */
+  readonly clock?: () => Problem | undefined
   /** Told of each operation that begins; what it answers is called when the operation has ended, however that was. */
   readonly onBegin?: () => () => void
 }
@@ -86,6 +88,8 @@ async function run<Input, Target, Result, Output>(
   const facts = decision.record === undefined ? stated : merge(stated, { public: decision.record })
 
   if (decision.effect === 'deny') return refuse(gate, withFacts(matter, facts), new Problem('forbidden', decision.reason))
+  const unreliable = op.effect === 'durable' || uses.length > 0 ? gate.clock?.() : undefined
+  if (unreliable !== undefined) return refuse(gate, withFacts(denied(matter), facts), unreliable)
   const exceeded = settleRate(gate, decision)
   if (exceeded !== undefined) return refuse(gate, withFacts(denied(matter), facts), exceeded)
   const obstacle = op.admit?.(target)
@@ -180,7 +184,7 @@ async function locate<Input, Target, Result, Output>(
   throw located.problem
 }
 
-/** Rows and outcome in one transaction. When the rows cannot be written for a reason of the state (a lost race), the failure is recorded instead. */
+/** Rows and outcome in one transaction. When the rows cannot be written for a reason of the state (a lost race), the failure is recorded instead. When the log fails, reconciliation closes the intent once it can. */
 async function record<Input, Target, Result, Output>(
   gate: Gate,
   op: Operation<Input, Target, Result, Output>,
@@ -192,6 +196,7 @@ async function record<Input, Target, Result, Output>(
   const written = await settle(() => gate.log.transact((log) => write(gate, op, matter, target, outcome, facts, log)))
   if (written.ok) return outcome
   if (outcome.ok && isRefusal(written.problem)) return record(gate, op, matter, target, { ok: false, problem: written.problem }, facts)
+  gate.log.giveUp(matter.id)
   throw written.problem
 }
 

@@ -152,6 +152,21 @@ const SETTINGS = {
     schema: z.coerce.number().int().min(1).max(24).default(24),
     about: 'A grant (emergency or temporary access) lasts so long at the most.',
   },
+  personalRetentionDays: {
+    env: 'GRIDSEAL_PERSONAL_RETENTION_DAYS',
+    schema: z.coerce.number().int().min(0).max(36_500).default(183),
+    about: 'Personal values behind entries of the log are not erased before they are so old. 0: they may be at once.',
+  },
+  alarmSeconds: {
+    env: 'GRIDSEAL_ALARM_SECONDS',
+    schema: z.coerce.number().int().min(1).max(86_400).default(60),
+    about: 'An operation that is open, or a checkpoint that is late, for so long is an alarm; an alarm ends when its cause has been gone for so long.',
+  },
+  diskFreeMib: {
+    env: 'GRIDSEAL_DISK_FREE_MIB',
+    schema: z.coerce.number().int().min(0).default(512),
+    about: 'Less room than this in the data folder is an alarm (MiB).',
+  },
   logLevel: {
     env: 'GRIDSEAL_LOG_LEVEL',
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

@@ -95,9 +95,9 @@ async function setRole(client: pg.ClientBase): Promise<void> {
   }
 }
 
-/** SQLSTATE classes and codes (and node's) that say that the server is gone, going, coming or full, and not that the statement was wrong. */
+/** SQLSTATE classes and codes (and node's) that say that the server is gone, going, coming or full (classes 08 and 53: 53100 is a full disk), and not that the statement was wrong. */
 const AWAY_CODES = new Set([
-  ...['57P01', '57P02', '57P03', '57P05', '53300', '25006', 'EAI_AGAIN', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'ENOTFOUND'],
+  ...['57P01', '57P02', '57P03', '57P05', '58030', '25006', 'EAI_AGAIN', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'ENOTFOUND'],
   ...['EPIPE', 'ETIMEDOUT'],
 ])
 /** pg gives these no code. */
@@ -107,7 +107,7 @@ const AWAY_MESSAGES =
 export function isDatabaseAway(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = (error as NodeJS.ErrnoException).code
-  return code === undefined ? AWAY_MESSAGES.test(error.message) : AWAY_CODES.has(code) || code.startsWith('08')
+  return code === undefined ? AWAY_MESSAGES.test(error.message) : AWAY_CODES.has(code) || code.startsWith('08') || code.startsWith('53')
 }
 
 /** An error of pg, for who is above: `database-unavailable` when that is what it means, else itself. */

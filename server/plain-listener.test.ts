@@ -28,6 +28,7 @@ async function start(leftMs: number): Promise<string> {
     authority: () => Promise.resolve(undefined),
     crl: (name) => Promise.resolve(name === 'cards' ? crl : undefined),
     health: { states: {}, isReady: true },
+    alarms: () => [],
     logKey: 'key',
     keySet: {},
     log,

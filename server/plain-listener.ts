@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { sha256, utf8 } from '../core/bytes.ts'
 import { parseTilePath, type PublicTiles } from '../policies/audit/index.ts'
+import type { ActiveAlarm } from '../policies/alarms/index.ts'
 import { KEY_SET_PATH } from './app.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
@@ -15,6 +16,8 @@ export interface PlainParts {
     name: string,
   ) => Promise<{ readonly der: Uint8Array; readonly digest: Uint8Array; readonly thisUpdate: Date; readonly nextUpdate: Date } | undefined>
   readonly health: Pick<Health, 'states' | 'isReady'>
+  /** What is wrong, and since when. It makes nobody unready: who cannot serve is a part that is away. */
+  readonly alarms: () => readonly ActiveAlarm[]
   /** Public keys that check results of attestation (RFC 7517). */
   readonly keySet: object
   /** The C2SP verifier key of the audit log. */
@@ -51,7 +54,7 @@ async function route(parts: PlainParts, url: string, known: string | undefined):
   const path = url.split('?', 1)[0] ?? '/'
   // Alive: whoever answers is. Ready: it can serve; a load balancer asks that.
   if (path === '/healthz' || path === '/readyz') {
-    return text(path === '/healthz' || parts.health.isReady ? 200 : 503, JSON.stringify(parts.health.states), 'application/json')
+    return text(path === '/healthz' || parts.health.isReady ? 200 : 503, JSON.stringify({ ...parts.health.states, alarms: parts.alarms() }), 'application/json')
   }
   if (path === '/metrics') return text(200, await parts.metrics.text(), 'text/plain; version=0.0.4; charset=utf-8')
   if (path === '/audit/key') return text(200, `${parts.logKey}\n`)

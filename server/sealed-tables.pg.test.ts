@@ -33,6 +33,7 @@ const BYTES: Readonly<Record<string, 'under the storage KEK' | 'under another ke
   'admissions.mac': 'a MAC',
   'admissions.report_sha256': 'no key',
   'admissions.salt': 'no key',
+  'alarms.mac': 'a MAC',
   'attestation_decoys.mac': 'a MAC',
   'attestation_decoys.wrapped': 'under the storage KEK',
   'attestation_nonces.mac': 'a MAC',

@@ -9,6 +9,7 @@ import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
 import type { HsmStats } from '../pkcs11/index.ts'
 import type { WitnessStatus } from '../policies/audit/index.ts'
+import { alarmKinds } from '../policies/alarms/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
@@ -90,6 +91,10 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   metrics.gauge('gridseal_witness_lag_entries', 'Signed entries that the witness furthest behind has not cosigned.', () =>
     Math.max(0, ...witnesses().map(({ lag }) => lag)),
   )
+  metrics.gauges('gridseal_alarm_active', 'Alarms of this node: 1 while there is one of the kind.', 'kind', () => {
+    const active = new Set(service.alarms.active.map(({ kind }) => kind))
+    return alarmKinds().map((kind) => [kind, active.has(kind) ? 1 : 0])
+  })
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
@@ -130,6 +135,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   await service.forwarding.start().catch((error: unknown) => {
     throw new ConfigError(`GRIDSEAL_SYSLOG: ${error instanceof Error ? error.message : String(error)}.`)
   })
+  service.alarms.start()
 
   const tls = await loadTlsIdentity({
     folder: join(config.data, 'tls'),
@@ -192,6 +198,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     logKey: service.audit.key.vkey,
     log: service.audit.publicTiles,
     health,
+    alarms: () => service.alarms.active,
   })
   const tlsPort = await bind(tlsServer, { port: config.tlsPort, host: config.host, setting: 'GRIDSEAL_TLS_PORT' })
   const plainPort = await bind(plainServer, { port: config.plainPort, host: config.host, setting: 'GRIDSEAL_PLAIN_PORT' }).catch((error: unknown) => {

@@ -12,12 +12,14 @@ import { openGenerations, type RootKeyFeature, rootKeyFeature, type RotationTime
 import { openHsm, ROOT_KEYS } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { admissionFeature } from '../policies/admissions/index.ts'
+import { alarmFeature, ClockWatch, databaseTime } from '../policies/alarms/index.ts'
 import { type Caller, callerUrn, systemCaller } from '../policies/caller.ts'
 import { evidenceFeature } from '../policies/audit/evidence/index.ts'
-import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
+import { type Forwarding, forwardersBehind, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { auditFeature, type AuditFeature, logKey } from '../policies/audit/index.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { type PeopleFeature, peopleFeature } from '../policies/people/index.ts'
+import { personalFeature } from '../policies/personal/index.ts'
 import { type Decide, PolicyError, RateTable } from '../policies/firewall/index.ts'
 import { type Gate, perform } from '../policies/gate.ts'
 import { grantFeature } from '../policies/grants/index.ts'
@@ -29,6 +31,7 @@ import type { AnyOperation } from '../policies/operation.ts'
 import { loadNotes, noteTable } from './ceremony-notes.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
+import { diskNearlyFull } from './disk-space.ts'
 import { rememberRows } from '../core/row-memory.ts'
 import type { FindCaller } from './identity.ts'
 import { migrateDatabase } from './migrate.ts'
@@ -55,6 +58,7 @@ export interface OpenService {
   readonly attestation: AttestationFeature
   readonly rotations: RootKeyFeature
   readonly holds: ReturnType<typeof holdFeature>
+  readonly alarms: ReturnType<typeof alarmFeature>['monitor']
   readonly revisions: ReturnType<typeof revisionFeature>
   readonly findCaller: FindCaller
   /** Puts into the log what ceremonies of the command line did, and it does not have yet. Once the log is started. */
@@ -172,12 +176,17 @@ async function open({
   })
   closers.push(() => forwarding.stop())
 
+  const clock = new ClockWatch({ read: () => databaseTime(database.sql) })
+  await clock.look()
+  clock.start()
+  closers.push(() => clock.stop())
+
   let policy: Decide = () => {
     throw new Error('the policy is not compiled yet')
   }
   const rates = new RateTable()
   const gate: Gate = {
-    ...{ decide: (asked) => policy(asked), log: audit.log, faults, rates, onBegin: () => generations.inProgress.begin() },
+    ...{ decide: (asked) => policy(asked), log: audit.log, faults, rates, onBegin: () => generations.inProgress.begin(), clock: () => clock.problem },
     quotas: { take: (tx, claim) => quotas.desk.take(tx, claim), takeLeased: (claim) => quotas.desk.takeLeased(claim) },
     holds: { park: (request) => holds.desk.park(request), take: (holdId, request) => holds.desk.take(holdId, request) },
   }
@@ -200,6 +209,23 @@ async function open({
   const grants = grantFeature({
     ...{ ...shared, callers: callers.callers, searcher: audit.searcher, operations: () => operationFacts(operations), mostHours: config.grantMaxHours },
   })
+  const personal = personalFeature({
+    ...{ sql: database.sql, reader: audit.reader, retentionDays: config.personalRetentionDays },
+    blindIndex: (values) => hsm.integrity.blindIndex(values),
+  })
+  const alarms = alarmFeature({
+    ...{ ...shared, log: audit.log, logStatus: () => audit.status(), witnesses: () => audit.witnesses(), seconds: config.alarmSeconds },
+    conditions: {
+      'clock-step': () => clock.detail,
+      'forwarder-behind': () => forwardersBehind(forwarding.status(), { seconds: config.alarmSeconds, nowMs: Date.now() }),
+      'token-away': () => (hsm.stats().token.state === 'away' ? `away since ${hsm.stats().token.since.toISOString()}` : undefined),
+      'disk-nearly-full': diskNearlyFull(config.data, config.diskFreeMib),
+    },
+    onChange: ({ kind, severity, since, detail }, is) =>
+      logger[is === 'cleared' ? 'info' : severity === 'critical' ? 'error' : 'warn']({ alarm: kind, severity, since, detail }, `an alarm was ${is}`),
+    onFailure: (error) => logger.warn({ cause: String(error) }, 'alarms are put into the audit log later'),
+  })
+  closers.push(() => alarms.monitor.stop())
   const revisions = revisionFeature({
     ...{
       ...shared,
@@ -283,6 +309,7 @@ async function open({
       ...grants.sealedTables,
       ...quotas.sealedTables,
       ...holds.sealedTables,
+      ...alarms.sealedTables,
       ...revisions.sealedTables,
       ...people.sealedTables,
       ...kms.sealedTables,
@@ -301,6 +328,8 @@ async function open({
     ...grants.operations,
     ...quotas.operations,
     ...holds.operations,
+    ...personal.operations,
+    ...alarms.operations,
     ...revisions.operations,
     ...people.operations,
     ...kms.operations,
@@ -353,6 +382,7 @@ async function open({
       gate,
       operations,
       holds,
+      alarms: alarms.monitor,
       revisions,
       database,
       hsm,

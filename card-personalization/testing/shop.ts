@@ -41,6 +41,7 @@ export class Shop {
         this.entries.push(...group)
         return result
       },
+      giveUp: () => undefined,
       append: async (entry) => {
         this.#assertAlive()
         this.entries.push(entry)

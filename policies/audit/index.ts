@@ -174,6 +174,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     log,
     store: new PgOpenIntentStore(sql),
     resolvers,
+    givenUp: log.givenUp,
     leads: () => sequencer.status.leading,
     ...(onReconciled === undefined ? {} : { onReport: onReconciled }),
     ...(onError === undefined ? {} : { onError }),

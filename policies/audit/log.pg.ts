@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Problem } from '../../core/problem.ts'
+import type { OperationId } from '../../core/ids.ts'
 import type { AuditLog, EntryDraft, LogTx } from './log.ts'
 import { type QueuedWork, Writer, type WriterSettings } from './writer.pg.ts'
 
@@ -35,6 +36,8 @@ export class PgAuditLog implements AuditLog {
   readonly #freeAppenders: Writer[]
   readonly #works: (QueuedWork & { readonly timer: NodeJS.Timeout })[] = []
   #queue: { readonly draft: EntryDraft; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+  /** Operations whose outcome could not be written, until reconciliation has seen to them. */
+  readonly givenUp = new Set<OperationId>()
   #isPumping = false
   #isClosed = false
   #inFlight = 0
@@ -74,6 +77,10 @@ export class PgAuditLog implements AuditLog {
       this.#isPumping = true
       setImmediate(() => this.#pump())
     })
+  }
+
+  giveUp(id: OperationId): void {
+    this.givenUp.add(id)
   }
 
   /** Waits for what is under way, 10 s at most, then gives the slots up: what has not committed then is rolled back. What comes later is refused. */

@@ -74,4 +74,6 @@ export interface AuditLog {
   transact<Result>(work: (log: LogTx) => Promise<Result>): Promise<Result>
   /** One entry of a transient operation, in a group commit that many share. Resolves when it is durable. */
   append(entry: EntryDraft): Promise<void>
+  /** Told of an operation whose outcome could not be written: reconciliation closes its intent, though the writer that opened it lives. */
+  giveUp(id: OperationId): void
 }

@@ -105,6 +105,23 @@ describe('reconciling', () => {
     expect(await pass(closer)).toMatchObject({ closed: { abandoned: 1 } })
   })
 
+  it('closes what this process has given up, though its writer lives, and what another did not, not', async () => {
+    const [living, closer] = [openLog(), openLog()]
+    const [lost, running] = [await begin(living), await begin(living)]
+    closer.giveUp(lost)
+    const late = (graceMs: number): Promise<ReconcileReport> =>
+      reconcile({ log: closer, store: new PgOpenIntentStore(db.sql), resolvers: new Map(), graceMs, givenUp: closer.givenUp })
+    expect(await late(60_000)).toMatchObject({ closed: {} })
+    expect([...closer.givenUp]).toEqual([lost])
+    expect(await late(0)).toMatchObject({ closed: { abandoned: 1 } })
+    expect(closer.givenUp.size).toBe(0)
+    expect(await db.sql.query('SELECT operation_id AS id FROM open_intents')).toEqual([{ id: running }])
+    // One whose outcome was committed after all is not open.
+    closer.giveUp(lost)
+    expect(await late(0)).toEqual({ closed: {}, ended: 0, failed: [] })
+    expect(closer.givenUp.size).toBe(0)
+  })
+
   it('reports an intent whose entry is gone, and does not close it', async () => {
     const dead = openLog()
     const id = await begin(dead)

@@ -1,3 +1,4 @@
+import type { OperationId } from '../../core/ids.ts'
 import type { Sql } from '../../core/tx.ts'
 import { type Entry, EntryError, parseEntry } from './entry.ts'
 import { decodeBundle } from './group.ts'
@@ -12,7 +13,8 @@ const ABANDONED = `
   ) g ON true
   WHERE o.opened_at <= clock_timestamp() - $1::float8 * interval '1 millisecond'
   AND (
-    EXISTS (SELECT FROM audit_writers w WHERE w.writer = o.writer AND w.epoch > o.epoch)
+    o.operation_id = ANY ($3::uuid[])
+    OR EXISTS (SELECT FROM audit_writers w WHERE w.writer = o.writer AND w.epoch > o.epoch)
     OR NOT EXISTS (
       SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.classid::bigint = ${WRITER_LOCK} AND l.objid::bigint = o.writer
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -27,12 +29,21 @@ export class PgOpenIntentStore implements OpenIntentStore {
     this.#sql = sql
   }
 
-  async abandoned({ graceMs, limit }: { readonly graceMs: number; readonly limit: number }): ReturnType<OpenIntentStore['abandoned']> {
-    const rows = await this.#sql.query<{ operation_id: string; seq: string; first_seq: string | null; bundle: Buffer | null }>(ABANDONED, [graceMs, limit])
+  async abandoned({ graceMs, limit, givenUp }: Parameters<OpenIntentStore['abandoned']>[0]): ReturnType<OpenIntentStore['abandoned']> {
+    const rows = await this.#sql.query<{ operation_id: string; seq: string; first_seq: string | null; bundle: Buffer | null }>(ABANDONED, [
+      graceMs,
+      limit,
+      givenUp,
+    ])
     return rows.map(({ operation_id: operationId, seq, first_seq: first, bundle }) => ({
       operationId,
       intent: bundle === null ? undefined : intentIn(bundle, Number(seq) - Number(first), operationId),
     }))
+  }
+
+  async open(ids: readonly OperationId[]): Promise<OperationId[]> {
+    const rows = await this.#sql.query<{ id: OperationId }>('SELECT operation_id AS id FROM open_intents WHERE operation_id = ANY ($1::uuid[])', [ids])
+    return rows.map(({ id }) => id)
   }
 }
 

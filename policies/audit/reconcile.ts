@@ -1,3 +1,4 @@
+import type { OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Tx } from '../../core/tx.ts'
 import { systemCaller } from '../caller.ts'
@@ -18,8 +19,14 @@ export interface Resolution {
 export type Resolver = (tx: Tx, intent: Entry) => Promise<Resolution>
 
 export interface OpenIntentStore {
-  /** Open intents whose writer's epoch is over (superseded, or its connection gone) and that are older than `graceMs`; the oldest first. `undefined`: the intent's entry cannot be found. */
-  abandoned(query: { readonly graceMs: number; readonly limit: number }): Promise<{ readonly operationId: string; readonly intent: Entry | undefined }[]>
+  /** Open intents that are older than `graceMs`, and whose writer's epoch is over (superseded, or its connection gone) or that are among `givenUp`; the oldest first. `undefined`: the intent's entry cannot be found. */
+  abandoned(query: {
+    readonly graceMs: number
+    readonly limit: number
+    readonly givenUp: readonly OperationId[]
+  }): Promise<{ readonly operationId: string; readonly intent: Entry | undefined }[]>
+  /** Those of the operations that are open. */
+  open(ids: readonly OperationId[]): Promise<OperationId[]>
 }
 
 export interface ReconcileReport {
@@ -38,6 +45,8 @@ export interface ReconcileSettings {
   readonly resolvers: ReadonlyMap<string, Resolver>
   /** How long an operation may still end by itself, on another connection of a process that lives. Default 5000. */
   readonly graceMs?: number
+  /** Operations whose outcome this process could not write: their intents are closed, whoever leads. Emptied of those that are closed. Default none. */
+  readonly givenUp?: Set<OperationId>
   /** The most of one pass. Default 500. */
   readonly limit?: number
 }
@@ -45,11 +54,12 @@ export interface ReconcileSettings {
 const abandon: Resolver = () => Promise.resolve({ code: 'abandoned' })
 
 /** One pass over what fenced writers left open. Each is closed by an outcome of `system:reconcile`, exactly once: its row in open_intents goes in the same transaction. */
-export async function reconcile({ log, store, resolvers, graceMs = 5000, limit = 500 }: ReconcileSettings): Promise<ReconcileReport> {
+export async function reconcile({ log, store, resolvers, graceMs = 5000, limit = 500, givenUp = new Set() }: ReconcileSettings): Promise<ReconcileReport> {
   const closed: Record<string, number> = {}
   const failed: { operationId: string; reason: string }[] = []
   let ended = 0
-  for (const { operationId, intent } of await store.abandoned({ graceMs, limit })) {
+  const asked = [...givenUp]
+  for (const { operationId, intent } of await store.abandoned({ graceMs, limit, givenUp: asked })) {
     if (intent === undefined) {
       failed.push({ operationId, reason: 'the entry of its intent is missing from the log' })
       continue
@@ -74,6 +84,10 @@ export async function reconcile({ log, store, resolvers, graceMs = 5000, limit =
       else failed.push({ operationId, reason: error instanceof Error ? error.message : 'unknown' })
     }
   }
+  if (asked.length > 0) {
+    const open = new Set(await store.open(asked))
+    for (const id of asked) if (!open.has(id)) givenUp.delete(id)
+  }
   return { closed, ended, failed }
 }
 
@@ -86,7 +100,7 @@ export interface ReconcilerSettings extends ReconcileSettings {
   readonly intervalMs?: number
 }
 
-/** Runs {@link reconcile} every few seconds while this process leads. */
+/** Runs {@link reconcile} every few seconds while this process leads, or has given operations up. */
 export class Reconciler {
   readonly #settings: ReconcilerSettings
   #timer: NodeJS.Timeout | undefined
@@ -109,8 +123,8 @@ export class Reconciler {
   }
 
   #tick(): void {
-    const { leads, onReport, onError } = this.#settings
-    if (!leads()) return
+    const { leads, givenUp, onReport, onError } = this.#settings
+    if (!leads() && (givenUp === undefined || givenUp.size === 0)) return
     this.#running = this.#running
       .then(() => reconcile(this.#settings))
       .then((report) => {

@@ -1,6 +1,9 @@
 import { ADMITTED_KINDS, CALLER_KINDS, type Caller, type CallerKind, callerUrn } from '../caller.ts'
 import type { OperationFacts } from './references.ts'
 
+/** What auditors may do about what they asked for themselves and is held: the key is that of their own parked input. */
+const OWN_HOLDS: ReadonlySet<string> = new Set(['policies.hold.get', 'policies.hold.run', 'policies.hold.withdraw'])
+
 /** A rule that stands before every policy, in every revision, and that no policy can lift. All of them deny. */
 interface Guard {
   readonly name: string
@@ -20,8 +23,13 @@ export const GUARD: readonly Guard[] = [
     ...{ name: 'not-admitted', concerns: () => true, roles: ADMITTED_KINDS, notAdmitted: true },
     reason: 'Vendors and modules are admitted: filed with their documents, and assessed.',
   },
-  { name: 'auditors-change-nothing', concerns: (op) => op.effect === 'durable', roles: ['auditor'], reason: 'Who audits changes nothing.' },
-  { name: 'auditors-use-no-key', concerns: () => true, roles: ['auditor'], usesKey: true, reason: 'Who audits uses no key.' },
+  {
+    name: 'auditors-change-nothing',
+    concerns: (op) => op.effect === 'durable' && !OWN_HOLDS.has(op.name),
+    roles: ['auditor'],
+    reason: 'Who audits changes nothing.',
+  },
+  { name: 'auditors-use-no-key', concerns: (op) => !OWN_HOLDS.has(op.name), roles: ['auditor'], usesKey: true, reason: 'Who audits uses no key.' },
 ]
 
 /** What a caller is told that is stopped for want of an admission: what is missing, and whom to ask. */

@@ -1,3 +1,4 @@
+import type { OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
 import { closeTx, Tx } from '../../core/tx.ts'
@@ -35,6 +36,12 @@ export class MemoryLog implements AuditLog {
     } finally {
       closeTx(tx)
     }
+  }
+
+  readonly givenUp: OperationId[] = []
+
+  giveUp(id: OperationId): void {
+    this.givenUp.push(id)
   }
 
   append(entry: EntryDraft): Promise<void> {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { ApiClient } from '../../clients/api.ts'
 import type { AskOptions as Options } from './api-command.ts'
 import { CliError } from './cli-error.ts'
-import { askOrHeld, heldLines } from './hold.ts'
+import { tellOrHeld } from './hold.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 /** What is filed, as the command line has it: each part may be left out where it does not change. */
@@ -56,17 +56,17 @@ export const fileAdmissionCommand = (options: FilingOptions): Promise<void> =>
     const { organisation, user, responsible, assessment } = filingOf(options)
     if (organisation === undefined || user === undefined || responsible === undefined || assessment === undefined)
       throw new CliError('A filing has all its parts: organisation and licence, user, responsible person, assessment. See: gridseal admission file --help')
-    return twoOfficers(options, () => post(client, options, '', { organisation, user, responsible, assessment }))
+    return tellOrHeld(options, () => post(client, options, '', { organisation, user, responsible, assessment }), describe)
   })
 
 export const changeAdmissionCommand = (options: FilingOptions): Promise<void> =>
-  asking(options, (client) => twoOfficers(options, () => post(client, options, '/change', filingOf(options))))
+  asking(options, (client) => tellOrHeld(options, () => post(client, options, '/change', filingOf(options)), describe))
 
 export const suspendAdmissionCommand = ({ reason, ...options }: Options & { readonly caller: string; readonly reason: string }): Promise<void> =>
   asking(options, async (client) => tell(options, await post(client, options, '/suspend', { reason }), describe))
 
 export const resumeAdmissionCommand = ({ reason, ...options }: Options & { readonly caller: string; readonly reason: string }): Promise<void> =>
-  asking(options, (client) => twoOfficers(options, () => post(client, options, '/resume', { reason })))
+  asking(options, (client) => tellOrHeld(options, () => post(client, options, '/resume', { reason }), describe))
 
 /** As it is now, or all that it was, the newest first. */
 export const showAdmissionCommand = ({ history, ...options }: Options & { readonly caller: string; readonly history?: boolean }): Promise<void> =>
@@ -103,13 +103,6 @@ async function asking(options: Options, work: (client: ApiClient) => Promise<voi
 
 const post = async (client: ApiClient, { caller }: { readonly caller: string }, step: string, body: object): Promise<Admission> =>
   client.post<Admission>(`${await addressOf(client, caller)}${step}`, body)
-
-/** What another officer has to approve first is no failure. */
-async function twoOfficers(options: Options, work: () => Promise<Admission>): Promise<void> {
-  const asked = await askOrHeld(work)
-  if ('holdId' in asked) tell(options, asked, () => heldLines(asked.holdId))
-  else tell(options, asked.answer, describe)
-}
 
 /** The address of the admission of `vendor:acme-cards`. */
 async function addressOf(client: ApiClient, caller: string): Promise<string> {

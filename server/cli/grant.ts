@@ -1,6 +1,6 @@
 import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
-import { askOrHeld, heldLines } from './hold.ts'
+import { tellOrHeld } from './hold.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 const GRANTS = '/v1/policies/grants'
@@ -42,7 +42,6 @@ export interface IssueOptions extends Options {
   readonly until: string
 }
 
-/** What another officer has to approve first is no failure. */
 export async function issueGrantCommand(options: IssueOptions): Promise<void> {
   assertReach(options)
   const { caller, operation, zone, network, reason, from, until } = options
@@ -52,11 +51,7 @@ export async function issueGrantCommand(options: IssueOptions): Promise<void> {
     ...(zone.length === 0 ? {} : { zones: zone }),
     ...(network.length === 0 ? {} : { networks: network }),
   }
-  await withClient(options, async (client) => {
-    const asked = await askOrHeld(() => client.post<Grant>(GRANTS, body))
-    if ('holdId' in asked) print(options, asked, () => heldLines(asked.holdId))
-    else print(options, asked.answer, describe)
-  })
+  await withClient(options, (client) => tellOrHeld(options, () => client.post<Grant>(GRANTS, body), describe))
 }
 
 export const revokeGrantCommand = (grantId: string, { reason, ...options }: Options & { readonly reason: string }): Promise<unknown> =>

@@ -4,6 +4,7 @@ import { Problem } from '../../core/problem.ts'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { addAccessCommands } from './access-commands.ts'
 import { addCallerCommands } from './caller-commands.ts'
+import { addLogCommands } from './log-commands.ts'
 import { addOutsideCommands } from './outside-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
@@ -38,6 +39,8 @@ Examples:
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules
   gridseal grant --help                                      emergency and temporary access, and reports of it
+  gridseal personal --help                                   what the log can show of persons and cards, and its erasure
+  gridseal alarm --help                                      what is wrong, and what to do
   gridseal attest verify --help                              checks an attestation result offline
   gridseal policy --help                                     checks and compares policies, and changes the one that runs`,
   )
@@ -78,6 +81,7 @@ addTokenCommands(program)
 addPolicyCommands(program)
 addAccessCommands(program)
 addWitnessCommands(program)
+addLogCommands(program)
 
 program.exitOverride()
 try {

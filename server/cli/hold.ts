@@ -65,6 +65,17 @@ export async function askOrHeld<Answer extends object>(ask: () => Promise<Answer
   }
 }
 
+/** Prints what a request answers, or how it goes on where another officer has to approve it first. */
+export async function tellOrHeld<Answer extends object>(
+  { json }: Pick<Options, 'json'>,
+  ask: () => Promise<Answer>,
+  lines: (answer: Answer) => readonly string[],
+): Promise<void> {
+  const asked = await askOrHeld(ask)
+  const told = 'holdId' in asked ? asked : asked.answer
+  console.log(json === true ? JSON.stringify(told, undefined, 2) : ('holdId' in asked ? heldLines(asked.holdId) : lines(asked.answer)).join('\n'))
+}
+
 /** What is told of a request that waits for another officer. */
 export const heldLines = (holdId: string, run = `gridseal hold run ${holdId} ...`): readonly string[] => [
   'It waits for another officer:',

@@ -6,7 +6,8 @@ import type { EvidenceOptions } from './audit-evidence.ts'
 import type { ExportOptions } from './audit-export.ts'
 import type { MirrorOptions } from './audit-mirror.ts'
 import type { SearchOptions } from './audit-search.ts'
-import { SERVICE_URL, TRUST } from './service-options.ts'
+import type { RevealOptions } from './personal.ts'
+import { asking, SERVICE_URL, TRUST } from './service-options.ts'
 
 /** Programs of the other side: vendors, auditors, whoever relies on keys and results. Most work offline. */
 export function addOutsideCommands(program: Command): void {
@@ -120,6 +121,18 @@ Examples:
     .action(async (options: { check?: boolean }) => {
       const { reindexCommand } = await import('./audit-index.ts')
       await reindexCommand(readConfig(), options)
+    })
+
+  const many = (value: string, all: string[]): string[] => [...all, value]
+
+  asking(audit.command('reveal'))
+    .description('Asks to see the personal values behind entries. An officer approves it; then gridseal hold run shows them.')
+    .requiredOption('--entry <index>', 'the index of an entry (many times)', many, [])
+    .option('--name <name>', 'only values of this name, such as iccid (many times)', many, [])
+    .requiredOption('--reason <text>', 'why, for who approves it and for the log')
+    .action(async (options: RevealOptions) => {
+      const { revealCommand } = await import('./personal.ts')
+      await revealCommand(options)
     })
 
   audit

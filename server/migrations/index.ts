@@ -19,6 +19,7 @@ import * as regionsAndLoginBudgets from './0017-regions-and-login-budgets.ts'
 import * as witnesses from './0018-witnesses.ts'
 import * as auditSearch from './0020-audit-search.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
+import * as erasuresAndAlarms from './0022-erasures-and-alarms.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -49,4 +50,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0018-witnesses', up: witnesses.up },
   { name: '0020-audit-search', up: auditSearch.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
+  { name: '0022-erasures-and-alarms', up: erasuresAndAlarms.up },
 ]

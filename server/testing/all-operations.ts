@@ -5,11 +5,13 @@ import { rootKeyFeature } from '../../kms/root-keys/index.ts'
 import { evidenceFeature } from '../../policies/audit/evidence/index.ts'
 import { auditOperations } from '../../policies/audit/operations/index.ts'
 import { admissionFeature } from '../../policies/admissions/index.ts'
+import { alarmFeature } from '../../policies/alarms/index.ts'
 import { callerFeature } from '../../policies/callers/index.ts'
 import { grantFeature } from '../../policies/grants/index.ts'
 import { holdFeature } from '../../policies/holds/index.ts'
 import type { AnyOperation } from '../../policies/operation.ts'
 import { peopleFeature } from '../../policies/people/index.ts'
+import { personalFeature } from '../../policies/personal/index.ts'
 import { quotaFeature } from '../../policies/quotas/index.ts'
 import { revisionFeature } from '../../policies/revisions/index.ts'
 
@@ -28,6 +30,9 @@ export function allOperations(): readonly AnyOperation[] {
     ...grantFeature({ ...shared, callers: nothing, searcher: nothing, operations: nothing }).operations,
     ...quotaFeature({ ...shared, gate: nothing }).operations,
     ...holdFeature({ ...shared, gate: nothing, parking: nothing, operations: nothing, isActive: nothing, onExpiryFailure: nothing }).operations,
+    ...personalFeature({ sql: nothing, reader: nothing, blindIndex: nothing, retentionDays: 0 }).operations,
+    ...alarmFeature({ ...shared, log: nothing, logStatus: nothing, witnesses: nothing, conditions: nothing, seconds: 1, onChange: nothing, onFailure: nothing })
+      .operations,
     ...revisionFeature({
       ...{ ...shared, gate: nothing, reader: nothing, grants: nothing, signer: nothing, publicKey: nothing },
       ...{ operations: nothing, officersLike: nothing, onChange: nothing, onFailure: nothing },

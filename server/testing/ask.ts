@@ -5,6 +5,8 @@ export interface Asked {
   readonly status: number
   /** Of the header `operation-id`. */
   readonly operationId: string
+  /** Of the header `retry-after`; empty where there is none. */
+  readonly retryAfter: string
   readonly body: Buffer
 }
 
@@ -26,7 +28,12 @@ export function ask(
       response.on('error', reject)
       response.on('end', () => {
         if (!response.complete) return reject(new Error('the answer ended early'))
-        return resolve({ status: response.statusCode ?? 0, operationId: String(response.headers['operation-id'] ?? ''), body: Buffer.concat(chunks) })
+        return resolve({
+          status: response.statusCode ?? 0,
+          operationId: String(response.headers['operation-id'] ?? ''),
+          retryAfter: response.headers['retry-after'] ?? '',
+          body: Buffer.concat(chunks),
+        })
       })
     })
     sent.on('timeout', () => sent.destroy(new Error('no answer within 60 s')))

@@ -87,6 +87,9 @@ export class CrashSite {
   get alice(): Participant {
     return present(this.#officers[0])
   }
+  get bob(): Participant {
+    return present(this.#officers[1])
+  }
   get vendor(): Vendor {
     return present(this.#vendor)
   }
@@ -179,12 +182,21 @@ export class CrashSite {
   }
 
   /** A connection of the database's owner. The caller ends it. */
-  async owner(): Promise<pg.Client> {
+  owner(): Promise<pg.Client> {
+    return this.#login('owner')
+  }
+
+  /** One of the embedded server's administrator, who may do anything. The caller ends it. */
+  admin(): Promise<pg.Client> {
+    return this.#login('admin')
+  }
+
+  async #login(role: 'owner' | 'admin'): Promise<pg.Client> {
     const socket = socketFolder(this.#cluster)
     const client = new pg.Client({
       host: socket.path,
-      user: ROLES.owner,
-      password: readFileSync(join(this.data, 'postgres', 'owner.password'), 'utf8').trim(),
+      user: ROLES[role],
+      password: readFileSync(join(this.data, 'postgres', `${role}.password`), 'utf8').trim(),
       database: 'gridseal',
     })
     client.on('end', () => socket.release())

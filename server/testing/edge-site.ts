@@ -204,8 +204,8 @@ export class EdgeSite {
   }
 }
 
-/** What nodes tell each other all the time; it decides nothing that lasts. */
-const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands', 'login_budgets', 'person_wrong_codes'])
+/** What nodes tell each other, and people, by themselves; it decides nothing that lasts. */
+const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands', 'login_budgets', 'person_wrong_codes', 'alarms'])
 
 function expectUnchanged(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
   const kept = (tables: ReadonlyMap<string, string>): Record<string, string> =>

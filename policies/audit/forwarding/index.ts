@@ -5,6 +5,7 @@ import { PgPositionStore } from './position-store.pg.ts'
 import type { Receiver } from './receiver.ts'
 import { readFiles } from './syslog-connection.ts'
 
+export { forwardersBehind } from './forwarders-behind.ts'
 export type { ForwarderStatus } from './forwarder.ts'
 export { parseReceivers, type Receiver } from './receiver.ts'
 
