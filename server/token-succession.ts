@@ -1,6 +1,6 @@
 import { hex, sha256, utf8 } from '../core/bytes.ts'
 import { newOperationId, operationId, type OperationId } from '../core/ids.ts'
-import type { RowSealer } from '../core/row.ts'
+import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
 import { adoptionRow, type CheckpointKey, PendingBackup, type TokenAdoption, type TokenBackup } from '../pkcs11/ceremonies.ts'
 import { PgKeyBackupStore } from '../pkcs11/key-backup-store.pg.ts'
@@ -77,6 +77,8 @@ interface Held {
   readonly id: OperationId
   readonly operation: string
   readonly facts: EventFacts
+  /** What it left in the database, of what the log has not named. */
+  readonly rows: readonly RowDigest[]
 }
 
 /**
@@ -98,8 +100,8 @@ export async function logCeremonies({
   try {
     await lock.query(`SELECT pg_advisory_lock(hashtext('gridseal.ceremonies'))`)
     await audit.flush()
-    for (const { id, operation, facts } of await unlogged(database.sql, held)) {
-      await audit.log.append({ kind: 'event', id, operation, caller: systemCaller('ceremony'), facts: { public: facts } })
+    for (const { id, operation, facts, rows } of await unlogged(database.sql, held)) {
+      await audit.log.append({ kind: 'event', id, operation, caller: systemCaller('ceremony'), facts: { public: facts, rows } })
     }
     await audit.flush()
   } finally {
@@ -115,9 +117,10 @@ async function heldCeremonies(sql: Sql, origin: string, adoptions: readonly Toke
   const adopted = adoptions.map((adoption): Held => {
     const { operationId: id, kind, oldSerial, newSerial, oldKey, newKey, logSize, adoptedAt } = adoption
     const keys = { oldKey: verifierKey(origin, oldKey), newKey: verifierKey(origin, newKey) }
-    return { id, operation: `system.${kind}`, facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt } }
+    const facts = { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt }
+    return { id, operation: `system.${kind}`, facts, rows: [digestRow(adoptionRow(adoption))] }
   })
-  return [...adopted, ...rows.map(({ operation_id, operation, facts }) => ({ id: operationId(operation_id), operation, facts }))]
+  return [...adopted, ...rows.map(({ operation_id, operation, facts }) => ({ id: operationId(operation_id), operation, facts, rows: [] }))]
 }
 
 async function unlogged(sql: Sql, held: readonly Held[]): Promise<Held[]> {

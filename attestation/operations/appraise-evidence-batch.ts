@@ -64,7 +64,10 @@ export const appraiseEvidenceBatch = (deps: Deps): Operation<Input, Target, Resu
     uses: () => EVIDENCE_USES,
     facts: ({ items, evidenceDigest }) => ({ public: { method: 'evidence', count: items.length, evidenceDigest } }),
     reserve: async (tx, target) => {
-      target.unspent = await deps.challenges.spend(tx, challengesOf(target.items))
+      const challenges = challengesOf(target.items)
+      const unspent = await deps.challenges.spend(tx, challenges)
+      target.unspent = unspent
+      return challenges.filter(({ challenge }) => !unspent.has(challengeId(challenge))).map(({ row }) => digestRow(row))
     },
     execute: async (permit, { items, unspent }) => {
       const problems = items.map((item) => problemOf(item, found(unspent)))
@@ -107,5 +110,5 @@ function countsOf(results: Result): Readonly<Record<string, number>> {
 function itemFacts(item: Item, result: AppraisedEvidence | Problem): Facts {
   const { public: told = {}, personal = {} } = evidenceFacts(item)
   if (!('token' in result)) return { public: { ...told, problem: result.code }, personal }
-  return { public: { ...told, ...appraisalFacts(result) }, personal, rows: [digestRow(found(item.sealed).row)] }
+  return { public: { ...told, ...appraisalFacts(result) }, personal }
 }
