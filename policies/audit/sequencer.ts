@@ -1,3 +1,4 @@
+import { breather } from '../../core/breather.ts'
 import { utf8 } from '../../core/bytes.ts'
 import type { CheckpointFile } from './checkpoint-file.ts'
 import { checkpointText, type LogKey, NoteError, openCheckpoint, type ReplacedKey, signedNote } from './checkpoint.ts'
@@ -35,9 +36,6 @@ export interface SequencerStatus {
   readonly signedSize: number
   readonly fault: LogFault | undefined
 }
-
-/** How long hashing may hold the event loop. */
-const SLICE_MS = 8
 
 /**
  * Puts committed groups in order, builds the tree and signs it. One leader: a session lock, fenced by an epoch in the head's row.
@@ -224,17 +222,3 @@ const asDrained = ({ writer, epoch, nextSeq, chain }: PendingEpoch): SequencedEp
   chain: chain ?? new Uint8Array(),
   drained: true,
 })
-
-/** Lets the event loop run when a slice of time is used up. */
-function breather(): () => Promise<void> | undefined {
-  let started = performance.now()
-  return () => {
-    if (performance.now() - started < SLICE_MS) return undefined
-    return new Promise((resolve) =>
-      setImmediate(() => {
-        started = performance.now()
-        resolve()
-      }),
-    )
-  }
-}
