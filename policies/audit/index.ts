@@ -1,6 +1,6 @@
 import type { Sql } from '../../core/tx.ts'
 import type { AnyOperation } from '../operation.ts'
-import { type CheckpointAlgorithm, type LogKey, logKey } from './checkpoint.ts'
+import { type CheckpointAlgorithm, type LogKey, logKey, type ReplacedKey } from './checkpoint.ts'
 import { checkpointFile as fileAt } from './checkpoint-file.ts'
 import { EarlyFailures } from './early-failures.ts'
 import type { AuditLog } from './log.ts'
@@ -56,6 +56,10 @@ export interface AuditSettings {
 export interface AuditFeature {
   readonly log: AuditLog
   readonly key: LogKey
+  /** Keys that signed before it. */
+  readonly replaced: readonly ReplacedKey[]
+  /** The last signed checkpoint that is kept outside the database, a note. */
+  keptCheckpoint(): Promise<string | undefined>
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
@@ -88,6 +92,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
   const replaced = replacedKeys.map(({ algorithm, publicKey, lastSize }) => ({ key: logKey(origin, algorithm, publicKey), lastSize }))
+  const file = fileAt(checkpointFile)
   const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
     connect,
@@ -99,7 +104,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   })
   const sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    file: fileAt(checkpointFile),
+    file,
     key,
     replaced,
     checkGroups: (groups) => integrity.checkGroups(groups),
@@ -121,6 +126,8 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   return {
     log,
     key,
+    replaced,
+    keptCheckpoint: () => file.read(),
     reader,
     operations: auditOperations({ reader, key, replaced }),
     earlyFailures,

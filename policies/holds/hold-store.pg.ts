@@ -177,9 +177,11 @@ const toApproval = (row: ApprovalColumns): Approval => ({
 
 const inputRow = ({ id, algorithm, wrapped, version }: InputColumns): Row => holdInputRow(holdKey(id), version, { algorithm, wrapped })
 
+const UUID_LENGTH = 36
+
 export const holdTables = (sql: Sql): readonly SealedTable[] => [
   pgSealedTable<HoldColumns>(sql, { name: 'holds', key: [['id', 'uuid']], columns: COLUMNS, toRow: (row) => holdRow(toHold(row)) }),
-  pgSealedTable<InputColumns>(sql, { name: 'hold_inputs', key: [['id', 'uuid']], columns: INPUT_COLUMNS, holdsKeys: true, toRow: inputRow }),
+  pgSealedTable<InputColumns>(sql, { name: 'hold_inputs', key: [['id', 'uuid']], columns: INPUT_COLUMNS, holdsKeys: true, toRow: inputRow, keyOf: ({ id }) => [id.slice(holdKey('').length)] }),
   pgSealedTable<ApprovalColumns>(sql, {
     name: 'hold_approvals',
     key: [
@@ -187,6 +189,7 @@ export const holdTables = (sql: Sql): readonly SealedTable[] => [
       ['person', 'text'],
     ],
     columns: APPROVAL_COLUMNS,
+    keyOf: ({ id }) => [id.slice(0, UUID_LENGTH), id.slice(UUID_LENGTH + 1)],
     toRow: (row) => approvalRow(toApproval(row)),
   }),
 ]

@@ -14,6 +14,7 @@ import * as holdsAndQuotas from './0012-holds-and-quotas.ts'
 import * as policyRevisions from './0013-policy-revisions.ts'
 import * as admissionsAndGrants from './0014-admissions-and-grants.ts'
 import * as pepperKey from './0015-pepper-key.ts'
+import * as integrity from './0019-integrity.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -39,4 +40,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0013-policy-revisions', up: policyRevisions.up },
   { name: '0014-admissions-and-grants', up: admissionsAndGrants.up },
   { name: '0015-pepper-key', up: pepperKey.up },
+  { name: '0019-integrity', up: integrity.up },
 ]
