@@ -38,7 +38,8 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop(), service.rotations.rotationJob.stop()])
+    await Promise.all([service.cards.fillJob.stop(), service.kms.crlJob.stop(), service.attestation.purgeJob.stop()])
+    await Promise.all([service.rotations.rotationJob.stop(), service.integrity.job.stop()])
     await service.close()
   }
 }
@@ -60,10 +61,16 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     () => ROTATION_STATES[rotation().state],
   )
   metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
+  const integrity = (): OpenService['integrity']['job']['status'] => service.integrity.job.status
+  metrics.gauge('gridseal_integrity_open_findings', 'What in the database is not what the log says.', () => integrity().openFindings)
+  metrics.gauge('gridseal_integrity_passed_at_seconds', 'When the whole database was compared with the log last, Unix time; 0: never.', () =>
+    (integrity().lastPassAt?.getTime() ?? 0) / 1000,
+  )
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
       { name: 'token', state: () => lanes().token },
+      { name: 'integrity', state: () => ({ state: integrity().openFindings > 0 ? 'degraded' : 'ready', since: integrity().since }) },
       { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
     ],
     (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
@@ -85,6 +92,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.kms.crlJob.start()
   service.attestation.purgeJob.start()
   service.rotations.rotationJob.start()
+  service.integrity.job.start()
   service.holds.job.start()
 
   const tls = await loadTlsIdentity({

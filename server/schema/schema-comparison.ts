@@ -4,6 +4,11 @@ import type { Finding } from '../../policies/integrity/index.ts'
 import { projectFile } from '../project-file.ts'
 import { describeSchema, PARTITION, type SchemaDescription } from './schema-description.ts'
 
+/** Why the service does not start on a database. */
+class SchemaError extends Error {
+  override readonly name = 'SchemaError'
+}
+
 /** One thing of the schema that is not as the migrations make it. */
 export interface SchemaDifference {
   readonly what: string
@@ -66,6 +71,21 @@ export async function schemaDifferences(sql: Sql): Promise<SchemaDifference[]> {
 }
 
 const isOf = (what: string, table: string): boolean => what.endsWith(` on ${table}`) || what.startsWith(`column ${table}.`)
+
+/**
+ * Refuses a schema that is not what this version makes: what the database promises, such as that a card is in one device, would be nobody's promise any more. There is no
+ * way around it: it is put back, and found again as it is to be. `onMore`: told of what was added and harms nothing.
+ */
+export async function assertSchema(sql: Sql, onMore: (what: string) => void): Promise<void> {
+  const differences = await schemaDifferences(sql)
+  for (const { what } of differences.filter((one) => one.isHarmless)) onMore(what)
+  const wrong = differences.filter((one) => !one.isHarmless)
+  if (wrong.length === 0) return
+  throw new SchemaError(
+    `The schema of the database is not what this version makes. Somebody changed it:\n${wrong.map(({ what, detail }) => `  ${what}: ${detail}`).join('\n')}\n` +
+      'Put each back as it is to be, as the owner of the tables, and find out who changed it. What was written meanwhile: gridseal integrity check.',
+  )
+}
 
 /** As findings of the integrity check: what was added and harms nothing is none. */
 export const schemaFindings = async (sql: Sql): Promise<Finding[]> =>

@@ -71,7 +71,7 @@ const QUERIES: readonly string[] = [
   `SELECT NULL AS relation, 'event trigger ' || evtname AS what, concat_ws(', ', evtevent, evtfoid::regproc::text, CASE evtenabled WHEN 'D' THEN 'disabled' END) AS is FROM pg_event_trigger`,
   `SELECT NULL AS relation, 'extension ' || extname AS what, 'there' AS is FROM pg_extension`,
   `SELECT NULL AS relation, 'role ' || rolname AS what,
-     concat_ws(', ', CASE WHEN rolcanlogin THEN 'login' ELSE 'no login' END, CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolbypassrls THEN 'bypasses row security' END,
+     concat_ws(', ', 'ordinary', CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolbypassrls THEN 'bypasses row security' END,
        CASE WHEN rolcreaterole THEN 'makes roles' END, CASE WHEN rolcreatedb THEN 'makes databases' END, CASE WHEN rolreplication THEN 'replication' END,
        (SELECT 'has the rights of ' || string_agg(pg_get_userbyid(m.roleid), ', ' ORDER BY pg_get_userbyid(m.roleid)) FROM pg_auth_members m WHERE m.member = r.oid)) AS is
    FROM pg_roles r WHERE rolname = '${SERVICE_ROLE}'`,

@@ -24,7 +24,7 @@ describe('the schema', () => {
       /^trigger append_only on \{partition\}: CREATE TRIGGER/m,
       /^rights of gridseal_service on callers: INSERT, SELECT, UPDATE \(mac, person_id, state, version\)$/m,
       /^function audit_append_only\(\): returns trigger, plpgsql: BEGIN RAISE EXCEPTION/m,
-      /^role gridseal_service: no login$/m,
+      /^role gridseal_service: ordinary$/m,
       /^column iccids.iccid: text not null$/m,
     ])
       expect(manifest).toMatch(line)
@@ -53,7 +53,7 @@ describe('the schema', () => {
     ['ALTER TABLE callers ENABLE ROW LEVEL SECURITY', /^table callers: it is: ordinary, row security/, 'ALTER TABLE callers DISABLE ROW LEVEL SECURITY'],
     ['CREATE POLICY hide ON callers USING (false)', /^policy hide on callers: it was added: false/, 'DROP POLICY hide ON callers'],
     ['CREATE RULE forget AS ON DELETE TO iccids DO INSTEAD NOTHING', /^rule forget on iccids: it was added/, 'DROP RULE forget ON iccids'],
-    ['ALTER TABLE quotas ALTER used TYPE numeric', /^column quotas.used: it is: numeric not null; it is to be: bigint not null/, 'ALTER TABLE quotas ALTER used TYPE bigint'],
+    ['ALTER TABLE rule_hits ALTER hits TYPE numeric', /^column rule_hits.hits: it is: numeric not null; it is to be: bigint not null/, 'ALTER TABLE rule_hits ALTER hits TYPE bigint'],
     ['ALTER TABLE orders DROP CONSTRAINT orders_quantity_check', /^constraint orders_quantity_check on orders: it is missing/, 'ALTER TABLE orders ADD CHECK (quantity > 0)'],
     ['CREATE TABLE more () INHERITS (callers)', /^table more: it was added: ordinary, inherits callers/, 'DROP TABLE more'],
     [`ALTER ROLE gridseal_service IN DATABASE "$db" SET search_path = elsewhere`, /^setting search_path of the role gridseal_service: it was added: elsewhere/, 'ALTER ROLE gridseal_service IN DATABASE "$db" RESET search_path'],

@@ -7,6 +7,7 @@ import { admissionFeature } from '../../policies/admissions/index.ts'
 import { callerFeature } from '../../policies/callers/index.ts'
 import { grantFeature } from '../../policies/grants/index.ts'
 import { holdFeature } from '../../policies/holds/index.ts'
+import { integrityFeature } from '../../policies/integrity/index.ts'
 import type { AnyOperation } from '../../policies/operation.ts'
 import { peopleFeature } from '../../policies/people/index.ts'
 import { quotaFeature } from '../../policies/quotas/index.ts'
@@ -35,6 +36,9 @@ export function allOperations(): readonly AnyOperation[] {
     ...Object.values(kms.systemOperations),
     ...cardPersonalizationFeature({ ...shared, gate: nothing, certifier: nothing, samePerson: nothing, deliveryChain: nothing }).operations,
     ...rootKeyFeature({ ...shared, gate: nothing, generations: nothing, tables: () => [], groups: nothing, samePerson: nothing, leads: nothing }).operations,
+    ...integrityFeature({
+      ...{ ...shared, audit: nothing, tables: nothing, dependents: nothing, reviewRows: nothing, checkGroups: nothing, schema: nothing, everyHours: 0 },
+    }).operations,
     ...attestationFeature({ ...shared, gate: nothing, cards: nothing, samePerson: nothing, build: 'none' }).operations,
   ]
 }
