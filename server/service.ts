@@ -74,7 +74,7 @@ export function openService(config: Config, logger: Logger, faults: Faults = noF
  * The same on a database that somebody may have changed, to look at it: nothing is migrated, made, established or refused for what the database says, beyond what is
  * needed to ask the token. No operation decides.
  */
-export function inspectService(config: Config, logger: Logger): Promise<Pick<OpenService, 'integrity' | 'audit' | 'database' | 'close'>> {
+export function inspectService(config: Config, logger: Logger): Promise<OpenService> {
   return opened({ config, logger, faults: noFaults, times: undefined, isInspection: true })
 }
 

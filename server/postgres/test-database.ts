@@ -17,6 +17,10 @@ export interface TestDatabase {
   readonly database: Database
   /** Commits when `work` has returned, rolls back when it throws. The service's role. */
   transact<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>
+  /** The name of the database. */
+  readonly name: string
+  /** Makes this database anew, as a copy of another one: whatever is connected is cut, and connects again. */
+  restore(from: string): Promise<void>
   /** Cuts whatever is connected, and drops the database. */
   close(): Promise<void>
 }
@@ -44,6 +48,13 @@ export async function testDatabase({ migrated = true }: { readonly migrated?: bo
     ownerUrl,
     database,
     transact: (work) => transact(database, work),
+    name,
+    restore: (from) =>
+      asAdmin(server, async (admin) => {
+        await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+        await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${from}'`)
+        await admin.query(`CREATE DATABASE ${name} OWNER ${owner.user} TEMPLATE ${from} ENCODING 'UTF8' STRATEGY file_copy`)
+      }),
     close: async () => {
       await Promise.all([database.close(), pool.end()])
       await asAdmin(server, (admin) => admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
