@@ -251,7 +251,7 @@ class House {
     this.#challengeId = (await this.#challenge()).challengeId
     await this.#challenge()
     await this.call(systemCaller('crl'), 'kms.crl.issue', { authority: 'callers' })
-    for (let at = 0; at < 400; at += 1) await this.#service.audit.log.append(draftOf('outcome'))
+    await this.#fillLog(400)
   }
 
   /** After a copy was made, which cuts all connections. */
@@ -282,7 +282,7 @@ class House {
     for await (const _ of ((await this.call<{ chunks: AsyncIterable<Uint8Array> }>(this.#who('vendor', 'acme'), 'card-personalization.delivery.fetch', { orderId: this.#orderId })).chunks)) void _
     await this.call(systemCaller('crl'), 'kms.crl.issue', { authority: 'callers' })
     await this.call(billing, 'kms.key.generate', { label: 'four', algorithm: 'hmac-sha256' })
-    for (let at = 0; at < 200; at += 1) await this.#service.audit.log.append(draftOf('outcome'))
+    await this.#fillLog(200)
   }
 
   /** As after a kill -9: committed, and not in the tree. The last is a durable operation. */
@@ -303,6 +303,11 @@ class House {
   #who(kind: CallerKind, name: string): Caller {
     const id = this.#ids.get(name) ?? name
     return { kind, name, id, certificate: '00', address: '127.0.0.1', ...(kind === 'officer' ? { person: { id: `person-${name}`, name } } : {}) }
+  }
+
+  /** So that there are full tiles. */
+  async #fillLog(entries: number): Promise<void> {
+    for (let at = 0; at < entries; at += 10) await Promise.all(Array.from({ length: 10 }, () => this.#service.audit.log.append(draftOf('outcome'))))
   }
 
   #challenge(): Promise<{ challengeId: string }> {
