@@ -118,14 +118,15 @@ export class LogPass {
     const group = seen.get(placeOf(row))
     const bytes = group?.bytes[row.seq - row.groupSeq]
     if (group === undefined || bytes === undefined) {
+      this.#seqs.set(`${row.writer}/${row.epoch}`, row.seq + 1)
       this.#find('entry-missing', `entry ${index}`, `the group of its bytes is gone: writer ${row.writer}, epoch ${row.epoch}, sequence ${row.groupSeq}`, index)
       return undefined
     }
     const leaf = leafHash(bytes)
     const [epoch, isSigned] = [`${row.writer}/${row.epoch}`, stored === undefined || equalBytes(leaf, stored)]
     const isNext = row.seq === (this.#seqs.get(epoch) ?? 0)
-    this.#seqs.set(epoch, row.seq + 1)
-    if (!isNext) this.#find('index-differs', `entry ${index}`, 'audit_entries has another entry in its place', index)
+    if (isSigned || isNext) this.#seqs.set(epoch, row.seq + 1)
+    else this.#find('index-differs', `entry ${index}`, 'audit_entries has another entry in its place', index)
     const numbered = group.entries?.get(row.seq)
     if (numbered === undefined) {
       if (!isSigned && isNext) this.#find('entry-changed', `entry ${index}`, 'its bytes are not those of the hash in the tree', index)

@@ -17,7 +17,7 @@ import { type Caller, type CallerKind, systemCaller } from '../../policies/calle
 import { perform } from '../../policies/gate.ts'
 import { type IntegrityReport, integrityFeature } from '../../policies/integrity/index.ts'
 import { readConfig } from '../config.ts'
-import { type TestDatabase, testDatabase } from '../postgres/test-database.ts'
+import type { TestDatabase } from '../postgres/test-run.ts'
 import { assertSchema, schemaFindings } from '../schema/schema-comparison.ts'
 import { inspectService, type OpenService, openService } from '../service.ts'
 import { enrolSiteVendor, filled, orderCards } from './rotation-site.ts'
@@ -75,9 +75,10 @@ export class TamperingSite {
     this.#key = parts.service.audit.key
   }
 
-  static async open(): Promise<TamperingSite> {
+  /** `makeDatabase`: an empty one. */
+  static async open(makeDatabase: () => Promise<TestDatabase>): Promise<TamperingSite> {
     const folder = mkdtempSync(join(tmpdir(), 'gridseal-tampering-'))
-    const [built, earlier, later, db] = [await testDatabase({ migrated: false }), await testDatabase({ migrated: false }), await testDatabase({ migrated: false }), await testDatabase({ migrated: false })]
+    const [built, earlier, later, db] = [await makeDatabase(), await makeDatabase(), await makeDatabase(), await makeDatabase()]
     const configOf = ({ serviceUrl, ownerUrl }: TestDatabase) =>
       readConfig({ GRIDSEAL_DATA: folder, GRIDSEAL_LANES: '1', GRIDSEAL_ORIGIN: ORIGIN, DATABASE_URL: serviceUrl, DATABASE_OWNER_URL: ownerUrl })
     const service = await openService(configOf(built), pino({ level: 'silent' }))
