@@ -4,6 +4,7 @@ import { Problem } from '../../core/problem.ts'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { addAccessCommands } from './access-commands.ts'
 import { addCallerCommands } from './caller-commands.ts'
+import { addIntegrityCommands } from './integrity-commands.ts'
 import { addOutsideCommands } from './outside-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
@@ -28,6 +29,7 @@ Examples:
   gridseal token rotate --help                               replaces a root key while the service runs
   gridseal audit verify --help                               checks a whole exported log offline
   gridseal audit verify-proof --help                         checks one entry of the log offline
+  gridseal integrity check                                   compares the whole database with the log, on the host
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules
@@ -71,6 +73,7 @@ addOutsideCommands(program)
 addTokenCommands(program)
 addPolicyCommands(program)
 addAccessCommands(program)
+addIntegrityCommands(program)
 
 program.exitOverride()
 try {

@@ -199,7 +199,7 @@ export class EdgeSite {
 }
 
 /** What nodes tell each other all the time; it decides nothing that lasts. */
-const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands'])
+const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands', 'integrity_passes', 'integrity_findings'])
 
 function expectUnchanged(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
   const kept = (tables: ReadonlyMap<string, string>): Record<string, string> =>

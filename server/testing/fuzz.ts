@@ -117,6 +117,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
       who: auditor,
       fields: { from: '0', limit: '10', operationId: NOWHERE, operation: 'kms.key.sign', caller: 'urn:gridseal:module:billing', code: 'ok' },
     },
+    'policies.integrity.get': { who: auditor, fields: {} },
+    'policies.integrity.check': { who: alice, fields: {} },
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },
