@@ -29,6 +29,29 @@ describe('the database of a service that nobody tampered with', () => {
   })
 })
 
+describe('rows of new entries', () => {
+  it('that stand as they are named are no findings', async () => {
+    expect(await site.follow(() => Promise.resolve())).toEqual([[], []])
+  })
+
+  it.each([
+    ['a row is edited', 'row-edited'],
+    ['a row is deleted', 'row-deleted'],
+    ['an old row is put back', 'row-replayed'],
+    ['a suspension of an admission is deleted', 'row-deleted'],
+    ['keys are exchanged', 'row-edited'],
+  ])('are found at the second look: %s', async (kind, code) => {
+    const [first, second] = await site.follow((victim) => TAMPERINGS[kind]?.({ ...victim, rollBack: never, rollBackFile: never }, new Random(1)) ?? never())
+    expect(first).toEqual([])
+    expect(new Set(second?.map((finding) => finding.code))).toEqual(new Set([code]))
+    expect(second?.every(({ since }) => since !== undefined)).toBe(true)
+  })
+})
+
+const never = (): never => {
+  throw new Error('it is not rolled back')
+}
+
 describe('what the owner of the database does', () => {
   it('stands in the table of docs/integrity.md, all of it', () => {
     expect([...TABLE.keys()].sort()).toEqual(Object.keys(TAMPERINGS).sort())

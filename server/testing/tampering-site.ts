@@ -15,7 +15,8 @@ import { draftOf } from '../../policies/audit/testing/drafts.ts'
 import { LogVerifier } from '../../policies/audit/verify.ts'
 import { type Caller, type CallerKind, systemCaller } from '../../policies/caller.ts'
 import { perform } from '../../policies/gate.ts'
-import { type IntegrityReport, integrityFeature } from '../../policies/integrity/index.ts'
+import { FreshRows } from '../../policies/integrity/fresh-rows.ts'
+import { type Finding, type IntegrityReport, integrityFeature } from '../../policies/integrity/index.ts'
 import { readConfig } from '../config.ts'
 import type { TestDatabase } from '../postgres/test-run.ts'
 import { assertSchema, schemaFindings } from '../schema/schema-comparison.ts'
@@ -125,6 +126,23 @@ export class TamperingSite {
       throw error
     })
     return { start, check: [...new Set(report?.findings.map(({ code }) => code))].sort(), report, verifier }
+  }
+
+  /** What is found by looking at the rows that entries name, as the service does with new ones: by the first look, and by the second. */
+  async follow(tamper: (victim: Pick<Victim, 'db' | 'earlier'>) => Promise<void>): Promise<readonly (readonly Finding[])[]> {
+    const [earlier, later] = this.#sources
+    await this.#db.restore(later.name)
+    this.#putFile('later')
+    const audit = this.#audit()
+    try {
+      await audit.flush()
+      await tamper({ db: this.#db, earlier: (text, values) => earlier.ownerSql.query(text, values) })
+      const { hsm, rotations } = this.#service
+      const rows = new FreshRows({ reader: audit.reader, tables: rotations.sealedTables, reviewRows: (some) => hsm.integrity.reviewRows(some) }, 0)
+      return [(await rows.look()).findings, (await rows.look()).findings]
+    } finally {
+      await audit.close()
+    }
   }
 
   #putFile(state: 'earlier' | 'later'): void {
