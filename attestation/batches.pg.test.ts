@@ -229,7 +229,10 @@ describe('a batch of evidence', () => {
     )
     const items = attester.entriesOf(APPRAISE, 'item').slice(before)
     expect(items).toHaveLength(8 * 32)
-    const rows = attester.entriesOf(APPRAISE, 'intent').slice(intents).flatMap(({ facts }) => facts?.rows ?? [])
+    const rows = attester
+      .entriesOf(APPRAISE, 'intent')
+      .slice(intents)
+      .flatMap(({ facts }) => facts?.rows ?? [])
     expect(rows.map(({ id }) => id).sort()).toEqual(evidence.map(nonceOf).sort())
   })
 

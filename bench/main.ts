@@ -3,11 +3,13 @@ import { benchAudit } from './audit.ts'
 import { benchAuditKill } from './audit-kill.ts'
 import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
+import { benchIntegrity } from './integrity.ts'
 import { benchPolicy } from './policy.ts'
 import { type Known, type Options, parseOptions } from './options.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
 import { benchSoak } from './soak.ts'
+import { benchTamper } from './tamper.ts'
 import { benchToken } from './token.ts'
 
 interface Bench {
@@ -30,6 +32,12 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     run: benchAuditKill,
   },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
+  integrity: {
+    about: 'the database compared with the log: 100,000 entries and rows; --large: 10,000,000',
+    options: ['--large'],
+    run: benchIntegrity,
+  },
+  tamper: { about: '1,000 random tamperings by the owner of the database, each as docs/integrity.md says what finds it', run: benchTamper },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
   policy: {
     about:

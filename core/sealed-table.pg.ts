@@ -22,7 +22,10 @@ export interface PgSealedTable<Columns> {
 const MOST_COUNTED = 1_000_000
 
 /** {@link SealedTable} of one table, whose primary key the cursor is: a JSON array of its values as text. */
-export function pgSealedTable<Columns>(sql: Sql, { name, key, columns, toRow, keyOf = ({ id }) => [id], holdsKeys = false }: PgSealedTable<Columns>): SealedTable {
+export function pgSealedTable<Columns>(
+  sql: Sql,
+  { name, key, columns, toRow, keyOf = ({ id }) => [id], holdsKeys = false }: PgSealedTable<Columns>,
+): SealedTable {
   const names = key.map(([column]) => column).join(', ')
   const texts = key.map(([column, type]) => (type === 'bytea' ? `encode(${column}, 'hex')` : `${column}::text`)).join(', ')
   const valueOf = (at: number, type: KeyType): string => (type === 'bytea' ? `decode($${at + 1}, 'hex')` : `$${at + 1}::text::${type}`)

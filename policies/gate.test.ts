@@ -242,7 +242,12 @@ describe('perform', () => {
     const gate = memoryGate()
     await run(gate, made('durable', { reserve: () => Promise.resolve(rowsOf(450)) }).op)
     const named = gate.log.entries.map(({ kind, facts }) => [kind, facts?.rows?.length ?? 0])
-    expect(named).toEqual([['intent', 200], ['item', 200], ['item', 50], ['outcome', 0]])
+    expect(named).toEqual([
+      ['intent', 200],
+      ['item', 200],
+      ['item', 50],
+      ['outcome', 0],
+    ])
     expect(gate.log.entries.flatMap(({ facts }) => facts?.rows ?? [])).toEqual(rowsOf(450))
   })
 

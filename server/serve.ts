@@ -63,8 +63,10 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
   const integrity = (): OpenService['integrity']['job']['status'] => service.integrity.job.status
   metrics.gauge('gridseal_integrity_open_findings', 'What in the database is not what the log says.', () => integrity().openFindings)
-  metrics.gauge('gridseal_integrity_passed_at_seconds', 'When the whole database was compared with the log last, Unix time; 0: never.', () =>
-    (integrity().lastPassAt?.getTime() ?? 0) / 1000,
+  metrics.gauge(
+    'gridseal_integrity_passed_at_seconds',
+    'When the whole database was compared with the log last, Unix time; 0: never.',
+    () => (integrity().lastPassAt?.getTime() ?? 0) / 1000,
   )
   const health = new Health(
     [

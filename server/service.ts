@@ -307,7 +307,25 @@ async function open({
     return active && admissions.withAdmission(active)
   }
   const service: OpenService = {
-    ...{ gate, operations, holds, revisions, database, hsm, audit, callers, people, kms, cards, attestation, rotations, integrity, findCaller, performSystem, close },
+    ...{
+      gate,
+      operations,
+      holds,
+      revisions,
+      database,
+      hsm,
+      audit,
+      callers,
+      people,
+      kms,
+      cards,
+      attestation,
+      rotations,
+      integrity,
+      findCaller,
+      performSystem,
+      close,
+    },
     logCeremonies: () => logCeremonies({ audit, database, adoptions }),
   }
   if (isInspection) {

@@ -181,7 +181,14 @@ const UUID_LENGTH = 36
 
 export const holdTables = (sql: Sql): readonly SealedTable[] => [
   pgSealedTable<HoldColumns>(sql, { name: 'holds', key: [['id', 'uuid']], columns: COLUMNS, toRow: (row) => holdRow(toHold(row)) }),
-  pgSealedTable<InputColumns>(sql, { name: 'hold_inputs', key: [['id', 'uuid']], columns: INPUT_COLUMNS, holdsKeys: true, toRow: inputRow, keyOf: ({ id }) => [id.slice(holdKey('').length)] }),
+  pgSealedTable<InputColumns>(sql, {
+    name: 'hold_inputs',
+    key: [['id', 'uuid']],
+    columns: INPUT_COLUMNS,
+    holdsKeys: true,
+    toRow: inputRow,
+    keyOf: ({ id }) => [id.slice(holdKey('').length)],
+  }),
   pgSealedTable<ApprovalColumns>(sql, {
     name: 'hold_approvals',
     key: [

@@ -163,7 +163,8 @@ function findingOf(row: Pick<RowDigest, 'table' | 'id'>, { code, last, standing 
     'row-replayed': `the table has ${has}, the log ${should}`,
     'row-deleted': `the log has ${should}, and the table nothing`,
     'row-added': `the table has ${has}, and no entry names it`,
-    'row-differs': last?.version === standing ? `${has} is not the row that the entry names` : `the table has ${has}, which no entry names; the log has ${should}`,
+    'row-differs':
+      last?.version === standing ? `${has} is not the row that the entry names` : `the table has ${has}, which no entry names; the log has ${should}`,
   }[code]
   return { code, subject: subjectOf(row), detail, ...(last === undefined ? {} : { since: last.index }) }
 }

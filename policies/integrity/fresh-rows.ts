@@ -86,9 +86,11 @@ function newestOf(entries: readonly FoundEntry[]): Map<string, Named> {
 function judge({ row, index }: Named, standing: { readonly row: RowDigest; readonly isSealed: boolean } | undefined): Finding | undefined {
   const found = (code: Finding['code'], detail: string): Finding => ({ code, subject: subjectOf(row), detail, since: index })
   if (row.digest === DELETED) return standing === undefined ? undefined : found('row-replayed', `it was deleted, and version ${standing.row.version} stands`)
-  if (standing === undefined) return ROW_RULES[row.table]?.endsAfterMs === undefined ? found('row-deleted', `the log has version ${row.version}, and the table nothing`) : undefined
+  if (standing === undefined)
+    return ROW_RULES[row.table]?.endsAfterMs === undefined ? found('row-deleted', `the log has version ${row.version}, and the table nothing`) : undefined
   if (!standing.isSealed) return found('row-edited', `the row of version ${standing.row.version} does not have the token’s MAC`)
   if (standing.row.version < row.version) return found('row-replayed', `the table has version ${standing.row.version}, the log version ${row.version}`)
-  if (standing.row.version === row.version && standing.row.digest !== row.digest) return found('row-differs', `version ${row.version} is not the row that the entry names`)
+  if (standing.row.version === row.version && standing.row.digest !== row.digest)
+    return found('row-differs', `version ${row.version} is not the row that the entry names`)
   return undefined
 }

@@ -70,7 +70,16 @@ describe('the comparison of the database with the log', () => {
     expect(entries[0]).toMatchObject({
       kind: 'event',
       operation: 'system.integrity-checked',
-      facts: { public: { entries: 10, rows: 3, findings: 2, new: 2, ended: 0, named: ['row-deleted: callers 1, since entry 7', 'row-deleted: callers 2, since entry 7'] } },
+      facts: {
+        public: {
+          entries: 10,
+          rows: 3,
+          findings: 2,
+          new: 2,
+          ended: 0,
+          named: ['row-deleted: callers 1, since entry 7', 'row-deleted: callers 2, since entry 7'],
+        },
+      },
     })
     expect(job.status).toMatchObject({ openFindings: 2, lastPassAt: state.now, progress: undefined })
 

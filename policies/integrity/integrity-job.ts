@@ -93,7 +93,8 @@ export class IntegrityJob {
       // The first turn only tells how it stands: a start has enough to do.
       if (this.#isFirst) this.#isFirst = false
       else if (this.#settings.everyHours > 0 && leads()) {
-        await this.#follow()
+        // An entry that cannot be read keeps nobody from the pass, which names it.
+        await this.#follow().catch((error: unknown) => onFailure(asProblem(error)))
         if (this.#isDue(await store.lastPass()) && this.#passing === undefined) await this.#pass(this.#settings.share)
       } else this.#follower = undefined
     } catch (error) {

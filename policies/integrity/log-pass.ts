@@ -79,11 +79,7 @@ export class LogPass {
 
   async #page(from: number, to: number, tree: TreeState, kept: Checkpoint | undefined): Promise<void> {
     const { source } = this.#deps
-    const [rows, leafTiles, checkpoints] = await Promise.all([
-      source.entries(from, to),
-      source.tiles(leafTilesOf(from, to)),
-      source.checkpoints(from, to),
-    ])
+    const [rows, leafTiles, checkpoints] = await Promise.all([source.entries(from, to), source.tiles(leafTilesOf(from, to)), source.checkpoints(from, to)])
     const byIndex = new Map(rows.map((row) => [row.index, row]))
     const seen = await this.#groupsOf(rows)
     const leafOf = leavesIn(leafTiles)
@@ -208,7 +204,8 @@ export class LogPass {
     kept: Checkpoint | undefined,
   ): Map<number, { readonly checkpoint: Checkpoint; readonly where: string }[]> {
     const signed = new Map<number, { readonly checkpoint: Checkpoint; readonly where: string }[]>()
-    const add = (checkpoint: Checkpoint, where: string): void => void signed.set(checkpoint.size, [...(signed.get(checkpoint.size) ?? []), { checkpoint, where }])
+    const add = (checkpoint: Checkpoint, where: string): void =>
+      void signed.set(checkpoint.size, [...(signed.get(checkpoint.size) ?? []), { checkpoint, where }])
     for (const { size, note } of stored) {
       const checkpoint = this.#open(note, `checkpoint ${size}`)
       if (checkpoint?.size === size) add(checkpoint, `checkpoint ${size}`)
@@ -271,7 +268,8 @@ export class LogPass {
     const stored = new Map(partialTiles.map((tile) => [tile.level, tile]))
     for (const { level, index, hashes } of this.#tiles.open()) {
       const there = stored.get(level)
-      if (there?.index !== index || !equalBytes(there.hashes, hashes)) this.#find('tile-differs', tileName(level, index), 'the right-most tile of its level does not follow from the entries')
+      if (there?.index !== index || !equalBytes(there.hashes, hashes))
+        this.#find('tile-differs', tileName(level, index), 'the right-most tile of its level does not follow from the entries')
     }
   }
 
@@ -341,4 +339,3 @@ class TileBuilder {
     return [...this.#open].map(([level, { index, hashes }]) => ({ level, index, hashes: Buffer.concat(hashes) }))
   }
 }
-

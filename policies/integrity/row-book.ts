@@ -142,7 +142,10 @@ export class RowBook {
 const shortDigest = (digest: string): string => (digest === DELETED ? NO_DIGEST : Buffer.from(digest, 'base64url').toString('hex').slice(0, 32).padEnd(32, '0'))
 
 /** What is wrong with a row, if anything is. `began`: entries before it were committed before any table was read. */
-export function judgeRow({ table, standing, namings }: Page, began: number): 'row-edited' | 'row-replayed' | 'row-deleted' | 'row-added' | 'row-differs' | undefined {
+export function judgeRow(
+  { table, standing, namings }: Page,
+  began: number,
+): 'row-edited' | 'row-replayed' | 'row-deleted' | 'row-added' | 'row-differs' | undefined {
   const rule: RowRule = ROW_RULES[table] ?? { why: '' }
   const newest = namings.reduce<Naming | undefined>((a, b) => (b.index < began && (a === undefined || b.version > a.version) ? b : a), undefined)
   const since = namings.filter(({ index }) => index >= began)

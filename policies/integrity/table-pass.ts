@@ -32,11 +32,13 @@ export async function passTables(
         const sealedBy = await reviewRows(page)
         page.forEach((placed, at) => stand(placed, sealedBy[at] !== 'nobody'))
         const sealed = page.filter((_, at) => sealedBy[at] !== 'nobody').map(({ row }) => row)
-        for (const dependent of own) for (const { id, detail } of await dependent.check(sealed)) find({ code: 'content-differs', subject: `${table.name} ${id}`, detail })
+        for (const dependent of own)
+          for (const { id, detail } of await dependent.check(sealed)) find({ code: 'content-differs', subject: `${table.name} ${id}`, detail })
         rows += page.length
         await between(rows)
       }
-      for (const dependent of own) for (const { id, detail } of await dependent.strays()) find({ code: 'content-differs', subject: `${table.name} ${id}`, detail })
+      for (const dependent of own)
+        for (const { id, detail } of await dependent.strays()) find({ code: 'content-differs', subject: `${table.name} ${id}`, detail })
     } catch (error) {
       if (error instanceof Problem) throw error
       unreadable.add(table.name)

@@ -5,11 +5,15 @@ import type { ShowIntegrityOptions } from './integrity.ts'
 
 /** Whether the database is what the log says. */
 export function addIntegrityCommands(program: Command): void {
-  const integrity = program.command('integrity').description('Whether the database is what the log says: edited, replayed, deleted and added rows, the log itself, the schema.')
+  const integrity = program
+    .command('integrity')
+    .description('Whether the database is what the log says: edited, replayed, deleted and added rows, the log itself, the schema.')
 
   integrity
     .command('check')
-    .description('Compares everything now, on the host of the service and with its settings, also while it runs or refuses to start. Exit 1 when anything is found.')
+    .description(
+      'Compares everything now, on the host of the service and with its settings, also while it runs or refuses to start. Exit 1 when anything is found.',
+    )
     .option('--json', 'the report as JSON')
     .addHelpText(
       'after',

@@ -80,7 +80,9 @@ export async function showIntegrityCommand({ begin, json, ...reach }: ShowIntegr
 
 const describeShown = ({ lastPass, running, openFindings, findings }: Shown): string =>
   [
-    lastPass === undefined ? 'Nothing was compared yet.' : `Compared at ${lastPass.endedAt}: ${String(lastPass.rows)} rows, ${String(lastPass.entries)} entries.`,
+    lastPass === undefined
+      ? 'Nothing was compared yet.'
+      : `Compared at ${lastPass.endedAt}: ${String(lastPass.rows)} rows, ${String(lastPass.entries)} entries.`,
     ...(running === undefined ? [] : [`A pass is under way: ${describeProgress(running)}.`]),
     openFindings === 0 ? 'The database is what the log says.' : `The database is not what the log says: ${String(openFindings)} findings.`,
     ...findings.map((finding) => `${describeFinding(finding)}\n  Found at ${finding.foundAt}.`),

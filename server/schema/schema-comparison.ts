@@ -20,7 +20,14 @@ export interface SchemaDifference {
 /** The manifest as text: a line for each thing, `what: how it is`. Of partitions those of one stand for all; where they are not alike, each has its own. */
 export function manifestOf({ objects, partitions }: SchemaDescription): string {
   const lines = [...objects].map(([what, is]) => `${what}: ${is}`)
-  const alike = new Set([...partitions.values()].map((own) => JSON.stringify([...own].sort())))
+  const alike = new Set(
+    [...partitions.values()].map((own) =>
+      [...own]
+        .map(([what, is]) => `${what}: ${is}`)
+        .sort()
+        .join('\n'),
+    ),
+  )
   for (const [name, own] of partitions) {
     if (alike.size > 1) lines.push(...[...own].map(([what, is]) => `${name}: ${what}: ${is}`))
     else lines.push(...[...own].map(([what, is]) => `${what}: ${is}`))
@@ -53,7 +60,9 @@ function compare(wanted: ReadonlyMap<string, string>, there: ReadonlyMap<string,
 
 /** What stands beside ours and does nothing by itself, and that others may read. */
 const isHarmless = (what: string, is: string): boolean =>
-  /^(table|view|sequence|function|extension) /.test(what) ? !/inherits /.test(is) : /^rights of .* on (?!the schema)/.test(what) && /^SELECT( \(.*\))?$/.test(is)
+  /^(table|view|sequence|function|extension) /.test(what)
+    ? !/inherits /.test(is)
+    : /^rights of .* on (?!the schema)/.test(what) && /^SELECT( \(.*\))?$/.test(is)
 
 const splitLine = (line: string): readonly [string, string] => {
   const at = line.indexOf(': ')
@@ -62,14 +71,13 @@ const splitLine = (line: string): readonly [string, string] => {
 
 /** How the schema differs from what this version makes. */
 export async function schemaDifferences(sql: Sql): Promise<SchemaDifference[]> {
-  const found = await describeSchema(sql)
-  const added = new Set([...found.objects.keys()].flatMap((what) => (/^table /.test(what) ? [what.slice('table '.length)] : [])))
-  const differences = compareSchema(readFileSync(projectFile('server/schema/manifest.txt'), 'utf8'), found)
+  const differences = compareSchema(readFileSync(projectFile('server/schema/manifest.txt'), 'utf8'), await describeSchema(sql))
   // What belongs to a table that is none of ours is no matter either.
-  const foreign = new Set(differences.flatMap(({ what, isHarmless: own }) => (own && /^table /.test(what) ? [what.slice('table '.length)] : [])))
-  return differences.map((one) => ({ ...one, isHarmless: one.isHarmless || [...foreign].some((name) => added.has(name) && isOf(one.what, name)) }))
+  const foreign = differences.flatMap(({ what, isHarmless: own }) => (own && what.startsWith(TABLE) ? [what.slice(TABLE.length)] : []))
+  return differences.map((one) => ({ ...one, isHarmless: one.isHarmless || foreign.some((name) => isOf(one.what, name)) }))
 }
 
+const TABLE = 'table '
 const isOf = (what: string, table: string): boolean => what.endsWith(` on ${table}`) || what.startsWith(`column ${table}.`)
 
 /**

@@ -9,7 +9,8 @@ beforeAll(async () => {
 })
 afterAll(() => db.close())
 
-const harmful = async (): Promise<string[]> => (await schemaDifferences(db.sql)).filter((one) => !one.isHarmless).map(({ what, detail }) => `${what}: ${detail}`)
+const harmful = async (): Promise<string[]> =>
+  (await schemaDifferences(db.sql)).filter((one) => !one.isHarmless).map(({ what, detail }) => `${what}: ${detail}`)
 
 describe('the schema', () => {
   it('is in the manifest as the migrations make it', async () => {
@@ -37,9 +38,21 @@ describe('the schema', () => {
       /^constraint one_device_for_a_card on bindings: it is missing/,
       'ALTER TABLE bindings ADD CONSTRAINT one_device_for_a_card EXCLUDE USING gist (iccid WITH =, valid WITH &&)',
     ],
-    ['ALTER TABLE audit_groups DISABLE TRIGGER append_only', /^trigger append_only on audit_groups: it is: .*, disabled; it is to be/, 'ALTER TABLE audit_groups ENABLE TRIGGER append_only'],
-    ['ALTER TABLE audit_entries_3 DISABLE TRIGGER append_only', /^trigger append_only on audit_entries_3: it is: .*, disabled/, 'ALTER TABLE audit_entries_3 ENABLE TRIGGER append_only'],
-    ['GRANT UPDATE ON audit_groups TO gridseal_service', /^rights of gridseal_service on audit_groups: it is: INSERT, SELECT, UPDATE, UPDATE \(mac\)/, 'REVOKE UPDATE ON audit_groups FROM gridseal_service; GRANT UPDATE (mac) ON audit_groups TO gridseal_service'],
+    [
+      'ALTER TABLE audit_groups DISABLE TRIGGER append_only',
+      /^trigger append_only on audit_groups: it is: .*, disabled; it is to be/,
+      'ALTER TABLE audit_groups ENABLE TRIGGER append_only',
+    ],
+    [
+      'ALTER TABLE audit_entries_3 DISABLE TRIGGER append_only',
+      /^trigger append_only on audit_entries_3: it is: .*, disabled/,
+      'ALTER TABLE audit_entries_3 ENABLE TRIGGER append_only',
+    ],
+    [
+      'GRANT UPDATE ON audit_groups TO gridseal_service',
+      /^rights of gridseal_service on audit_groups: it is: INSERT, SELECT, UPDATE, UPDATE \(mac\)/,
+      'REVOKE UPDATE ON audit_groups FROM gridseal_service; GRANT UPDATE (mac) ON audit_groups TO gridseal_service',
+    ],
     ['GRANT DELETE ON iccids TO PUBLIC', /^rights of everybody on iccids: it was added: DELETE/, 'REVOKE DELETE ON iccids FROM PUBLIC'],
     [
       `CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`,
@@ -49,15 +62,35 @@ describe('the schema', () => {
       RAISE EXCEPTION 'rows are only added: % on %', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
     END $$`,
     ],
-    ['CREATE TRIGGER spy BEFORE INSERT ON cards FOR EACH ROW EXECUTE FUNCTION append_only()', /^trigger spy on cards: it was added/, 'DROP TRIGGER spy ON cards'],
+    [
+      'CREATE TRIGGER spy BEFORE INSERT ON cards FOR EACH ROW EXECUTE FUNCTION append_only()',
+      /^trigger spy on cards: it was added/,
+      'DROP TRIGGER spy ON cards',
+    ],
     ['ALTER TABLE callers ENABLE ROW LEVEL SECURITY', /^table callers: it is: ordinary, row security/, 'ALTER TABLE callers DISABLE ROW LEVEL SECURITY'],
     ['CREATE POLICY hide ON callers USING (false)', /^policy hide on callers: it was added: false/, 'DROP POLICY hide ON callers'],
     ['CREATE RULE forget AS ON DELETE TO iccids DO INSTEAD NOTHING', /^rule forget on iccids: it was added/, 'DROP RULE forget ON iccids'],
-    ['ALTER TABLE rule_hits ALTER hits TYPE numeric', /^column rule_hits.hits: it is: numeric not null; it is to be: bigint not null/, 'ALTER TABLE rule_hits ALTER hits TYPE bigint'],
-    ['ALTER TABLE orders DROP CONSTRAINT orders_quantity_check', /^constraint orders_quantity_check on orders: it is missing/, 'ALTER TABLE orders ADD CHECK (quantity > 0)'],
+    [
+      'ALTER TABLE rule_hits ALTER hits TYPE numeric',
+      /^column rule_hits.hits: it is: numeric not null; it is to be: bigint not null/,
+      'ALTER TABLE rule_hits ALTER hits TYPE bigint',
+    ],
+    [
+      'ALTER TABLE orders DROP CONSTRAINT orders_quantity_check',
+      /^constraint orders_quantity_check on orders: it is missing/,
+      'ALTER TABLE orders ADD CHECK (quantity > 0)',
+    ],
     ['CREATE TABLE more () INHERITS (callers)', /^table more: it was added: ordinary, inherits callers/, 'DROP TABLE more'],
-    [`ALTER ROLE gridseal_service IN DATABASE "$db" SET search_path = elsewhere`, /^setting search_path of the role gridseal_service: it was added: elsewhere/, 'ALTER ROLE gridseal_service IN DATABASE "$db" RESET search_path'],
-    ['DROP INDEX kms_keys_label', /^index kms_keys_label on kms_keys: it is missing/, `CREATE UNIQUE INDEX kms_keys_label ON kms_keys (owner, label) WHERE state <> 'destroyed'`],
+    [
+      `ALTER ROLE gridseal_service IN DATABASE "$db" SET search_path = elsewhere`,
+      /^setting search_path of the role gridseal_service: it was added: elsewhere/,
+      'ALTER ROLE gridseal_service IN DATABASE "$db" RESET search_path',
+    ],
+    [
+      'DROP INDEX kms_keys_label',
+      /^index kms_keys_label on kms_keys: it is missing/,
+      `CREATE UNIQUE INDEX kms_keys_label ON kms_keys (owner, label) WHERE state <> 'destroyed'`,
+    ],
   ]
 
   it.each(CHANGES)('that was changed is named: %s', async (statement, difference, undo) => {

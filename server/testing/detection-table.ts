@@ -26,7 +26,11 @@ const columnOf = (cell: string): Column => {
 
 /** Where a detection is not as expected; undefined where it is. */
 export function fault(expected: Expected, { start, check, verifier }: Detection): string | undefined {
-  for (const [by, found] of [['start', start === undefined ? [] : [start]], ['check', check], ['verifier', verifier]] as const) {
+  for (const [by, found] of [
+    ['start', start === undefined ? [] : [start]],
+    ['check', check],
+    ['verifier', verifier],
+  ] as const) {
     const { codes, mayBeNothing } = expected[by]
     if (found.length === 0 ? mayBeNothing : codes.some((code) => found.includes(code))) continue
     return `${by}: found ${found.join(', ') || 'nothing'}, expected ${codes.join(' or ') || 'nothing'}`

@@ -211,8 +211,13 @@ export class TamperingSite {
     try {
       const signed = await lastSigned({ reader: audit.reader, key: this.#key, replaced: [] })
       const lines: string[] = []
-      for await (const chunk of exportChunks({ reader: audit.reader, key: this.#key, size: signed?.checkpoint.size ?? 0 })) lines.push(Buffer.from(chunk).toString('utf8'))
-      for (const line of lines.join('').split('\n').filter((one) => one !== '')) verifier.add(line)
+      for await (const chunk of exportChunks({ reader: audit.reader, key: this.#key, size: signed?.checkpoint.size ?? 0 }))
+        lines.push(Buffer.from(chunk).toString('utf8'))
+      for (const line of lines
+        .join('')
+        .split('\n')
+        .filter((one) => one !== ''))
+        verifier.add(line)
     } catch (error) {
       return [error instanceof Problem ? 'no-export' : error instanceof Error && error.name === 'NoteError' ? 'checkpoint-invalid' : String(error)]
     } finally {
@@ -221,8 +226,6 @@ export class TamperingSite {
     return [...new Set(verifier.finish().findings.map(({ code }) => code))].sort()
   }
 }
-
-
 
 /** Everybody who does something, on a service whose policy allows all. */
 class House {
@@ -249,13 +252,21 @@ class House {
       body: { names: ['alice', 'bob'] },
     })) as { officers: { callerId: string; name: string }[] }
     for (const { callerId, name } of officers) this.#ids.set(name, callerId)
-    for (const [kind, name] of [['module', 'billing'], ['module', 'traffic'], ['vendor', 'acme'], ['auditor', 'ann'], ['business', 'chen']] as const) {
+    for (const [kind, name] of [
+      ['module', 'billing'],
+      ['module', 'traffic'],
+      ['vendor', 'acme'],
+      ['auditor', 'ann'],
+      ['business', 'chen'],
+    ] as const) {
       const { callerId } = await this.call<{ callerId: string }>(this.#who('officer', 'alice'), 'policies.caller.register', { kind, name })
       this.#ids.set(name, callerId)
     }
     for (const label of ['one', 'two', 'three']) await this.call(this.#who('module', 'billing'), 'kms.key.generate', { label, algorithm: 'hmac-sha256' })
     const { csr } = await makeTlsRequest('billing')
-    this.#serial = (await this.call<{ serial: string }>(this.#who('officer', 'alice'), 'kms.certificate.issue', { callerId: this.#ids.get('billing'), csr })).serial
+    this.#serial = (
+      await this.call<{ serial: string }>(this.#who('officer', 'alice'), 'kms.certificate.issue', { callerId: this.#ids.get('billing'), csr })
+    ).serial
     await this.#byTwo('policies.admission.file', { callerId: this.#ids.get('billing'), ...exampleFiling('billing') })
     const until = new Date(Date.now() + 3_600_000).toISOString()
     const grant = { reason: 'a test', callers: ['urn:gridseal:module:billing'], operations: ['kms.key.attest'], until }
@@ -298,7 +309,10 @@ class House {
     await this.call(billing, 'attestation.card.answer', { iccid: this.#iccid, challengeId: this.#challengeId, res: 'AAAAAAAAAAA' })
     await this.#challenge()
     await this.call(alice, 'policies.admission.suspend', { callerId: this.#ids.get('billing'), reason: 'a test' })
-    for await (const _ of ((await this.call<{ chunks: AsyncIterable<Uint8Array> }>(this.#who('vendor', 'acme'), 'card-personalization.delivery.fetch', { orderId: this.#orderId })).chunks)) void _
+    for await (const _ of (
+      await this.call<{ chunks: AsyncIterable<Uint8Array> }>(this.#who('vendor', 'acme'), 'card-personalization.delivery.fetch', { orderId: this.#orderId })
+    ).chunks)
+      void _
     await this.call(systemCaller('crl'), 'kms.crl.issue', { authority: 'callers' })
     await this.call(billing, 'kms.key.generate', { label: 'four', algorithm: 'hmac-sha256' })
     await this.#fillLog(200)

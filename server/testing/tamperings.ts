@@ -81,7 +81,11 @@ const newestWithRows = (sql: Sql): Promise<Place[]> => groups(sql, `${UNSEQUENCE
 
 const INDEX_COLUMNS = 'operation_id, writer, epoch, seq, group_seq, time, operation, caller, kind, code, rule'
 
-async function flipHash(sql: Sql, random: Random, { table, column, where, values }: { readonly table: string; readonly column: string; readonly where: string; readonly values: readonly unknown[] }): Promise<void> {
+async function flipHash(
+  sql: Sql,
+  random: Random,
+  { table, column, where, values }: { readonly table: string; readonly column: string; readonly where: string; readonly values: readonly unknown[] },
+): Promise<void> {
   const [row] = await sql.query<{ bytes: Buffer }>(`SELECT ${column} AS bytes FROM ${table} WHERE ${where}`, values)
   const bytes = Buffer.from(row?.bytes ?? '')
   const at = random.below(bytes.length)
@@ -90,21 +94,33 @@ async function flipHash(sql: Sql, random: Random, { table, column, where, values
 }
 
 /** Tables of the log, as the earlier database has them. */
-const LOG_TABLES = ['audit_groups', 'audit_writers', 'audit_sequenced', 'audit_head', 'audit_entries', 'audit_tiles', 'audit_partial_tiles', 'audit_checkpoints'] as const
+const LOG_TABLES = [
+  'audit_groups',
+  'audit_writers',
+  'audit_sequenced',
+  'audit_head',
+  'audit_entries',
+  'audit_tiles',
+  'audit_partial_tiles',
+  'audit_checkpoints',
+] as const
 
 async function cutTail({ db: { ownerSql }, earlier }: Victim): Promise<void> {
   for (const table of LOG_TABLES) {
     const rows = await earlier<{ row: object }>(`SELECT to_jsonb(t) AS row FROM ${table} t`)
     await past(ownerSql, table, async () => {
       await ownerSql.query(`DELETE FROM ${table}`)
-      await ownerSql.query(`INSERT INTO ${table} SELECT (jsonb_populate_record(NULL::${table}, r)).* FROM unnest($1::jsonb[]) AS r`, [rows.map(({ row }) => JSON.stringify(row))])
+      await ownerSql.query(`INSERT INTO ${table} SELECT (jsonb_populate_record(NULL::${table}, r)).* FROM unnest($1::jsonb[]) AS r`, [
+        rows.map(({ row }) => JSON.stringify(row)),
+      ])
     })
   }
 }
 
 const PRIMARY_KEY = `SELECT a.attname AS column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) WHERE i.indrelid = $1::regclass AND i.indisprimary`
 const COLUMNS = `SELECT attname AS column FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`
-const columnsOf = async (sql: Sql, query: string, table: string): Promise<string[]> => (await sql.query<{ column: string }>(query, [table])).map(({ column }) => column)
+const columnsOf = async (sql: Sql, query: string, table: string): Promise<string[]> =>
+  (await sql.query<{ column: string }>(query, [table])).map(({ column }) => column)
 
 /** Whole old rows, with their MACs, of rows that have changed since, or are gone. */
 const replayIn =
@@ -113,8 +129,12 @@ const replayIn =
     const candidates: { readonly table: string; readonly row: object }[] = []
     for (const table of tables) {
       const key = (await columnsOf(ownerSql, PRIMARY_KEY, table)).join(', ')
-      const rows = await earlier<{ row: object; key: string }>(`SELECT to_jsonb(t) AS row, (SELECT row_to_json(k)::text FROM (SELECT ${key}) k) AS key FROM ${table} t`)
-      const now = await ownerSql.query<{ row: object; key: string }>(`SELECT to_jsonb(t) AS row, (SELECT row_to_json(k)::text FROM (SELECT ${key}) k) AS key FROM ${table} t`)
+      const rows = await earlier<{ row: object; key: string }>(
+        `SELECT to_jsonb(t) AS row, (SELECT row_to_json(k)::text FROM (SELECT ${key}) k) AS key FROM ${table} t`,
+      )
+      const now = await ownerSql.query<{ row: object; key: string }>(
+        `SELECT to_jsonb(t) AS row, (SELECT row_to_json(k)::text FROM (SELECT ${key}) k) AS key FROM ${table} t`,
+      )
       const standing = new Map(now.map((one) => [one.key, JSON.stringify(one.row)]))
       for (const one of rows) if (standing.get(one.key) !== JSON.stringify(one.row)) candidates.push({ table, row: one.row })
     }
@@ -155,11 +175,37 @@ const editIn =
 
 /** Of these there are rows at the site. */
 const SEALED = [
-  ...['kms_keys', 'certificates', 'crls', 'attestation_nonces', 'attestation_sqn', 'admissions', 'grants', 'holds', 'hold_approvals', 'policy_activations', 'callers', 'persons'],
+  ...[
+    'kms_keys',
+    'certificates',
+    'crls',
+    'attestation_nonces',
+    'attestation_sqn',
+    'admissions',
+    'grants',
+    'holds',
+    'hold_approvals',
+    'policy_activations',
+    'callers',
+    'persons',
+  ],
   ...['bootstrap', 'vendors', 'transport_keys', 'orders', 'order_chunks', 'cards', 'deliveries', 'card_profiles', 'card_masters'],
 ] as const
 const CHANGED = ['certificates', 'crls', 'attestation_nonces', 'attestation_sqn', 'grants', 'holds', 'hold_inputs', 'callers', 'orders', 'deliveries'] as const
-const DELETED = ['kms_keys', 'certificates', 'attestation_nonces', 'attestation_sqn', 'admissions', 'grants', 'hold_approvals', 'policy_activations', 'callers', 'cards', 'deliveries', 'bootstrap'] as const
+const DELETED = [
+  'kms_keys',
+  'certificates',
+  'attestation_nonces',
+  'attestation_sqn',
+  'admissions',
+  'grants',
+  'hold_approvals',
+  'policy_activations',
+  'callers',
+  'cards',
+  'deliveries',
+  'bootstrap',
+] as const
 
 const doing =
   (...statements: readonly string[]): Tamper =>
@@ -227,7 +273,8 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
     await deleteGroups(db, await newestWithRows(db.ownerSql))
     await db.ownerSql.query(`DELETE FROM callers WHERE name = 'last'`)
   },
-  'the head is replaced': ({ db: { ownerSql } }, random) => flipHash(ownerSql, random, { table: 'audit_head', column: random.of(['root', 'edge']), where: 'id = 1', values: [] }),
+  'the head is replaced': ({ db: { ownerSql } }, random) =>
+    flipHash(ownerSql, random, { table: 'audit_head', column: random.of(['root', 'edge']), where: 'id = 1', values: [] }),
   'the head is set back': doing('UPDATE audit_head SET size = size - 1'),
   'a tile is changed': async ({ db: { ownerSql } }, random) => {
     const tiles = await ownerSql.query<{ table: string; level: number; index: string }>(
@@ -238,7 +285,9 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
   },
   'the last checkpoint is changed': ({ db: { ownerSql } }) =>
     past(ownerSql, 'audit_checkpoints', () =>
-      ownerSql.query(`UPDATE audit_checkpoints SET note = replace(note, E'\\n' || size || E'\\n', E'\\n' || (size - 1) || E'\\n') WHERE size = (SELECT max(size) FROM audit_checkpoints)`),
+      ownerSql.query(
+        `UPDATE audit_checkpoints SET note = replace(note, E'\\n' || size || E'\\n', E'\\n' || (size - 1) || E'\\n') WHERE size = (SELECT max(size) FROM audit_checkpoints)`,
+      ),
     ),
   'an earlier checkpoint is changed': ({ db: { ownerSql } }, random) =>
     past(ownerSql, 'audit_checkpoints', () =>
@@ -271,19 +320,26 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
   'a sequence number is put back': replayIn(['attestation_sqn']),
   'a revoked grant is put back': replayIn(['grants']),
   'an approval is deleted': deleteIn(['hold_approvals']),
-  'a suspension of an admission is deleted': doing('ALTER TABLE admissions DISABLE TRIGGER USER', `DELETE FROM admissions WHERE state = 'suspended'`, 'ALTER TABLE admissions ENABLE TRIGGER USER'),
+  'a suspension of an admission is deleted': doing(
+    'ALTER TABLE admissions DISABLE TRIGGER USER',
+    `DELETE FROM admissions WHERE state = 'suspended'`,
+    'ALTER TABLE admissions ENABLE TRIGGER USER',
+  ),
   'the activation of the policy is deleted': deleteIn(['policy_activations']),
   'keys are exchanged': doing(
     `UPDATE kms_keys k SET wrapped = o.wrapped, kcv = o.kcv FROM kms_keys o WHERE k.id <> o.id AND k.label IN ('one', 'two') AND o.label IN ('one', 'two')`,
   ),
-  'an ICCID is deleted': ({ db: { ownerSql } }, random) =>
-    ownerSql.query('DELETE FROM iccids WHERE position = $1', [random.below(20)]).then(() => undefined),
+  'an ICCID is deleted': ({ db: { ownerSql } }, random) => ownerSql.query('DELETE FROM iccids WHERE position = $1', [random.below(20)]).then(() => undefined),
   'an ICCID is changed': ({ db: { ownerSql } }, random) =>
     ownerSql.query(`UPDATE iccids SET iccid = '8986009999999999999' WHERE position = $1`, [random.below(20)]).then(() => undefined),
-  'an ICCID is added': doing(`INSERT INTO iccids (iccid, imsi, order_id, position) SELECT '8986009999999999998', '460009999999999', order_id, 20 FROM iccids LIMIT 1`),
+  'an ICCID is added': doing(
+    `INSERT INTO iccids (iccid, imsi, order_id, position) SELECT '8986009999999999998', '460009999999999', order_id, 20 FROM iccids LIMIT 1`,
+  ),
   'a personal value is changed': ({ db: { ownerSql } }, random) =>
     ownerSql
-      .query(`UPDATE audit_personal SET value = value || '0' WHERE ctid = (SELECT ctid FROM audit_personal ORDER BY ctid OFFSET $1 LIMIT 1)`, [random.below(10)])
+      .query(`UPDATE audit_personal SET value = value || '0' WHERE ctid = (SELECT ctid FROM audit_personal ORDER BY ctid OFFSET $1 LIMIT 1)`, [
+        random.below(10),
+      ])
       .then(() => undefined),
   'a constraint is dropped': oneOf(
     doing('ALTER TABLE bindings DROP CONSTRAINT one_device_for_a_card'),
@@ -300,4 +356,3 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
   'a right is granted': oneOf(doing('GRANT UPDATE ON audit_groups TO gridseal_service'), doing('GRANT DELETE ON iccids TO PUBLIC')),
   'a function is changed': doing(`CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`),
 }
-

@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { operation } from '../../operation.ts'
 
-const OUTPUT = z
-  .strictObject({ began: z.boolean().meta({ description: 'false: this node was at a pass already.' }) })
-  .meta({ id: 'IntegrityCheckBegun' })
+const OUTPUT = z.strictObject({ began: z.boolean().meta({ description: 'false: this node was at a pass already.' }) }).meta({ id: 'IntegrityCheckBegun' })
 
 /** A pass takes minutes: who asked reads `policies.integrity.get` for how far it is and what it found. */
 export const beginCheck = ({ passNow }: { readonly passNow: () => boolean }) =>
