@@ -13,14 +13,15 @@ import { openDatabase } from '../server/database.ts'
 import { migrateDatabase } from '../server/migrate.ts'
 import { startEmbeddedPostgres } from '../server/postgres/launcher.ts'
 import { schemaFindings } from '../server/schema/schema-comparison.ts'
+import type { Options } from './options.ts'
 import { type Report, result } from './report.ts'
 
 const CALLERS = 512
 const rowAt = (at: number): Row => ({ table: 'things', schema: 1, id: `thing-${String(at)}`, version: 1, columns: { state: 'made' } })
 
 /** A pass over a log each of whose entries names a row, and over as many rows, which memory makes: MACs by software, so that it is the comparison that is measured. */
-export async function benchIntegrity(say: (line: string) => void, options: readonly string[]): Promise<Report> {
-  const entries = options.includes('--large') ? 10_000_000 : 100_000
+export async function benchIntegrity(say: (line: string) => void, options: Options): Promise<Report> {
+  const entries = options.count('size') ?? 100_000
   const folder = mkdtempSync(join(tmpdir(), 'gridseal-bench-'))
   const postgres = await startEmbeddedPostgres({ folder: join(folder, 'postgres'), durable: false })
   try {

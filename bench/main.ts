@@ -33,11 +33,15 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   },
   audit: { about: 'entries of the audit log: durable appends from many callers', run: benchAudit },
   integrity: {
-    about: 'the database compared with the log: 100,000 entries and rows; --large: 10,000,000',
-    options: ['--large'],
+    about: 'the database compared with the log: 100,000 entries and rows; --size N: another number',
+    options: { size: 'count' },
     run: benchIntegrity,
   },
-  tamper: { about: '1,000 random tamperings by the owner of the database, each as docs/integrity.md says what finds it', run: benchTamper },
+  tamper: {
+    about: '1,000 random tamperings by the owner of the database, each found by what docs/integrity.md says; --count N: another number',
+    options: { count: 'count' },
+    run: benchTamper,
+  },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
   policy: {
     about:
