@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { found } from '../core/found.ts'
+import { found as present } from '../core/found.ts'
 import { startEmbeddedPostgres } from '../server/postgres/launcher.ts'
 import { databaseOf } from '../server/postgres/test-run.ts'
 import { fastFolder } from '../server/postgres/test-server.ts'
@@ -15,7 +15,7 @@ import { type Report, result } from './report.ts'
 const TAMPERINGS_IN_ALL = 1_000
 const TOLD_EVERY = 25
 
-const pick = <Item>(items: readonly Item[], at: number): Item => found(items[at % items.length])
+const pick = <Item>(items: readonly Item[], at: number): Item => present(items[at % items.length])
 
 /** Each kind in turn, each with a seed of its own: a fault names both, so that it comes again. */
 export async function benchTamper(say: (line: string) => void, options: Options): Promise<Report> {

@@ -345,7 +345,7 @@ describe('the database compared with the log, while the service runs', () => {
   it('is named in what was edited above and not put back, and in nothing else', async () => {
     const { code, report } = await check()
     expect(code).toBe(1)
-    const named = report.findings.map(({ code: one, subject }) => `${one}: ${subject.split(' ')[0] ?? ''}`)
+    const named = report.findings.map((finding) => `${finding.code}: ${finding.subject.split(' ')[0] ?? ''}`)
     expect(named.sort()).toEqual(['content-differs: order_chunks', 'row-edited: certificates', 'row-edited: certificates', 'row-edited: orders'])
     expect(report.rows).toBeGreaterThan(50)
   })
