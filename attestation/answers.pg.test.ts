@@ -30,7 +30,8 @@ describe.each(METHODS)('an answer by %s', (method, right, wrong, reason) => {
     })
     const outcome = attester.entriesOf('card.answer', 'outcome').at(-1)
     expect(outcome).toMatchObject({ code: 'ok', facts: { public: { method, verdict: 'authenticated' }, personal: { iccid: card.iccid } } })
-    expect(outcome?.facts?.rows).toMatchObject([{ table: 'attestation_nonces', id: challenge.challengeId, version: 2 }])
+    const spending = [{ table: 'attestation_nonces', id: challenge.challengeId, version: 2 }]
+    expect(attester.entriesOf('card.answer', 'intent').at(-1)?.facts?.rows).toMatchObject(spending)
     const again = await attester.refused(terminal, 'card.answer', { iccid: card.iccid, challengeId: challenge.challengeId, ...answer })
     expect(again).toMatchObject({ code: 'conflict', detail: expect.stringMatching(/answered already/) as string })
   })

@@ -154,9 +154,10 @@ describe('a batch of evidence', () => {
       facts: {
         public: { verdict: 'affirming', reasons: [], bindingState: 'bound' },
         personal: { iccid: bound.iccid, ...home },
-        rows: [{ table: 'attestation_nonces', id: nonceOf(evidence[0] ?? ''), version: 2 }],
       },
     })
+    const spent = evidence.map((one) => ({ table: 'attestation_nonces', id: nonceOf(one), version: 2 }))
+    expect(entries[0]?.facts?.rows).toMatchObject(spent)
     expect(entries.at(-1)?.facts?.public).toMatchObject({ count: 6, affirming: 1, warning: 1, contraindicated: 4, problems: 0 })
   })
 
@@ -183,7 +184,7 @@ describe('a batch of evidence', () => {
     const items = entries.filter(({ kind }) => kind === 'item')
     expect(items.map(({ facts }) => facts?.public?.['problem'])).toEqual([undefined, ...alone.map(({ code }) => code), undefined])
     expect(items.map(({ facts }) => facts?.public?.['reason']).filter((reason) => reason !== undefined)).toEqual(['evidence-malformed', 'evidence-malformed'])
-    expect(items.map(({ facts }) => facts?.rows?.length ?? 0)).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 1])
+    expect(entries[0]?.facts?.rows).toMatchObject([{ id: nonceOf(good) }, { id: nonceOf(next) }])
     expect(entries.at(-1)).toMatchObject({ kind: 'outcome', code: 'ok', facts: { public: { warning: 2, problems: 7 } } })
     // Another caller's challenge, and one of another method, were not spent by it.
     expect(await attester.call(other, 'evidence.appraise', { evidence: foreign })).toMatchObject({ verdict: 'warning' })
@@ -213,7 +214,7 @@ describe('a batch of evidence', () => {
   it('that eight send at once, each in another order, is evaluated once', async () => {
     const made = makeCards(32)
     const evidence = await freshEvidence(made)
-    const before = attester.entriesOf(APPRAISE, 'item').length
+    const [before, intents] = [attester.entriesOf(APPRAISE, 'item').length, attester.entriesOf(APPRAISE, 'intent').length]
     const answers = await Promise.all(
       Array.from({ length: 8 }, async (_, caller) => {
         const turned = [...evidence.slice(4 * caller), ...evidence.slice(0, 4 * caller)]
@@ -228,7 +229,10 @@ describe('a batch of evidence', () => {
     )
     const items = attester.entriesOf(APPRAISE, 'item').slice(before)
     expect(items).toHaveLength(8 * 32)
-    const rows = items.flatMap(({ facts }) => facts?.rows ?? [])
+    const rows = attester
+      .entriesOf(APPRAISE, 'intent')
+      .slice(intents)
+      .flatMap(({ facts }) => facts?.rows ?? [])
     expect(rows.map(({ id }) => id).sort()).toEqual(evidence.map(nonceOf).sort())
   })
 

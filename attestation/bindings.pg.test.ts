@@ -22,7 +22,7 @@ describe('a card and a device', () => {
     expect(verifyResult({ token: bound.result, keySet: attester.feature.keySet(), at: new Date() })).toMatchObject({ ok: true, status: 'affirming' })
     expect(attester.entries.at(-1)?.facts).toMatchObject({
       public: { verdict: 'bound' },
-      rows: [{ table: 'attestation_nonces' }, { table: 'bindings', version: 1 }],
+      rows: [{ table: 'bindings', version: 1 }],
     })
     await pause()
     const proved = await bindCard(attester, card, device)

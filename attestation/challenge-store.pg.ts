@@ -1,5 +1,5 @@
 import { batched } from '../core/batch.ts'
-import { fromHex, hex } from '../core/bytes.ts'
+import { fromBase64url, fromHex, hex } from '../core/bytes.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { pgSealedTable } from '../core/sealed-table.pg.ts'
@@ -114,4 +114,10 @@ const toChallenge = (row: NonceColumns): Challenge => ({
 })
 
 export const challengeTable = (sql: Sql): SealedTable =>
-  pgSealedTable<NonceColumns>(sql, { name: 'attestation_nonces', key: [['nonce', 'bytea']], columns: COLUMNS, toRow: (row) => challengeRow(toChallenge(row)) })
+  pgSealedTable<NonceColumns>(sql, {
+    name: 'attestation_nonces',
+    key: [['nonce', 'bytea']],
+    columns: COLUMNS,
+    keyOf: ({ id }) => [hex(fromBase64url(id))],
+    toRow: (row) => challengeRow(toChallenge(row)),
+  })

@@ -4,11 +4,13 @@ import { benchAuditKill } from './audit-kill.ts'
 import { benchAuditVerification } from './audit-verification.ts'
 import { benchCa } from './ca.ts'
 import { benchFill } from './fill.ts'
+import { benchIntegrity } from './integrity.ts'
 import { benchPolicy } from './policy.ts'
 import { type Known, type Options, parseOptions } from './options.ts'
 import { type Report, table } from './report.ts'
 import { benchSign } from './sign.ts'
 import { benchSoak } from './soak.ts'
+import { benchTamper } from './tamper.ts'
 import { benchToken } from './token.ts'
 
 interface Bench {
@@ -40,6 +42,16 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     about: 'offline verification of a whole log by all cores, from a mirror and from an export; --size N: a log of so many entries',
     options: { size: 'count' },
     run: benchAuditVerification,
+  },
+  integrity: {
+    about: 'the database compared with the log: 100,000 entries and rows; --size N: another number',
+    options: { size: 'count' },
+    run: benchIntegrity,
+  },
+  tamper: {
+    about: '1,000 random tamperings by the owner of the database, each found by what docs/integrity.md says; --count N: another number',
+    options: { count: 'count' },
+    run: benchTamper,
   },
   ca: { about: 'certificates of cards in bulk, of callers one by one, and a CRL of 100,000 entries', run: benchCa },
   policy: {

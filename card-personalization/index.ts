@@ -3,7 +3,7 @@ import { type Faults, noFaults } from '../core/fault-point.ts'
 import type { KeyId } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
 import type { RowSealer, SealedRow } from '../core/row.ts'
-import type { SealedTable } from '../core/sealed-table.ts'
+import type { DependentRows, SealedTable } from '../core/sealed-table.ts'
 import type { Sql } from '../core/tx.ts'
 import type { CardMaster, Hsm, StoredKey } from '../pkcs11/index.ts'
 import { type SamePerson, systemCaller } from '../policies/caller.ts'
@@ -34,6 +34,7 @@ import { sealDelivery } from './operations/seal-delivery.ts'
 import { submitOrder } from './operations/submit-order.ts'
 import { keyedCard } from './order.ts'
 import { orderTables, PgOrderStore } from './order-store.pg.ts'
+import { orderedIccids } from './ordered-iccids.pg.ts'
 import { DERIVATION_TYPES, findProfile, type ProfileId, PROFILES } from './profile.ts'
 import { PgProfileStore, profileTables } from './profile-store.pg.ts'
 import { PgTransportKeyStore, transportKeyTables } from './transport-key-store.pg.ts'
@@ -69,6 +70,8 @@ export interface CardPersonalizationFeature {
   readonly fillJob: Pick<FillJob, 'start' | 'wake' | 'stop'>
   /** Its tables whose rows bear MACs. */
   readonly sealedTables: readonly SealedTable[]
+  /** What stands without MACs of its own, and was sealed with other rows. */
+  readonly dependentRows: readonly DependentRows[]
   /** Forgets rows that are kept because they never change: a rotation of root keys has changed them. */
   forgetRows(): void
   /** What card authentication needs of a card; undefined for an ICCID that has no keys. The lane that uses a key checks its row. Reads of one turn are shared. */
@@ -169,6 +172,7 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
     },
     profileKeys,
     sealedTables: [...[vendorTable(sql), ...transportKeyTables(sql), ...profileTables(sql)], ...[...orderTables(sql), cardTable(sql), deliveryTable(sql)]],
+    dependentRows: [orderedIccids(sql)],
     forgetRows: () => known.clear(),
     operations: [
       ...[registerVendor(deps), confirmVendor(deps), getVendor(deps), listVendors(deps), makeTransportKey(deps), getTransportKey(deps), establish],

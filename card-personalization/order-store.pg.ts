@@ -253,6 +253,7 @@ export const orderTables = (sql: Sql): readonly SealedTable[] => [
       ['number', 'int'],
     ],
     columns: CHUNK_COLUMNS,
+    keyOf: ({ id }) => id.split('/'),
     toRow: (row) => chunkRow(toChunk(row)),
   }),
 ]

@@ -26,7 +26,7 @@ export interface RowDigest {
   readonly table: string
   readonly id: string
   readonly version: number
-  /** SHA-256 of {@link encodeRow}, base64url. */
+  /** SHA-256 of {@link encodeRow}, base64url; {@link DELETED} where there is no row any more. */
   readonly digest: string
 }
 
@@ -84,6 +84,12 @@ export function decodeRow(bytes: Uint8Array): Row {
   }
   return { table: text(1), schema: Number(text(2)), id: text(3), version: Number(text(4)), columns }
 }
+
+/** In place of the digest of a row that is deleted. */
+export const DELETED = 'deleted'
+
+/** How an entry names a row that its transaction deleted: as the version after the last one. */
+export const tombstoneOf = ({ table, id, version }: Pick<Row, 'table' | 'id' | 'version'>): RowDigest => ({ table, id, version: version + 1, digest: DELETED })
 
 export const digestRow = (row: Row): RowDigest => ({
   table: row.table,

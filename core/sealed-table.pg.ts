@@ -12,6 +12,8 @@ export interface PgSealedTable<Columns> {
   readonly columns: string
   /** What of a row is sealed. */
   toRow(columns: Columns): Row
+  /** The primary key of a sealed row, as text (of bytea as hex), in its order. Default: the id. */
+  keyOf?(row: Pick<Row, 'id' | 'version'>): readonly string[]
   /** See {@link SealedTable.holdsKeys}. Default false. */
   readonly holdsKeys?: boolean
 }
@@ -20,7 +22,10 @@ export interface PgSealedTable<Columns> {
 const MOST_COUNTED = 1_000_000
 
 /** {@link SealedTable} of one table, whose primary key the cursor is: a JSON array of its values as text. */
-export function pgSealedTable<Columns>(sql: Sql, { name, key, columns, toRow, holdsKeys = false }: PgSealedTable<Columns>): SealedTable {
+export function pgSealedTable<Columns>(
+  sql: Sql,
+  { name, key, columns, toRow, keyOf = ({ id }) => [id], holdsKeys = false }: PgSealedTable<Columns>,
+): SealedTable {
   const names = key.map(([column]) => column).join(', ')
   const texts = key.map(([column, type]) => (type === 'bytea' ? `encode(${column}, 'hex')` : `${column}::text`)).join(', ')
   const valueOf = (at: number, type: KeyType): string => (type === 'bytea' ? `decode($${at + 1}, 'hex')` : `$${at + 1}::text::${type}`)
@@ -34,6 +39,7 @@ export function pgSealedTable<Columns>(sql: Sql, { name, key, columns, toRow, ho
   const arrays = key.map((_, at) => `$${at + 1}::text[]`).join(', ')
   const aliases = key.map((_, at) => `k${at}`).join(', ')
   const isSame = key.map(([column], at) => `t.${column} = ${given[at] ?? ''}`).join(' AND ')
+  const some = `SELECT ${columns}, ARRAY[${texts}] AS "placedAt" FROM ${name} t JOIN unnest(${arrays}) AS n (${aliases}) ON ${isSame}`
   const isLocked = key.map(([column]) => `t.${column} = l.${column}`).join(' AND ')
   const at = key.length
   const locked = (list: string, types: string): string =>
@@ -52,6 +58,7 @@ export function pgSealedTable<Columns>(sql: Sql, { name, key, columns, toRow, ho
       ...[rows.map(({ placed }) => placed.mac), rows.map(({ mac }) => mac), rows.map(({ wrapped }) => wrapped ?? null)],
     ]
   }
+  const placed = (row: Read): Placed => ({ key: JSON.stringify(row.placedAt), row: toRow(row), mac: row.mac })
   type Read = Columns & { readonly mac: Uint8Array; readonly placedAt: readonly string[] }
   return {
     name,
@@ -65,7 +72,11 @@ export function pgSealedTable<Columns>(sql: Sql, { name, key, columns, toRow, ho
     },
     page: async (cursor, limit) => {
       const rows = cursor === undefined ? await sql.query<Read>(first, [limit]) : await sql.query<Read>(next, [...(JSON.parse(cursor) as string[]), limit])
-      return rows.map((row) => ({ key: JSON.stringify(row.placedAt), row: toRow(row), mac: row.mac }))
+      return rows.map(placed)
+    },
+    find: async (rows) => {
+      const keys = rows.map(keyOf)
+      return (await sql.query<Read>(some, [...key.map((_, column) => keys.map((parts) => parts[column]))])).map(placed)
     },
     reseal: async (tx: Tx, rows) => (rows.length === 0 ? 0 : (await sqlOf(tx).query(reseal, values(rows))).length),
     rewrap: async (tx: Tx, rows) => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { keyId } from '../core/ids.ts'
 import { Problem } from '../core/problem.ts'
+import type { RowDigest } from '../core/row.ts'
 import { type Caller, systemCaller } from './caller.ts'
 import { type Gate, perform } from './gate.ts'
 import { type Operation, operation } from './operation.ts'
@@ -34,7 +35,10 @@ function probe(effect: 'durable' | 'transient', parts: Partial<Operation<{ n: nu
     },
     ...(effect === 'durable'
       ? {
-          reserve: () => Promise.resolve(void done.push('reserved')),
+          reserve: () => {
+            done.push('reserved')
+            return Promise.resolve([])
+          },
           record: () => {
             done.push('recorded')
             return Promise.resolve({ facts: { public: { stored: true } } })
@@ -45,6 +49,8 @@ function probe(effect: 'durable' | 'transient', parts: Partial<Operation<{ n: nu
   })
   return { op, done }
 }
+
+const rowsOf = (count: number): RowDigest[] => Array.from({ length: count }, (_, at) => ({ table: 'things', id: String(at), version: 1, digest: 'AAAA' }))
 
 const keyless = (parts: Partial<ReturnType<typeof probe>['op']> = {}) =>
   probe('durable', { uses: () => [], execute: (_permit, { n }) => Promise.resolve(n * 2), ...parts })
@@ -219,11 +225,31 @@ describe('perform', () => {
     const written: string[] = []
     const { op } = probe('durable', {
       execute: () => Promise.reject(new Problem('hsm-unavailable', 'The HSM is away.')),
-      recordFailure: (_tx, _target, problem) => Promise.resolve(void written.push(problem.code)),
+      recordFailure: (_tx, _target, problem) => {
+        written.push(problem.code)
+        return Promise.resolve(rowsOf(1))
+      },
     })
     await expect(run(gate, op)).rejects.toMatchObject({ code: 'hsm-unavailable' })
     expect(written).toEqual(['hsm-unavailable'])
     expect(kinds(gate.log)).toEqual(['intent', 'outcome hsm-unavailable'])
+    expect(gate.log.entries.at(-1)?.facts?.rows).toEqual(rowsOf(1))
+  })
+
+  it.each([
+    ['one that uses a key', probe],
+    ['one that uses none', (_effect: 'durable', parts: Parameters<typeof keyless>[0]) => keyless(parts)],
+  ] as const)('what %s reserved is named in the transaction that wrote it, however much it is', async (_claim, made) => {
+    const gate = memoryGate()
+    await run(gate, made('durable', { reserve: () => Promise.resolve(rowsOf(450)) }).op)
+    const named = gate.log.entries.map(({ kind, facts }) => [kind, facts?.rows?.length ?? 0])
+    expect(named).toEqual([
+      ['intent', 200],
+      ['item', 200],
+      ['item', 50],
+      ['outcome', 0],
+    ])
+    expect(gate.log.entries.flatMap(({ facts }) => facts?.rows ?? [])).toEqual(rowsOf(450))
   })
 
   it('rows that lose a race are a failed outcome, and nothing of them stays', async () => {

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { type Faults, noFaults } from '../core/fault-point.ts'
 import { newOperationId, type OperationId } from '../core/ids.ts'
 import { asProblem, type Fault, Problem } from '../core/problem.ts'
+import type { RowDigest } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
 import { decideForCards } from './card-questions.ts'
 import { type ClaimDesks, holdAtLeast, settleClaims, settleRate, type SettlingStep } from './claims.ts'
@@ -127,8 +128,7 @@ async function carryOut<Input, Target, Result, Output>(
   const reserved = await settle(() =>
     gate.log.transact(async ({ tx, append }) => {
       const settled = await settleIn(tx, steps)
-      await op.reserve?.(tx, target)
-      append({ ...withFacts(matter, merge(facts, settled)), kind: 'intent' })
+      announce(append, matter, merge(facts, settled), (await op.reserve?.(tx, target)) ?? [])
     }),
   )
   if (!reserved.ok) {
@@ -157,8 +157,7 @@ async function performAtOnce<Input, Target, Result, Output>(
     gate.faults?.('gate.executed', op.name)
     await gate.log.transact(async (log) => {
       const settled = await settleIn(log.tx, steps)
-      await op.reserve?.(log.tx, target)
-      log.append({ ...withFacts(matter, merge(facts, settled)), kind: 'intent' })
+      announce(log.append, matter, merge(facts, settled), (await op.reserve?.(log.tx, target)) ?? [])
       await write(gate, op, matter, target, { ok: true, value }, facts, log)
     })
     return value
@@ -200,6 +199,17 @@ async function record<Input, Target, Result, Output>(
   throw written.problem
 }
 
+/** Rows that an entry names at most: it has 65,535 bytes. */
+const ROWS_OF_AN_ENTRY = 200
+
+/** The intent, which names the rows that the reservation wrote; with items where they are too many for one entry. */
+function announce(append: LogTx['append'], matter: Matter, facts: Facts, reserved: readonly RowDigest[]): void {
+  const { id, operation, caller } = matter
+  append({ ...withFacts(matter, merge(facts, { rows: reserved.slice(0, ROWS_OF_AN_ENTRY) })), kind: 'intent' })
+  for (let at = ROWS_OF_AN_ENTRY; at < reserved.length; at += ROWS_OF_AN_ENTRY)
+    append({ id, operation, caller, kind: 'item', code: 'ok', facts: { rows: reserved.slice(at, at + ROWS_OF_AN_ENTRY) } })
+}
+
 /** Rows, an entry of each item, and the outcome's. */
 async function write<Input, Target, Result, Output>(
   gate: Gate,
@@ -210,9 +220,9 @@ async function write<Input, Target, Result, Output>(
   facts: Facts,
   { tx, append }: LogTx,
 ): Promise<void> {
-  const recorded: Recorded =
-    (outcome.ok ? ((await op.record?.(tx, target, outcome.value)) ?? { facts: op.outcomeFacts?.(target, outcome.value) ?? {} }) : undefined) ?? {}
-  if (!outcome.ok) await op.recordFailure?.(tx, target, outcome.problem)
+  const recorded: Recorded = outcome.ok
+    ? ((await op.record?.(tx, target, outcome.value)) ?? { facts: op.outcomeFacts?.(target, outcome.value) ?? {} })
+    : { facts: { rows: (await op.recordFailure?.(tx, target, outcome.problem)) ?? [] } }
   for (const item of recorded.items ?? []) append({ id: matter.id, operation: matter.operation, caller: matter.caller, kind: 'item', code: 'ok', facts: item })
   append({ ...withFacts(matter, recorded.facts ? merge(facts, recorded.facts) : facts), kind: 'outcome', code: codeOf(outcome) })
   gate.faults?.('gate.outcome-written', op.name)

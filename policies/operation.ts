@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { CardFacts } from '../core/card-facts.ts'
+import type { RowDigest } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Facts } from './audit/log.ts'
@@ -66,14 +67,17 @@ export interface Operation<Input, Target, Result, Output> {
   admit?(target: Target): Problem | undefined
   /** Approvals that it needs whatever the policy says; undefined: none. A rule can ask for more; none can ask for less. */
   leastHold?(target: Target): HoldClaim | undefined
-  /** Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent; it may run twice. A Problem thrown here is a refusal. */
-  reserve?(tx: Tx, target: Target): Promise<void>
+  /**
+   * Durable only. Takes ICCIDs, serials, nonces before use, in the transaction of the intent, which names the rows that it answers: those that it wrote. It may run
+   * twice. A Problem thrown here is a refusal.
+   */
+  reserve?(tx: Tx, target: Target): Promise<readonly RowDigest[]>
   /** Uses the keys. A Problem thrown here is the outcome. */
   execute(permit: Permit, target: Target): Promise<Result>
   /** Durable only. Writes the rows, in the transaction of the outcome; it may run twice. A Problem thrown here (a lost race) is the outcome, and nothing is written. */
   record?(tx: Tx, target: Target, result: Result): Promise<Recorded>
-  /** Durable only. What a failed outcome still writes (gives a reservation back, burns a nonce). */
-  recordFailure?(tx: Tx, target: Target, problem: Problem): Promise<void>
+  /** Durable only. What a failed outcome still writes (gives a reservation back, burns a nonce): the rows that its entry names. */
+  recordFailure?(tx: Tx, target: Target, problem: Problem): Promise<readonly RowDigest[]>
   /** Transient only: facts known after execution. */
   outcomeFacts?(target: Target, result: Result): Facts
   respond(target: Target, result: Result): Output | Download

@@ -30,7 +30,7 @@ const COLUMNS = 'operation_id, operation, facts, mac'
 const ALL = `SELECT ${COLUMNS} FROM ceremony_notes ORDER BY held_at, operation_id`
 const INSERT = `INSERT INTO ceremony_notes (${COLUMNS}, version) VALUES ($1, $2, $3, $4, 1) ON CONFLICT (operation_id) DO NOTHING`
 
-const noteRow = ({ id, operation, facts }: CeremonyNote): Row => ({ table: 'ceremony_notes', schema: 1, id, version: 1, columns: { operation, facts } })
+export const noteRow = ({ id, operation, facts }: CeremonyNote): Row => ({ table: 'ceremony_notes', schema: 1, id, version: 1, columns: { operation, facts } })
 const toNote = ({ operation_id, operation, facts }: Columns): CeremonyNote => ({ id: operationId(operation_id), operation, facts })
 
 /** For the log: the service puts it there, at its start or within a minute. A note of the same id is there already, and stays. */

@@ -167,6 +167,11 @@ const SETTINGS = {
     schema: z.coerce.number().int().min(0).default(512),
     about: 'Less room than this in the data folder is an alarm (MiB).',
   },
+  integrityHours: {
+    env: 'GRIDSEAL_INTEGRITY_HOURS',
+    schema: z.coerce.number().int().min(0).max(8_760).default(24),
+    about: 'How often the whole database is compared with the log, in hours; rows of new entries are within minutes. 0: only when somebody asks.',
+  },
   logLevel: {
     env: 'GRIDSEAL_LOG_LEVEL',
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

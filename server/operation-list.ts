@@ -100,6 +100,8 @@ export const OPERATION_LIST: readonly OperationFacts[] = [
   { name: 'policies.hold.refuse', effect: 'durable', isRouted: true },
   { name: 'policies.hold.run', effect: 'transient', isRouted: true },
   { name: 'policies.hold.withdraw', effect: 'durable', isRouted: true },
+  { name: 'policies.integrity.check', effect: 'transient', isRouted: true },
+  { name: 'policies.integrity.get', effect: 'transient', isRouted: true },
   { name: 'policies.password.change', effect: 'durable', isRouted: true },
   { name: 'policies.password.freeze', effect: 'durable', isRouted: false },
   { name: 'policies.password.set', effect: 'durable', isRouted: true },

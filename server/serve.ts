@@ -46,6 +46,7 @@ export async function serve(config: Config): Promise<void> {
       service.attestation.purgeJob.stop(),
       service.people.purgeJob.stop(),
       service.rotations.rotationJob.stop(),
+      service.integrity.job.stop(),
     ])
     await service.close()
   }
@@ -95,6 +96,13 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     const active = new Set(service.alarms.active.map(({ kind }) => kind))
     return alarmKinds().map((kind) => [kind, active.has(kind) ? 1 : 0])
   })
+  const integrity = (): OpenService['integrity']['job']['status'] => service.integrity.job.status
+  metrics.gauge('gridseal_integrity_open_findings', 'What in the database is not what the log says.', () => integrity().openFindings)
+  metrics.gauge(
+    'gridseal_integrity_passed_at_seconds',
+    'When the whole database was compared with the log last, Unix time; 0: never.',
+    () => (integrity().lastPassAt?.getTime() ?? 0) / 1000,
+  )
   const health = new Health(
     [
       { name: 'database', check: () => service.database.sql.query('SELECT 1') },
@@ -108,6 +116,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
           return { state: status?.state === 'failing' ? 'degraded' : 'ready', since: status?.since ?? new Date() }
         },
       })),
+      { name: 'integrity', state: () => ({ state: integrity().openFindings > 0 ? 'degraded' : 'ready', since: integrity().since }) },
       { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
       ...(config.witnessPolicy === undefined ? [] : [{ name: 'witnesses', state: () => witnessesState(witnesses()) }]),
     ],
@@ -131,6 +140,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   service.attestation.purgeJob.start()
   service.people.purgeJob.start()
   service.rotations.rotationJob.start()
+  service.integrity.job.start()
   service.holds.job.start()
   await service.forwarding.start().catch((error: unknown) => {
     throw new ConfigError(`GRIDSEAL_SYSLOG: ${error instanceof Error ? error.message : String(error)}.`)

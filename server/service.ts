@@ -24,6 +24,7 @@ import { type Decide, PolicyError, RateTable } from '../policies/firewall/index.
 import { type Gate, perform } from '../policies/gate.ts'
 import { grantFeature } from '../policies/grants/index.ts'
 import { holdFeature } from '../policies/holds/index.ts'
+import { type IntegrityFeature, integrityFeature } from '../policies/integrity/index.ts'
 import { quotaFeature } from '../policies/quotas/index.ts'
 import { rateSharing } from '../policies/rates/index.ts'
 import { revisionFeature } from '../policies/revisions/index.ts'
@@ -39,6 +40,7 @@ import { tokenParking } from './parking.ts'
 import { isPolicyOf, loadPolicyFile, operationFacts } from './policy-file.ts'
 import { evidenceSigner, officersLike, policyKey, policySigner } from './policy-parts.ts'
 import { projectFile } from './project-file.ts'
+import { assertSchema, schemaFindings } from './schema/schema-comparison.ts'
 import { startEmbeddedPostgres } from './postgres/launcher.ts'
 import { loadWitnessPolicy } from './witness-policy-file.ts'
 import { loadAdoptions, logCeremonies, recordPendingBackup, replacedKeys } from './token-succession.ts'
@@ -57,6 +59,7 @@ export interface OpenService {
   readonly cards: CardPersonalizationFeature
   readonly attestation: AttestationFeature
   readonly rotations: RootKeyFeature
+  readonly integrity: IntegrityFeature
   readonly holds: ReturnType<typeof holdFeature>
   readonly alarms: ReturnType<typeof alarmFeature>['monitor']
   readonly revisions: ReturnType<typeof revisionFeature>
@@ -73,7 +76,21 @@ export interface OpenService {
  * token and root keys, tables, authorities, certificates of the service's own keys, the card profile. Each of these is done whole or found missing by the next start.
  * Throws an error that says what to do; nothing stays running then.
  */
-export async function openService(config: Config, logger: Logger, faults: Faults = noFaults, times?: RotationTimes): Promise<OpenService> {
+export function openService(config: Config, logger: Logger, faults: Faults = noFaults, times?: RotationTimes): Promise<OpenService> {
+  return opened({ config, logger, faults, times, isInspection: false })
+}
+
+/**
+ * The same on a database that somebody may have changed, to look at it: nothing is migrated, made, established or refused for what the database says, beyond what is
+ * needed to ask the token. No operation decides.
+ */
+export function inspectService(config: Config, logger: Logger): Promise<OpenService> {
+  return opened({ config, logger, faults: noFaults, times: undefined, isInspection: true })
+}
+
+type Opening = Pick<Parameters<typeof open>[0], 'config' | 'logger' | 'faults' | 'times' | 'isInspection'>
+
+async function opened({ config, logger, ...how }: Opening): Promise<OpenService> {
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const closers: (() => Promise<unknown>)[] = []
   const close = async (): Promise<void> => {
@@ -81,7 +98,7 @@ export async function openService(config: Config, logger: Logger, faults: Faults
       await closer().catch((error: unknown) => logger.error({ cause: String(error) }, 'a part did not close'))
   }
   try {
-    return await open({ config, logger, faults, times, closers, close })
+    return await open({ config, logger, ...how, closers, close })
   } catch (error) {
     await close()
     throw error
@@ -93,6 +110,7 @@ async function open({
   logger,
   faults,
   times,
+  isInspection,
   closers,
   close,
 }: {
@@ -101,14 +119,16 @@ async function open({
   readonly faults: Faults
   /** Of rotations: for tests. */
   readonly times: RotationTimes | undefined
+  readonly isInspection: boolean
   readonly closers: (() => Promise<unknown>)[]
   readonly close: () => Promise<void>
 }): Promise<OpenService> {
   const now = (): Date => new Date()
   const urls = await databaseUrls(config, closers)
-  await migrateDatabase(urls)
+  if (!isInspection) await migrateDatabase(urls)
   const database = openDatabase({ serviceUrl: urls.serviceUrl })
   closers.push(() => database.close())
+  if (!isInspection) await assertSchema(database.sql, (what) => logger.warn({ what }, 'the schema has more than this version makes'))
 
   // Processes that start together on an empty data folder or database wait for each other; the lock ends with its connection.
   const first = await database.connect()
@@ -132,8 +152,8 @@ async function open({
   closers.push(() => generations.follower.close())
   generations.follower.start()
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
-  await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
   await loadNotes(database.sql, hsm.integrity)
+  if (!isInspection) await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
 
   const { algorithm, publicKey } = hsm.integrity.checkpointKey
   const audit = auditFeature({
@@ -217,6 +237,10 @@ async function open({
     ...{ ...shared, log: audit.log, logStatus: () => audit.status(), witnesses: () => audit.witnesses(), seconds: config.alarmSeconds },
     conditions: {
       'clock-step': () => clock.detail,
+      'verification-failed': () => {
+        const { openFindings, since } = integrity.job.status
+        return openFindings > 0 ? `${openFindings} findings are open, since ${since.toISOString()}` : undefined
+      },
       'forwarder-behind': () => forwardersBehind(forwarding.status(), { seconds: config.alarmSeconds, nowMs: Date.now() }),
       'token-away': () => (hsm.stats().token.state === 'away' ? `away since ${hsm.stats().token.since.toISOString()}` : undefined),
       'disk-nearly-full': diskNearlyFull(config.data, config.diskFreeMib),
@@ -320,6 +344,16 @@ async function open({
     leads: () => audit.status().leading,
     onFailure: (problem, rotation) => logger.warn({ rotation: rotation?.id, code: problem.code, cause: causeOf(problem) }, 'a rotation goes on later'),
   })
+  const integrity = integrityFeature({
+    ...{ sql: database.sql, audit, now, everyHours: config.integrityHours },
+    tables: () => rotations.sealedTables,
+    dependents: () => cards.dependentRows,
+    reviewRows: (rows) => hsm.integrity.reviewRows(rows),
+    checkGroups: (groups) => hsm.integrity.checkGroups(groups),
+    schema: () => schemaFindings(database.sql),
+    onFound: ({ code, subject, detail, since }) => logger.error({ code, subject, detail, since }, 'the database is not what the log says'),
+    onFailure: (problem) => logger.warn({ code: problem.code, cause: causeOf(problem) }, 'the database is compared with the log later'),
+  })
   const operations: readonly AnyOperation[] = [
     ...audit.operations,
     ...evidence.operations,
@@ -337,12 +371,47 @@ async function open({
     ...cards.operations,
     ...attestation.operations,
     ...rotations.operations,
+    ...integrity.operations,
   ]
 
   const performSystem = async (caller: Caller, name: string, body: unknown): Promise<Record<string, unknown>> => {
     const op = operations.find((candidate) => candidate.name === name)
     if (op === undefined) throw new Error(`no operation is named ${name}`)
     return (await perform(gate, op, { caller, body })) as Record<string, unknown>
+  }
+  const findCaller: FindCaller = async (fingerprint) => {
+    const certificate = await kms.certificates.findByFingerprint(fingerprint)
+    if (certificate === undefined || certificate.state !== 'issued' || certificate.notAfter.getTime() < Date.now()) return undefined
+    const active = await people.findActive(certificate.callerId)
+    return active && admissions.withAdmission(active)
+  }
+  const service: OpenService = {
+    ...{
+      gate,
+      operations,
+      holds,
+      alarms: alarms.monitor,
+      revisions,
+      database,
+      hsm,
+      audit,
+      forwarding,
+      callers,
+      people,
+      kms,
+      cards,
+      attestation,
+      rotations,
+      integrity,
+      findCaller,
+      performSystem,
+      close,
+    },
+    logCeremonies: () => logCeremonies({ audit, database, adoptions, sealer: hsm.integrity }),
+  }
+  if (isInspection) {
+    await first.end()
+    return service
   }
   const start = systemCaller('start')
   const established = await revisions.activations.latest()
@@ -370,36 +439,7 @@ async function open({
   await cards.establishProfiles()
   await attestation.establish()
   await first.end()
-
-  const findCaller: FindCaller = async (fingerprint) => {
-    const certificate = await kms.certificates.findByFingerprint(fingerprint)
-    if (certificate === undefined || certificate.state !== 'issued' || certificate.notAfter.getTime() < Date.now()) return undefined
-    const active = await people.findActive(certificate.callerId)
-    return active && admissions.withAdmission(active)
-  }
-  return {
-    ...{
-      gate,
-      operations,
-      holds,
-      alarms: alarms.monitor,
-      revisions,
-      database,
-      hsm,
-      audit,
-      forwarding,
-      callers,
-      people,
-      kms,
-      cards,
-      attestation,
-      rotations,
-      findCaller,
-      performSystem,
-      close,
-    },
-    logCeremonies: () => logCeremonies({ audit, database, adoptions, sealer: hsm.integrity }),
-  }
+  return service
 }
 
 /** Which token: that of a command's option, else that of the settings. */

@@ -1,6 +1,6 @@
 import { hex, sha256, utf8 } from '../core/bytes.ts'
 import { operationId, type OperationId } from '../core/ids.ts'
-import type { RowSealer } from '../core/row.ts'
+import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
 import { backupFacts } from '../kms/root-keys/index.ts'
 import { adoptionRow, type CheckpointKey, PendingBackup, type TokenAdoption, type TokenBackup } from '../pkcs11/ceremonies.ts'
@@ -8,7 +8,7 @@ import { PgKeyBackupStore } from '../pkcs11/key-backup-store.pg.ts'
 import type { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { type AuditFeature, type CheckpointAlgorithm, type LogKey, logKey } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
-import { type EventFacts, loadNotes, noteCeremony } from './ceremony-notes.ts'
+import { type EventFacts, loadNotes, noteRow, noteCeremony } from './ceremony-notes.ts'
 import type { Database } from './database.ts'
 
 /** What ceremonies of the command line left in the database, and what the service makes of it. */
@@ -56,6 +56,8 @@ interface Held {
   readonly id: OperationId
   readonly operation: string
   readonly facts: EventFacts
+  /** What it left in the database, of what the log has not named. */
+  readonly rows: readonly RowDigest[]
 }
 
 /**
@@ -76,7 +78,9 @@ export async function logCeremonies({
   const log = (held: readonly Held[]): Promise<void> => logHeld(held, { audit, database })
   await log(adoptions.map((adoption) => heldOf(audit.key.name, adoption)))
   const notes = await loadNotes(database.sql, sealer)
-  await log(notes.map(({ id, operation, facts }) => ({ id, operation, facts: JSON.parse(facts) as EventFacts })))
+  await log(
+    notes.map(({ id, operation, facts }) => ({ id, operation, facts: JSON.parse(facts) as EventFacts, rows: [digestRow(noteRow({ id, operation, facts }))] })),
+  )
 }
 
 async function logHeld(held: readonly Held[], { audit, database }: { readonly audit: AuditFeature; readonly database: Database }): Promise<void> {
@@ -85,8 +89,8 @@ async function logHeld(held: readonly Held[], { audit, database }: { readonly au
   try {
     await lock.query(`SELECT pg_advisory_lock(hashtext('gridseal.ceremonies'))`)
     await audit.flush()
-    for (const { id, operation, facts } of await unlogged(database.sql, held)) {
-      await audit.log.append({ kind: 'event', id, operation, caller: systemCaller('ceremony'), facts: { public: facts } })
+    for (const { id, operation, facts, rows } of await unlogged(database.sql, held)) {
+      await audit.log.append({ kind: 'event', id, operation, caller: systemCaller('ceremony'), facts: { public: facts, rows } })
     }
     await audit.flush()
   } finally {
@@ -102,6 +106,7 @@ function heldOf(origin: string, adoption: TokenAdoption): Held {
     id,
     operation: `system.${kind}`,
     facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt, authorisation: authorisation ?? 'none: both PINs' },
+    rows: [digestRow(adoptionRow(adoption))],
   }
 }
 

@@ -79,7 +79,10 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
       challengeFault(challenge, caller) ??
       (challenge?.iccid === iccid ? undefined : new Problem('not-found', 'The challenge was made for another card.')) ??
       (challenge?.method === answer.method ? undefined : new Problem('conflict', `The challenge is of the method ${challenge?.method}: answer it so.`)),
-    reserve: async (tx, { sealed }) => assertSpent(await deps.challenges.spend(tx, sealed)),
+    reserve: async (tx, { sealed }) => {
+      assertSpent(await deps.challenges.spend(tx, sealed))
+      return sealed.map(({ row }) => digestRow(row))
+    },
     execute: async (permit, target) => {
       const challenge = found(target.challenge)
       const proof = await prove(deps, permit, { ...target, challenge })
@@ -95,13 +98,13 @@ export const answerChallenge = (deps: Deps): Operation<Input, Target, Result, z.
         }),
       }
     },
-    record: async (tx, { sealed, answer, card }, { proof }) => {
+    record: async (tx, { answer, card }, { proof }) => {
       const moved = proof.verdict === 'resynchronised' ? [digestRow(sequenceRow(await deps.sequences.raise(tx, card.sequenceId, proof.seq)))] : []
       const why = proof.verdict === 'refused' ? { reason: proof.reason } : {}
       return {
         facts: {
           public: { method: answer.method, verdict: proof.verdict, ...why },
-          rows: [...sealed.map(({ row }) => digestRow(row)), ...moved],
+          rows: moved,
         },
       }
     },

@@ -65,7 +65,10 @@ export const appraiseEvidenceBatch = (deps: Deps): Operation<Input, Target, Resu
     facts: ({ items, evidenceDigest }) => ({ public: { method: 'evidence', count: items.length, evidenceDigest } }),
     cards: ({ items }) => items.flatMap(evidenceCards),
     reserve: async (tx, target) => {
-      target.unspent = await deps.challenges.spend(tx, challengesOf(target.items))
+      const challenges = challengesOf(target.items)
+      const unspent = await deps.challenges.spend(tx, challenges)
+      target.unspent = unspent
+      return challenges.filter(({ challenge }) => !unspent.has(challengeId(challenge))).map(({ row }) => digestRow(row))
     },
     execute: async (permit, { items, unspent }) => {
       const problems = items.map((item) => problemOf(item, found(unspent)))
@@ -109,5 +112,5 @@ function itemFacts(item: Item, result: AppraisedEvidence | Problem): Facts {
   const { public: stated = {}, personal = {} } = evidenceFacts(item)
   const told = { ...stated, ...item.card?.facts }
   if (!('token' in result)) return { public: { ...told, problem: result.code }, personal }
-  return { public: { ...told, ...appraisalFacts(result) }, personal, rows: [digestRow(found(item.sealed).row)] }
+  return { public: { ...told, ...appraisalFacts(result) }, personal }
 }

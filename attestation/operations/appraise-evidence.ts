@@ -1,5 +1,4 @@
 import type { z } from 'zod'
-import { digestRow } from '../../core/row.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { APPRAISAL, type AppraisedEvidence, appraisalFacts, appraiseAll, viewAppraisal } from './appraised-evidence.ts'
 import type { Deps } from './deps.ts'
@@ -16,6 +15,6 @@ export const appraiseEvidence = (deps: Deps): Operation<EvidenceInput, EvidenceT
     output: APPRAISAL,
     ...evidenceSteps(deps),
     execute: async (permit, target) => found((await appraiseAll(deps, permit, [admitted(target)]))[0]),
-    record: (_tx, { sealed }, appraised) => Promise.resolve({ facts: { public: appraisalFacts(appraised), rows: [digestRow(found(sealed).row)] } }),
+    record: (_tx, _target, appraised) => Promise.resolve({ facts: { public: appraisalFacts(appraised) } }),
     respond: (_target, appraised) => viewAppraisal(appraised),
   })

@@ -9,7 +9,6 @@ import type { BindingStore } from '../binding-store.ts'
 import { signResult } from '../signed-result.ts'
 import type { Deps } from './deps.ts'
 import { admitted, type EvidenceInput, evidenceSteps, type EvidenceTarget, toldReasons } from './evidence-target.ts'
-import { found } from '../../core/found.ts'
 import { BINDING, RESULT, viewBinding } from './views.ts'
 
 /** What is to be written, fixed before the result is signed: a row that has changed since makes the outcome a `conflict`, and the result goes to nobody. */
@@ -74,10 +73,10 @@ export const bind = (deps: Deps): Operation<EvidenceInput, EvidenceTarget, Resul
       })
       return { plan, reasons: after.reasons, told: after.reasons, token, at }
     },
-    record: async (tx, { sealed }, { plan, reasons }) => {
+    record: async (tx, _target, { plan, reasons }) => {
       const written = await writePlan(deps.bindings, tx, plan)
       return {
-        facts: { public: { verdict: plan.verdict, reasons, ...named(plan) }, rows: [digestRow(found(sealed).row), ...written] },
+        facts: { public: { verdict: plan.verdict, reasons, ...named(plan) }, rows: written },
       }
     },
     respond: (_target, { plan, told, token, at }) => ({

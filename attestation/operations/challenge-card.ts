@@ -74,13 +74,12 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
     reserve: async (tx, { sealed, sequence }) => {
       await deps.challenges.insert(tx, sealed)
       if (sequence !== undefined) await deps.sequences.advance(tx, sequence)
+      return [...sealed.map(({ row }) => row), ...(sequence === undefined ? [] : [sequenceRow(sequence)])].map(digestRow)
     },
     execute: async (permit, { challenge, card: { ki, operatorKey }, sequence }) => {
       if (sequence === undefined) return { autn: undefined }
       return { autn: await deps.hsm.milenageChallenge(permit, { ki, operatorKey, rand: randOf(challenge), sqn: sqnOf(sequence.seq), amf: AMF }) }
     },
-    record: (_tx, { sealed, sequence }) =>
-      Promise.resolve({ facts: { rows: [...sealed.map(({ row }) => digestRow(row)), ...(sequence === undefined ? [] : [digestRow(sequenceRow(sequence))])] } }),
     respond: ({ challenge }, { autn }) => ({
       challengeId: challengeId(challenge),
       nonce: base64url(challenge.nonce),

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { CardFacts } from '../../core/card-facts.ts'
 import { fromBase64 } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
+import { digestRow, type RowDigest } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import { ROOT_KEYS } from '../../pkcs11/index.ts'
 import { type Caller, callerUrn } from '../../policies/caller.ts'
@@ -55,7 +56,10 @@ export const evidenceSteps = (deps: Deps) => ({
   facts: evidenceFacts,
   cards: evidenceCards,
   admit: ({ problem }: EvidenceTarget) => problem,
-  reserve: async (tx: Tx, { sealed }: EvidenceTarget): Promise<void> => assertSpent(await deps.challenges.spend(tx, [found(sealed)])),
+  reserve: async (tx: Tx, { sealed }: EvidenceTarget): Promise<readonly RowDigest[]> => {
+    assertSpent(await deps.challenges.spend(tx, [found(sealed)]))
+    return [digestRow(found(sealed).row)]
+  },
 })
 
 /** In their order. What all of them need is read together. */

@@ -28,7 +28,7 @@ export interface CardCertifier<Planned extends PlannedCertificates = PlannedCert
   /** The key in the token that signs. */
   readonly signer: KeyId
   plan(cards: readonly { readonly cardId: string; readonly iccid: string; readonly spki: Uint8Array }[]): Promise<Planned | Problem>
-  reserve(tx: Tx, planned: Planned): Promise<void>
+  reserve(tx: Tx, planned: Planned): Promise<readonly RowDigest[]>
   /** Uses sign {@link signer}. */
   sign(permit: Permit, planned: Planned): Promise<Issued>
   /** The digests of the rows, in the order of the cards. */

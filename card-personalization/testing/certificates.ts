@@ -131,7 +131,7 @@ export function softCertifier(root: {
       }),
     reserve: (_tx, { serials }) => {
       for (const serial of serials) reserved.add(serial)
-      return Promise.resolve()
+      return Promise.resolve([])
     },
     sign: (permit, planned) => {
       permit.assertAllows('sign', ROOT_KEYS.cards)

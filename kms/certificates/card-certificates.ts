@@ -58,7 +58,7 @@ export interface CardCertificates {
   /** A certificate for each card, serials drawn; why it cannot be, as a Problem. Nothing is durable yet. */
   plan(cards: readonly CardSubject[]): Promise<PlannedCardCertificates | Problem>
   /** Serials and TBS digests, in the transaction of the intent: before anything is signed. */
-  reserve(tx: Tx, planned: PlannedCardCertificates): Promise<void>
+  reserve(tx: Tx, planned: PlannedCardCertificates): Promise<readonly RowDigest[]>
   /** sign {@link signer}. The row of the cards CA is checked first; each certificate is verified. Throws `hsm-failed` or `integrity-failed`. */
   sign(permit: Permit, planned: PlannedCardCertificates): Promise<IssuedCardCertificates>
   /** Writes them, in the transaction of the outcome. The digests of the rows, in the order of the cards. */
@@ -103,11 +103,13 @@ export function cardCertificates(deps: Omit<CertificateDeps, 'callers' | 'cardFa
       )
       return { serials: planned.map(({ record }) => record.serial), issuer, planned }
     },
-    reserve: (tx, { planned }) =>
-      certificates.reserveCertificates(
+    reserve: async (tx, { planned }) => {
+      const reserved = await certificates.reserveCertificates(
         tx,
         planned.map(({ record }) => record),
-      ),
+      )
+      return reserved.map(digestRow)
+    },
     sign: async (permit, { issuer, planned }) => {
       await sealer.assertRows([issuer.found.sealed])
       const records = planned.length === 0 ? [] : await signPlanned(permit, hsm, planned)

@@ -88,9 +88,10 @@ export class PgCertificateStore implements CertificateStore {
     return row?.count ?? 0
   }
 
-  async reserveCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<void> {
-    if (certificates.length === 0) return
-    const macs = await this.#sealer.macRows(certificates.map(certificateRow))
+  async reserveCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]> {
+    if (certificates.length === 0) return []
+    const rows = certificates.map(certificateRow)
+    const macs = await this.#sealer.macRows(rows)
     await run(tx, INSERT, [
       certificates.map(({ serial }) => serial),
       certificates.map(({ version }) => version),
@@ -103,6 +104,7 @@ export class PgCertificateStore implements CertificateStore {
       certificates.map(({ notBefore }) => notBefore),
       certificates.map(({ notAfter }) => notAfter),
     ])
+    return rows
   }
 
   async replaceCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]> {

@@ -24,7 +24,7 @@ export interface CertificateStore {
   /** How many {@link listRevoked} would answer. */
   countRevoked(authority: AuthorityName, since: Date): Promise<number>
   /** Takes the serials. */
-  reserveCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<void>
+  reserveCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]>
   /** Writes each record over version `version - 1`. Throws `conflict` when that is not the present one, or a second certificate of an authority would be issued. */
   replaceCertificates(tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]>
 }

@@ -50,9 +50,11 @@ export class PgCrlStore implements CrlStore {
     return row?.der
   }
 
-  async reserveCrl(tx: Tx, record: CrlRecord): Promise<void> {
-    const mac = await sealRow(this.#sealer, crlRow(record))
+  async reserveCrl(tx: Tx, record: CrlRecord): Promise<Row> {
+    const row = crlRow(record)
+    const mac = await sealRow(this.#sealer, row)
     await write(tx, RESERVE, [record.authority, record.version, mac, record.plannedNumber, record.plannedTbsSha256])
+    return row
   }
 
   async replaceCrl(tx: Tx, record: CrlRecord, der: Uint8Array): Promise<Row> {

@@ -13,7 +13,7 @@ export interface CrlStore {
   /** The DER of the issued list, as long as the row has this version. */
   readDer(authority: AuthorityName, version: number): Promise<Uint8Array | undefined>
   /** Takes the planned number; the issued list stays. */
-  reserveCrl(tx: Tx, record: CrlRecord): Promise<void>
+  reserveCrl(tx: Tx, record: CrlRecord): Promise<Row>
   /** The new list in place of the old one. */
   replaceCrl(tx: Tx, record: CrlRecord, der: Uint8Array): Promise<Row>
 }

@@ -56,22 +56,22 @@ export class PgKeyStore implements KeyStore {
     return (await this.#sql.query<Columns>(LIST, [owner, after ?? null, limit])).map(found)
   }
 
-  async reserveKey(tx: Tx, key: KeyRecord): Promise<void> {
+  async reserveKey(tx: Tx, key: KeyRecord): Promise<Row[]> {
     const { id, version, owner, label, algorithm, keyVersion, state, createdAt } = key
-    const { mac } = await this.#seal(key)
+    const { row, mac } = await this.#seal(key)
     const insert = () => sqlOf(tx).query(INSERT, [id, version, mac, owner, label, algorithm, keyVersion, state, createdAt])
-    if ((await insert()).length === 1) return
-    if ((await this.#destroyStale(tx, key)) && (await insert()).length === 1) return
+    if ((await insert()).length === 1) return [row]
+    const stale = await this.#destroyStale(tx, key)
+    if (stale !== undefined && (await insert()).length === 1) return [stale, row]
     throw new Problem('conflict', `There is a key labelled ${JSON.stringify(label)} of yours already. Take another label.`)
   }
 
-  async #destroyStale(tx: Tx, { owner, label, createdAt }: KeyRecord): Promise<boolean> {
+  async #destroyStale(tx: Tx, { owner, label, createdAt }: KeyRecord): Promise<Row | undefined> {
     const [stale] = await sqlOf(tx).query<Columns>(STALE, [owner, label, new Date(createdAt.getTime() - STALE_RESERVATION_MS)])
-    if (stale === undefined) return false
+    if (stale === undefined) return undefined
     const { record, sealed } = found(stale)
     await this.#sealer.assertRows([sealed])
-    await this.replaceKey(tx, { ...record, version: record.version + 1, state: 'destroyed' })
-    return true
+    return this.replaceKey(tx, { ...record, version: record.version + 1, state: 'destroyed' })
   }
 
   async replaceKey(tx: Tx, key: KeyRecord): Promise<Row> {

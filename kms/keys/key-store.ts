@@ -19,7 +19,7 @@ export interface KeyStore {
    * Takes id and label. Throws `conflict` when the owner has a key of that label; a reservation of that label that is
    * {@link STALE_RESERVATION_MS} older than the key is destroyed first, and whoever made it finds its version gone.
    */
-  reserveKey(tx: Tx, key: KeyRecord): Promise<void>
+  reserveKey(tx: Tx, key: KeyRecord): Promise<Row[]>
   /** Writes the record over version `key.version - 1`. Throws `conflict` when that is not the present one. Returns the row for the log. */
   replaceKey(tx: Tx, key: KeyRecord): Promise<Row>
 }

@@ -25,16 +25,18 @@ export class MemoryKeyStore implements KeyStore {
     return Promise.resolve(mine.sort((a, b) => (a.record.id < b.record.id ? -1 : 1)).slice(0, limit))
   }
 
-  async reserveKey(tx: Tx, key: KeyRecord): Promise<void> {
+  async reserveKey(tx: Tx, key: KeyRecord): Promise<Row[]> {
     const taken = (): FoundKey | undefined =>
       [...this.rows.values()].find(({ record: { owner, label, state } }) => owner === key.owner && label === key.label && state !== 'destroyed')
     const other = taken()?.record
     if (other?.state === 'reserved' && other.createdAt.getTime() <= key.createdAt.getTime() - STALE_RESERVATION_MS) {
-      await this.replaceKey(tx, { ...other, version: other.version + 1, state: 'destroyed' })
+      const stale = await this.replaceKey(tx, { ...other, version: other.version + 1, state: 'destroyed' })
+      return [stale, ...(await this.reserveKey(tx, key))]
     }
-    await this.#put(key, () => {
+    const row = await this.#put(key, () => {
       if (taken() !== undefined) throw new Problem('conflict', 'There is a key of that label already.')
     })
+    return [row]
   }
 
   replaceKey(_tx: Tx, key: KeyRecord): Promise<Row> {
@@ -92,8 +94,8 @@ export class MemoryCertificateStore implements CertificateStore {
     return (await this.listRevoked(authority, since)).length
   }
 
-  async reserveCertificates(_tx: Tx, certificates: readonly CertificateRecord[]): Promise<void> {
-    await this.#put(certificates, ({ serial }) => !this.rows.has(serial))
+  reserveCertificates(_tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]> {
+    return this.#put(certificates, ({ serial }) => !this.rows.has(serial))
   }
 
   replaceCertificates(_tx: Tx, certificates: readonly CertificateRecord[]): Promise<Row[]> {

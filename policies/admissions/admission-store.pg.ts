@@ -100,5 +100,6 @@ export const admissionTable = (sql: Sql): SealedTable =>
       ['version', 'int'],
     ],
     columns: COLUMNS,
+    keyOf: ({ id, version }) => [id, String(version)],
     toRow: (row) => admissionRow(toAdmission(row)),
   })

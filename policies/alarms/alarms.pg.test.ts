@@ -56,6 +56,7 @@ class Node {
       ...{ lookMs: 50, steadyNow: () => this.nowMs, onFailure: () => void (this.failures += 1) },
       conditions: {
         'forwarder-behind': look('forwarder-behind'),
+        'verification-failed': look('verification-failed'),
         'clock-step': look('clock-step'),
         'token-away': look('token-away'),
         'disk-nearly-full': look('disk-nearly-full'),

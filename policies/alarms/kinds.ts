@@ -55,6 +55,11 @@ export const ALARM_KINDS = {
     meaning: 'A receiver of the log is not known to have read what was signed. Nothing is lost: it is sent once the receiver takes it.',
     remedy: 'See to the receiver and the network to it; the detail has the last error. Files and keys of a receiver are read at the start.',
   },
+  'verification-failed': {
+    severity: 'critical',
+    meaning: 'The database is not what the log says: rows, entries or the schema were changed past the service.',
+    remedy: 'gridseal integrity show names each finding and what to do. Keep the database as it is for who investigates.',
+  },
   'clock-step': {
     severity: 'critical',
     meaning: 'This machine’s clock and the database’s differ by over 2 s, one of them jumped, or it is earlier than the last checkpoint.',

@@ -83,6 +83,8 @@ export interface AuditFeature {
   readonly key: LogKey
   /** Keys that signed before it, the oldest first. */
   readonly replaced: readonly ReplacedKey[]
+  /** The last signed checkpoint that is kept outside the database, a note. */
+  keptCheckpoint(): Promise<string | undefined>
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
@@ -131,6 +133,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
   const replaced = replacedKeys.map(({ algorithm, publicKey, lastSize }) => ({ key: logKey(origin, algorithm, publicKey), lastSize }))
+  const file = fileAt(checkpointFile)
   const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
     connect,
@@ -161,7 +164,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     })
   const sequencer: Sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    anchors: [fileAt(checkpointFile), ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])],
+    anchors: [file, ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])],
     admit: (signed) => witnessing?.admit(signed) ?? Promise.resolve(),
     key,
     replaced,
@@ -192,6 +195,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     log,
     key,
     replaced,
+    keptCheckpoint: () => file.read(),
     reader,
     searcher,
     index: auditIndex(sql),

@@ -69,6 +69,7 @@ export const macFault = (group: StoredGroup): LogFault =>
 
 export interface NumberedEntry {
   readonly bytes: Uint8Array
+  readonly entry: Entry
   readonly row: EntryRow
 }
 
@@ -81,7 +82,7 @@ export function entriesOf(group: StoredGroup, index: number): NumberedEntry[] {
       const entry = parseEntry(bytes)
       const { slot, epoch, seq } = entry.writer
       if (slot !== group.writer || epoch !== group.epoch || seq !== group.firstSeq + at) throw new RangeError(`entry ${at} has another number`)
-      return { bytes, row: rowOf(entry, index + at, group) }
+      return { bytes, entry, row: rowOf(entry, index + at, group) }
     })
   } catch (error) {
     throw new LogFault('group-malformed', `the group ${placeOf(group)} is not a bundle of entries: ${String(error)}`, { cause: error })

@@ -1,3 +1,4 @@
+import { breather } from '../../core/breather.ts'
 import { utf8 } from '../../core/bytes.ts'
 import { checkpointText, type LogKey, NoteError, openCheckpoint, type ReplacedKey, signedNote } from './checkpoint.ts'
 import { groupMessage } from './group.ts'
@@ -38,9 +39,6 @@ export interface SequencerStatus {
   readonly signedSize: number
   readonly fault: LogFault | undefined
 }
-
-/** How long hashing may hold the event loop. */
-const SLICE_MS = 8
 
 /**
  * Puts committed groups in order, builds the tree and signs it. One leader: a session lock, fenced by an epoch in the head's row.
@@ -246,17 +244,3 @@ const asDrained = ({ writer, epoch, nextSeq, chain }: PendingEpoch): SequencedEp
   chain: chain ?? new Uint8Array(),
   drained: true,
 })
-
-/** Lets the event loop run when a slice of time is used up. */
-function breather(): () => Promise<void> | undefined {
-  let started = performance.now()
-  return () => {
-    if (performance.now() - started < SLICE_MS) return undefined
-    return new Promise((resolve) =>
-      setImmediate(() => {
-        started = performance.now()
-        resolve()
-      }),
-    )
-  }
-}

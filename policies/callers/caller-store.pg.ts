@@ -129,6 +129,7 @@ export const callerTables = (sql: Sql): readonly SealedTable[] => [
     name: 'bootstrap',
     key: [['id', 'int']],
     columns: 'officers, mac',
+    keyOf: () => ['1'],
     toRow: ({ officers }) => bootstrapRow(officers),
   }),
 ]

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { equalBytes } from '../../core/bytes.ts'
 import type { OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
-import { digestRow } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import type { Facts, FactValue } from '../audit/log.ts'
 import { type Caller, type CallerKind, callerUrn } from '../caller.ts'
@@ -87,8 +86,8 @@ export function holdDesk({ holds, databaseNow, park, isActive }: DeskParts): Hol
       const approvals = await countedApprovals(hold, claim)
       if (approvals.length < claim.approvals) return new Problem('forbidden', waitsFor(hold, claim, approvals.length))
       return async (tx) => {
-        const row = await holds.end(tx, { ...endOf(hold, 'run', caller), runBy: id })
-        return { public: { hold: hold.id, approvers: approvals.map(({ approver }) => callerUrn(approver)) }, rows: [digestRow(row)] }
+        const rows = await holds.end(tx, { ...endOf(hold, 'run', caller), runBy: id })
+        return { public: { hold: hold.id, approvers: approvals.map(({ approver }) => callerUrn(approver)) }, rows }
       }
     },
   }

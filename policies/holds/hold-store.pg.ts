@@ -1,6 +1,6 @@
 import { operationId, type OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
-import type { Row, RowSealer } from '../../core/row.ts'
+import { digestRow, type Row, type RowDigest, type RowSealer, tombstoneOf } from '../../core/row.ts'
 import { pgSealedTable } from '../../core/sealed-table.pg.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
 import { assertWritten, openRecords, sealRow } from '../../core/sealed-records.ts'
@@ -108,7 +108,7 @@ export class PgHoldStore implements HoldStore {
     return [row, sealed.row]
   }
 
-  async end(tx: Tx, h: Hold): Promise<Row> {
+  async end(tx: Tx, h: Hold): Promise<readonly RowDigest[]> {
     const row = holdRow(h)
     const written = await sqlOf(tx).query(
       `UPDATE holds SET salt = NULL, state = $2, ended_by = $3, run_by = $4, reason = $5, version = $6, mac = $7
@@ -116,8 +116,8 @@ export class PgHoldStore implements HoldStore {
       [h.id, h.state, h.endedBy ?? null, h.runBy ?? null, h.reason ?? null, h.version, await sealRow(this.#sealer, row)],
     )
     assertWritten(written, 'held request')
-    await sqlOf(tx).query('DELETE FROM hold_inputs WHERE id = $1', [h.id])
-    return row
+    const inputs = await sqlOf(tx).query<InputColumns>(`DELETE FROM hold_inputs WHERE id = $1 RETURNING ${INPUT_COLUMNS}`, [h.id])
+    return [digestRow(row), ...inputs.map((input) => tombstoneOf(inputRow(input)))]
   }
 
   async approve(tx: Tx, approval: Approval): Promise<Row> {
@@ -177,9 +177,18 @@ const toApproval = (row: ApprovalColumns): Approval => ({
 
 const inputRow = ({ id, algorithm, wrapped, version }: InputColumns): Row => holdInputRow(holdKey(id), version, { algorithm, wrapped })
 
+const UUID_LENGTH = 36
+
 export const holdTables = (sql: Sql): readonly SealedTable[] => [
   pgSealedTable<HoldColumns>(sql, { name: 'holds', key: [['id', 'uuid']], columns: COLUMNS, toRow: (row) => holdRow(toHold(row)) }),
-  pgSealedTable<InputColumns>(sql, { name: 'hold_inputs', key: [['id', 'uuid']], columns: INPUT_COLUMNS, holdsKeys: true, toRow: inputRow }),
+  pgSealedTable<InputColumns>(sql, {
+    name: 'hold_inputs',
+    key: [['id', 'uuid']],
+    columns: INPUT_COLUMNS,
+    holdsKeys: true,
+    toRow: inputRow,
+    keyOf: ({ id }) => [id.slice(holdKey('').length)],
+  }),
   pgSealedTable<ApprovalColumns>(sql, {
     name: 'hold_approvals',
     key: [
@@ -187,6 +196,7 @@ export const holdTables = (sql: Sql): readonly SealedTable[] => [
       ['person', 'text'],
     ],
     columns: APPROVAL_COLUMNS,
+    keyOf: ({ id }) => [id.slice(0, UUID_LENGTH), id.slice(UUID_LENGTH + 1)],
     toRow: (row) => approvalRow(toApproval(row)),
   }),
 ]

@@ -1,5 +1,5 @@
 import { type KeyId, keyId, type OperationId } from '../../core/ids.ts'
-import type { Row, SealedRow } from '../../core/row.ts'
+import type { Row, RowDigest, SealedRow } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import type { Approval, Hold } from './hold.ts'
 
@@ -29,8 +29,8 @@ export interface HoldStore {
   /** Undefined once the hold has ended. Its row is checked by who uses the key. */
   findInput(id: string): Promise<ParkedInput | undefined>
   insert(tx: Tx, hold: Hold, input: ParkedInput): Promise<readonly Row[]>
-  /** Ends it and deletes what it parked, key and all. Throws `conflict` where version - 1 is not what stands. */
-  end(tx: Tx, hold: Hold): Promise<Row>
+  /** Ends it and deletes what it parked, key and all: what the entry names. Throws `conflict` where version - 1 is not what stands. */
+  end(tx: Tx, hold: Hold): Promise<readonly RowDigest[]>
   /** Throws `conflict` where the person has approved already, or the hold has ended or is past its deadline by the database's clock. */
   approve(tx: Tx, approval: Approval): Promise<Row>
   /** Ids of at most `limit` that wait and are past their deadline by the database's clock. */

@@ -119,7 +119,10 @@ describe('a request that the policy holds', () => {
       ...{ parent: held.holdId, caller: alice, decision: { effect: 'allow', rule: 'two-officers' } },
       facts: {
         public: { what: 'a', hold: held.holdId, approvers: ['urn:gridseal:officer:bob', 'urn:gridseal:officer:carol'] },
-        rows: [{ table: 'holds', version: 2 }],
+        rows: [
+          { table: 'holds', version: 2 },
+          { table: 'hold_inputs', version: 2, digest: 'deleted' },
+        ],
       },
     })
     expect(log.entries.filter(({ kind, operation: asked }) => kind === 'outcome' && asked === name)).toMatchObject([{ id: intent?.id, code: 'ok' }])

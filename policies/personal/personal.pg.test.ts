@@ -101,7 +101,7 @@ async function entryOf(personal: Record<string, string>): Promise<{ index: numbe
 }
 const lastOf = async (operation: string): Promise<Entry> => {
   await audit.flush()
-  const entry = (await audit.reader.search({ from: 0, limit: 1000, operation: `policies.${operation}` })).at(-1)?.entry
+  const entry = (await audit.reader.search({ from: 0, limit: 1000 })).findLast(({ entry: { operation: name } }) => name === `policies.${operation}`)?.entry
   if (entry === undefined) throw new Error(`no entry of ${operation}`)
   return entry
 }

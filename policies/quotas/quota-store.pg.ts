@@ -73,5 +73,6 @@ export const quotaTable = (sql: Sql): SealedTable =>
       ['period', 'text'],
     ],
     columns: COLUMNS,
+    keyOf: ({ id }) => [id.slice(id.indexOf(' ') + 1), id.slice(0, id.indexOf(' '))],
     toRow: (row) => quotaRow(toUse(row)),
   })

@@ -5,6 +5,7 @@ import { ConfigError, describeSettings, readConfig } from '../config.ts'
 import { addAccessCommands } from './access-commands.ts'
 import { addCallerCommands } from './caller-commands.ts'
 import { addLogCommands } from './log-commands.ts'
+import { addIntegrityCommands } from './integrity-commands.ts'
 import { addOutsideCommands } from './outside-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
@@ -35,6 +36,7 @@ Examples:
   gridseal audit evidence --help                             entries with all that proves them, in one signed file
   gridseal audit verify-evidence --help                      checks such a file offline
   gridseal witness --help                                    cosigns checkpoints of the log, elsewhere than the service
+  gridseal integrity check                                   compares the whole database with the log, on the host
   gridseal key verify-statement --help                       checks offline what the token says of a key
   gridseal hold --help                                       what waits for approval
   gridseal admission --help                                  the security records of vendors and modules
@@ -82,6 +84,7 @@ addPolicyCommands(program)
 addAccessCommands(program)
 addWitnessCommands(program)
 addLogCommands(program)
+addIntegrityCommands(program)
 
 program.exitOverride()
 try {

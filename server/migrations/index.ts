@@ -17,6 +17,7 @@ import * as pepperKey from './0015-pepper-key.ts'
 import * as ceremonyAuthorisations from './0016-ceremony-authorisations.ts'
 import * as regionsAndLoginBudgets from './0017-regions-and-login-budgets.ts'
 import * as witnesses from './0018-witnesses.ts'
+import * as integrity from './0019-integrity.ts'
 import * as auditSearch from './0020-audit-search.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 import * as erasuresAndAlarms from './0022-erasures-and-alarms.ts'
@@ -48,6 +49,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0016-ceremony-authorisations', up: ceremonyAuthorisations.up },
   { name: '0017-regions-and-login-budgets', up: regionsAndLoginBudgets.up },
   { name: '0018-witnesses', up: witnesses.up },
+  { name: '0019-integrity', up: integrity.up },
   { name: '0020-audit-search', up: auditSearch.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
   { name: '0022-erasures-and-alarms', up: erasuresAndAlarms.up },

@@ -9,6 +9,7 @@ import { alarmFeature } from '../../policies/alarms/index.ts'
 import { callerFeature } from '../../policies/callers/index.ts'
 import { grantFeature } from '../../policies/grants/index.ts'
 import { holdFeature } from '../../policies/holds/index.ts'
+import { integrityFeature } from '../../policies/integrity/index.ts'
 import type { AnyOperation } from '../../policies/operation.ts'
 import { peopleFeature } from '../../policies/people/index.ts'
 import { personalFeature } from '../../policies/personal/index.ts'
@@ -43,5 +44,8 @@ export function allOperations(): readonly AnyOperation[] {
     ...cardPersonalizationFeature({ ...shared, gate: nothing, certifier: nothing, samePerson: nothing, deliveryChain: nothing }).operations,
     ...rootKeyFeature({ ...shared, gate: nothing, generations: nothing, tables: () => [], groups: nothing, samePerson: nothing, leads: nothing }).operations,
     ...attestationFeature({ ...shared, gate: nothing, cards: nothing, cardRows: nothing, samePerson: nothing, build: 'none' }).operations,
+    ...integrityFeature({
+      ...{ ...shared, audit: nothing, tables: nothing, dependents: nothing, reviewRows: nothing, checkGroups: nothing, schema: nothing, everyHours: 0 },
+    }).operations,
   ]
 }

@@ -205,7 +205,16 @@ export class EdgeSite {
 }
 
 /** What nodes tell each other, and people, by themselves; it decides nothing that lasts. */
-const UPKEEP: ReadonlySet<string> = new Set(['policy_nodes', 'rule_hits', 'rate_demands', 'login_budgets', 'person_wrong_codes', 'alarms'])
+const UPKEEP: ReadonlySet<string> = new Set([
+  'policy_nodes',
+  'rule_hits',
+  'rate_demands',
+  'login_budgets',
+  'person_wrong_codes',
+  'alarms',
+  'integrity_passes',
+  'integrity_findings',
+])
 
 function expectUnchanged(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
   const kept = (tables: ReadonlyMap<string, string>): Record<string, string> =>

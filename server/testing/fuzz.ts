@@ -144,6 +144,8 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
       },
     },
     'policies.audit.count': { who: auditor, fields: { query: { field: 'code', is: ['ok'] }, by: 'time', most: 10, bucketMs: 3_600_000_000 } },
+    'policies.integrity.get': { who: auditor, fields: {} },
+    'policies.integrity.check': { who: alice, fields: {} },
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },

@@ -6,4 +6,4 @@ export async function readiness(plainUrl: string): Promise<Readonly<Record<strin
   return { status: reply.status, ...Object.fromEntries(Object.entries(parts).map(([part, { state }]) => [part, state])) }
 }
 
-export const WELL = { status: 200, database: 'ready', token: 'ready', policy: 'ready', auditLog: 'ready' } as const
+export const WELL = { status: 200, database: 'ready', token: 'ready', policy: 'ready', auditLog: 'ready', integrity: 'ready' } as const

@@ -255,7 +255,7 @@ export interface SiteVendor {
   readonly privateKey: string
 }
 
-export async function enrolSiteVendor(node: RotationNode): Promise<SiteVendor> {
+export async function enrolSiteVendor(node: Pick<RotationNode, 'call'>): Promise<SiteVendor> {
   const { privateKey, pem } = makeEncryptionPair()
   const { vendorId, fingerprint } = await node.call<{ vendorId: string; fingerprint: string }>(alice, 'card-personalization.vendor.register', {
     ...{ name: 'acme', callerName: 'acme', encryptionCertificate: pem },
@@ -267,7 +267,7 @@ export async function enrolSiteVendor(node: RotationNode): Promise<SiteVendor> {
 
 let series = 0
 /** An order of cards that no other order has, approved. */
-export async function orderCards(node: RotationNode, { transportKeyId }: SiteVendor, quantity: number): Promise<string> {
+export async function orderCards(node: Pick<RotationNode, 'call'>, { transportKeyId }: SiteVendor, quantity: number): Promise<string> {
   const body = `898600440${String(series).padStart(4, '0')}00000`
   const start = { iccid: body + luhnDigit(body), imsi: String(460_004_400_000_000 + 100_000 * series++) }
   const { orderId } = await node.call<{ orderId: string }>(acme, 'card-personalization.order.submit', {
@@ -280,7 +280,7 @@ export async function orderCards(node: RotationNode, { transportKeyId }: SiteVen
   return orderId
 }
 
-export async function filled(node: RotationNode, orderId: string, timeoutMs = 30_000): Promise<void> {
+export async function filled(node: Pick<RotationNode, 'call' | 'failures'>, orderId: string, timeoutMs = 30_000): Promise<void> {
   for (const end = Date.now() + timeoutMs; ; ) {
     const order = await node.call<{ state: string; halted?: object }>(alice, 'card-personalization.order.get', { orderId })
     if (order.state === 'ready' || order.state === 'delivered') return

@@ -34,11 +34,13 @@ export const establishAuthoritiesOperation = (deps: CertificateDeps) =>
     facts: ({ planned }) => ({
       public: { authorities: planned.map(({ record }) => record.subjectId), serials: planned.map(({ record }) => record.serial) },
     }),
-    reserve: (tx, { planned }) =>
-      deps.certificates.reserveCertificates(
+    reserve: async (tx, { planned }) => {
+      const reserved = await deps.certificates.reserveCertificates(
         tx,
         planned.map(({ record }) => record),
-      ),
+      )
+      return reserved.map(digestRow)
+    },
     execute: async (permit, { existing, planned }) => {
       await deps.sealer.assertRows(existing.map(({ found }) => found.sealed))
       return planned.length === 0 ? [] : signPlanned(permit, deps.hsm, planned)

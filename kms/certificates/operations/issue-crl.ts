@@ -64,8 +64,9 @@ export const issueCrlOperation = (deps: CrlDeps) => {
     admit: ({ issuer }) => obstacleToIssuing(issuer, deps.now()),
     reserve: async (tx, target) => {
       const { record } = admitted(target)
-      await deps.crls.reserveCrl(tx, record)
+      const row = await deps.crls.reserveCrl(tx, record)
       highest.set(target.authority, record.plannedNumber)
+      return [digestRow(row)]
     },
     execute: async (permit, target): Promise<Result> => {
       const { record, next, tbs } = admitted(target)

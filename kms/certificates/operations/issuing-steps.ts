@@ -1,4 +1,4 @@
-import { digestRow } from '../../../core/row.ts'
+import { digestRow, type RowDigest } from '../../../core/row.ts'
 import type { Tx } from '../../../core/tx.ts'
 import type { Recorded } from '../../../policies/operation.ts'
 import type { Permit } from '../../../policies/permit.ts'
@@ -21,7 +21,8 @@ interface Result {
 
 /** The steps that issuing one certificate has, whoever it is for: serial and TBS digest recorded, the issuer's row checked, signed, recorded, answered with its chain. */
 export const issuingSteps = <Target extends IssuingTarget>(deps: CertificateDeps, authority: AuthorityName) => ({
-  reserve: (tx: Tx, target: Target): Promise<void> => deps.certificates.reserveCertificates(tx, [admitted(target).planned.record]),
+  reserve: async (tx: Tx, target: Target): Promise<readonly RowDigest[]> =>
+    (await deps.certificates.reserveCertificates(tx, [admitted(target).planned.record])).map(digestRow),
   execute: async (permit: Permit, target: Target): Promise<Result> => {
     const { planned, issuer } = admitted(target)
     await deps.sealer.assertRows([issuer.found.sealed])

@@ -43,10 +43,10 @@ export const generateKeyOperation = ({ hsm, keys, now, newId }: Deps) =>
       const { state: _, ...facts } = keyFacts(reserved.id, reserved)
       return { public: facts }
     },
-    reserve: (tx, reserved) => keys.reserveKey(tx, reserved),
+    reserve: async (tx, reserved) => (await keys.reserveKey(tx, reserved)).map(digestRow),
     execute: (permit, { id, algorithm }) => hsm.generate(permit, id, algorithm),
     record: async (tx, reserved, made) => ({ facts: { rows: [digestRow(await keys.replaceKey(tx, activated(reserved, made)))] } }),
-    recordFailure: async (tx, reserved) => void (await keys.replaceKey(tx, { ...reserved, version: 2, state: 'destroyed' })),
+    recordFailure: async (tx, reserved) => [digestRow(await keys.replaceKey(tx, { ...reserved, version: 2, state: 'destroyed' }))],
     respond: (reserved, made) => viewKey(activated(reserved, made)),
   })
 

@@ -61,7 +61,11 @@ export const approveRotation = (deps: Deps): Operation<Input, Target, Result, Ro
         return new Problem('conflict', `The rotation is ${rotation.state}: it was decided already.`)
       return rotation.key === 'storage-kek' && !deps.hsm.hasOfficer() ? noOfficerPin() : undefined
     },
-    reserve: async (tx, target) => deps.rotations.update(tx, beginning(deps, target)),
+    reserve: async (tx, target) => {
+      const begun = beginning(deps, target)
+      await deps.rotations.update(tx, begun)
+      return [digestRow(rotationRow(begun))]
+    },
     execute: async (permit, target) => {
       const rotation = beginning(deps, target)
       const made = await deps.hsm.makeGeneration(permit, newIdOf(rotation))
@@ -85,7 +89,9 @@ export const approveRotation = (deps: Deps): Operation<Input, Target, Result, Ro
     recordFailure: async (tx, target) => {
       const begun = beginning(deps, target)
       const { decidedBy: _, decidedAt: __, ...standing } = begun
-      await deps.rotations.update(tx, { ...standing, state: 'requested', version: begun.version + 1 })
+      const again: Rotation = { ...standing, state: 'requested', version: begun.version + 1 }
+      await deps.rotations.update(tx, again)
+      return [digestRow(rotationRow(again))]
     },
     respond: (_target, { rotation }) => {
       deps.wake()

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { found } from '../../../core/found.ts'
 import { Problem } from '../../../core/problem.ts'
-import { digestRow } from '../../../core/row.ts'
 import { type Operation, operation } from '../../operation.ts'
 import { REASON } from '../../reason.ts'
 import { endOf } from '../desk.ts'
@@ -18,7 +17,7 @@ const ending = <Target extends HoldTarget>(deps: Deps) => ({
   uses: () => [],
   facts: (target: Target) => holdFacts(target),
   record: async (tx: Parameters<Deps['holds']['end']>[0], _target: Target, ended: Hold) => ({
-    facts: { rows: [digestRow(await deps.holds.end(tx, ended))] },
+    facts: { rows: await deps.holds.end(tx, ended) },
   }),
   respond: ({ approvals, now }: Target, ended: Hold) => viewHold(ended, approvals, now),
 })

@@ -1,0 +1,217 @@
+import { breather } from '../../core/breather.ts'
+import { Problem } from '../../core/problem.ts'
+import type { RowDigest } from '../../core/row.ts'
+import type { Entry } from '../audit/entry.ts'
+import { LogFault } from '../audit/log-fault.ts'
+import { entriesOf } from '../audit/round.ts'
+import type { IndexUpkeep } from '../audit/search/index-upkeep.ts'
+import type { Finding } from './finding.ts'
+import { subjectOf } from './finding.ts'
+import { LogPass, type LogPassDeps } from './log-pass.ts'
+import { judgeRow, keyOf, type Naming, RowBook } from './row-book.ts'
+import { pagesOf, passTables, type TablePassDeps } from './table-pass.ts'
+
+export interface CheckDeps
+  extends Pick<LogPassDeps, 'source' | 'key' | 'replaced' | 'checkGroups'>,
+    Pick<TablePassDeps, 'tables' | 'dependents' | 'reviewRows'> {
+  /** Sequences all that is committed now. Throws a {@link LogFault} where the log has stopped, and others where that cannot be done now. */
+  readonly flush: () => Promise<void>
+  /** The last signed checkpoint that is kept outside the database, a note. */
+  readonly kept: () => Promise<string | undefined>
+  /** What of the schema differs. */
+  readonly schema: () => Promise<readonly Finding[]>
+  /** Compares the index of searches with the entries. */
+  readonly searchIndex: () => ReturnType<IndexUpkeep['check']>
+  readonly now: () => Date
+}
+
+export interface CheckOptions {
+  /** Told between pages; it may wait, or throw to end the check. */
+  readonly between?: (progress: CheckProgress) => Promise<void>
+}
+
+export interface CheckProgress {
+  readonly part: 'tables' | 'log' | 'comparison' | 'search'
+  readonly done: number
+  /** Undefined where it is not known before. */
+  readonly of: number | undefined
+}
+
+export interface IntegrityReport {
+  readonly startedAt: Date
+  readonly endedAt: Date
+  readonly entries: number
+  readonly groups: number
+  readonly rows: number
+  /** The first {@link MOST_FINDINGS}, each once. */
+  readonly findings: readonly Finding[]
+  readonly findingCount: number
+}
+
+/** Findings that are kept; beyond it they are counted. */
+export const MOST_FINDINGS = 1_000
+
+/**
+ * Compares everything with the log: rebuilds from it the newest version of each row, and looks whether the tables have that and nothing else; checks the log itself by
+ * its MACs, its tree and its signed checkpoints; and the schema.
+ *
+ * It takes no snapshot, which a long pass would hold against the whole database, and rows that change meanwhile are no findings. Order: all that is committed is
+ * sequenced (`began` entries); the tables are read; all is sequenced again; the log is read. So an entry before `began` was committed before any row was read: of its
+ * rows what stood is that version, or one that an entry from `began` on names, which the log has by the time it is read.
+ */
+export async function checkIntegrity(deps: CheckDeps, { between = () => Promise.resolve() }: CheckOptions = {}): Promise<IntegrityReport> {
+  const startedAt = deps.now()
+  const findings = new Findings()
+  const find = (finding: Finding): void => findings.add(finding)
+  const book = new RowBook()
+  try {
+    for (const finding of await deps.schema()) find(finding)
+    await flushed(deps, find)
+    const began = (await deps.source.tree()).head.edge.size
+    const { rows, unreadable } = await passTables({ ...deps, find, between: (done) => between({ part: 'tables', done, of: undefined }) }, ({ row }, isSealed) =>
+      book.stand(row, isSealed),
+    )
+    await flushed(deps, find)
+    const log = new LogPass({
+      ...{ source: deps.source, key: deps.key, replaced: deps.replaced, checkGroups: deps.checkGroups, kept: await deps.kept(), find },
+      name: (named, entry, index) => book.name(named, { index, ageMs: ageOf(entry, startedAt) }),
+      between: (done, of) => between({ part: 'log', done, of }),
+    })
+    const { entries, groups } = await log.run()
+    await log.unsequenced(entries)
+    await compareRows({ ...deps, book, began, unreadable, findings, between })
+    await compareSearchIndex({ ...deps, find, between })
+    return { startedAt, endedAt: deps.now(), entries, groups, rows, findings: findings.list, findingCount: findings.count }
+  } finally {
+    book.close()
+  }
+}
+
+const ageOf = (entry: Entry, now: Date): number => now.getTime() - new Date(entry.time).getTime()
+
+/** A log that has stopped is one finding among the others: what it refuses to go on with is looked at too. */
+async function flushed({ flush }: Pick<CheckDeps, 'flush'>, find: (finding: Finding) => void): Promise<void> {
+  try {
+    await flush()
+  } catch (error) {
+    if (!(error instanceof LogFault)) throw error
+    find({ code: 'log-stopped', subject: `the log: ${error.code}`, detail: error.message })
+  }
+}
+
+/** Entries that cannot be read are findings of the log. An index that is made anew meanwhile is compared in the next pass. */
+async function compareSearchIndex({
+  searchIndex,
+  find,
+  between,
+}: Pick<CheckDeps, 'searchIndex'> & { readonly find: (finding: Finding) => void; readonly between: NonNullable<CheckOptions['between']> }): Promise<void> {
+  try {
+    for await (const found of searchIndex()) {
+      if ('checked' in found) await between({ part: 'search', done: found.checked, of: found.of })
+      else if (found.kind !== 'unreadable')
+        find({ code: 'search-index-differs', subject: `search index ${found.what}, segment ${found.segment}`, detail: `its row is ${found.kind}` })
+    }
+  } catch (error) {
+    if (!(error instanceof Problem && error.code === 'conflict')) throw error
+  }
+}
+
+interface Suspect {
+  readonly code: NonNullable<ReturnType<typeof judgeRow>>
+  readonly last: Naming | undefined
+  readonly standing: number | undefined
+}
+
+async function compareRows({
+  book,
+  began,
+  unreadable,
+  findings,
+  between,
+  source,
+  tables,
+}: CheckDeps & {
+  readonly book: RowBook
+  readonly began: number
+  readonly unreadable: ReadonlySet<string>
+  readonly findings: Findings
+  readonly between: (progress: CheckProgress) => Promise<void>
+}): Promise<void> {
+  const suspects = new Map<string, Map<string, Suspect>>()
+  const breathe = breather()
+  let [done, kept] = [0, 0]
+  for (const page of book.pages()) {
+    done += 1
+    if (done % 10_000 === 0) await between({ part: 'comparison', done, of: undefined })
+    await breathe()
+    const code = judgeRow(page, began)
+    if (code === undefined || unreadable.has(page.table)) continue
+    // More than anybody reads are counted.
+    if (++kept > MOST_FINDINGS) {
+      findings.count += 1
+      continue
+    }
+    const last = page.namings.reduce<Naming | undefined>((a, b) => (a === undefined || b.version > a.version ? b : a), undefined)
+    const known = suspects.get(page.table) ?? new Map<string, Suspect>()
+    known.set(page.key, { code, last, standing: page.standing?.version })
+    suspects.set(page.table, known)
+  }
+  for (const [table, known] of suspects) await nameSuspects(table, known)
+
+  /** The book knows hashes alone: names come from the entry that names the row, or from the table. */
+  async function nameSuspects(table: string, known: Map<string, Suspect>): Promise<void> {
+    for (const [key, suspect] of known) {
+      if (suspect.last === undefined) continue
+      const named = (await rowsAt(source, suspect.last.index)).find((row) => keyOf(row) === key)
+      if (named === undefined) continue
+      known.delete(key)
+      findings.add(findingOf(named, suspect))
+    }
+    const registered = tables.find(({ name }) => name === table)
+    if (known.size === 0 || registered === undefined) return
+    for await (const page of pagesOf(registered)) {
+      for (const { row } of page) {
+        const suspect = known.get(keyOf(row))
+        if (suspect !== undefined) findings.add(findingOf(row, suspect))
+      }
+    }
+  }
+}
+
+function findingOf(row: Pick<RowDigest, 'table' | 'id'>, { code, last, standing }: Suspect): Finding {
+  const [has, should] = [`version ${standing ?? 'none'}`, last === undefined ? 'none' : `version ${last.version}`]
+  const detail = {
+    'row-edited': `the row of ${has} does not have the token’s MAC`,
+    'row-replayed': `the table has ${has}, the log ${should}`,
+    'row-deleted': `the log has ${should}, and the table nothing`,
+    'row-added': `the table has ${has}, and no entry names it`,
+    'row-differs':
+      last?.version === standing ? `${has} is not the row that the entry names` : `the table has ${has}, which no entry names; the log has ${should}`,
+  }[code]
+  return { code, subject: subjectOf(row), detail, ...(last === undefined ? {} : { since: last.index }) }
+}
+
+/** What the entry at this index names. */
+async function rowsAt(source: CheckDeps['source'], index: number): Promise<readonly RowDigest[]> {
+  const [row] = await source.entries(index, index + 1)
+  if (row === undefined) return []
+  const [group] = await source.groups([row])
+  const numbered = group && entriesOf(group, 0).find(({ row: one }) => one.seq === row.seq)
+  return numbered?.entry.rows ?? []
+}
+
+/** Each finding once, by code and subject. */
+class Findings {
+  readonly #known = new Set<string>()
+  readonly list: Finding[] = []
+  count = 0
+
+  add(finding: Finding): void {
+    const name = `${finding.code} ${finding.subject}`
+    if (this.#known.has(name)) return
+    this.count += 1
+    if (this.list.length >= MOST_FINDINGS) return
+    this.#known.add(name)
+    this.list.push(finding)
+  }
+}

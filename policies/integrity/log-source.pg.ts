@@ -1,0 +1,87 @@
+import type { Sql } from '../../core/tx.ts'
+import type { StoredGroup } from '../audit/sequencer-store.ts'
+import { placesAsked, type TileRow, tileOf, TILES_AT } from '../audit/tiles.pg.ts'
+import type { LogSource, StoredEntryRow, StoredPersonal, TreeState } from './log-source.ts'
+
+interface EntryColumns {
+  readonly index: string
+  readonly operation_id: string
+  readonly writer: number
+  readonly epoch: number
+  readonly seq: string
+  readonly group_seq: string
+}
+
+interface GroupColumns {
+  readonly writer: number
+  readonly epoch: number
+  readonly first_seq: string
+  readonly count: number
+  readonly bundle: Uint8Array
+  readonly chain: Uint8Array
+  readonly mac: Uint8Array
+}
+
+const GROUP = 'g.writer, g.epoch, g.first_seq, g.count, g.bundle, g.chain, g.mac'
+const ENTRIES = `SELECT index, operation_id, writer, epoch, seq, group_seq FROM audit_entries
+  WHERE index >= $1 AND index < $2 ORDER BY index`
+const GROUPS = `SELECT ${GROUP} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
+const PERSONAL = `SELECT v.writer, v.epoch, v.seq, v.name, v.value, v.salt FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
+  JOIN audit_personal v USING (writer, epoch, seq)`
+/** One statement: head and tiles of one moment. */
+const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object('level', t.level, 'index', t.index::text, 'hashes', encode(t.hashes, 'hex')))
+    FILTER (WHERE t.level IS NOT NULL), '[]') AS partials
+  FROM audit_head h LEFT JOIN audit_partial_tiles t ON true GROUP BY h.size, h.root, h.edge`
+const UNSEQUENCED = `SELECT ${GROUP} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
+  WHERE g.first_seq >= coalesce(s.next_seq, 0) ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
+const COUNT_GROUPS = 'SELECT count(*) AS count FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch) WHERE g.first_seq < s.next_seq'
+
+/** {@link LogSource} in the tables of the log. */
+export const pgLogSource = (sql: Sql): LogSource => ({
+  tree: async (): Promise<TreeState> => {
+    interface Partial {
+      readonly level: number
+      readonly index: string
+      readonly hashes: string
+    }
+    const [row] = await sql.query<{ size: string; root: Uint8Array; edge: Uint8Array; partials: Partial[] }>(TREE)
+    if (row === undefined) throw new Error('the table audit_head is empty')
+    const nodes = Array.from({ length: Math.floor(row.edge.length / 32) }, (_, at) => row.edge.subarray(at * 32, (at + 1) * 32))
+    return {
+      head: { root: row.root, edge: { size: Number(row.size), nodes } },
+      partialTiles: row.partials.map(({ level, index, hashes }) => ({ level, index: Number(index), hashes: Buffer.from(hashes, 'hex') })),
+    }
+  },
+  entries: async (from, to) => (await sql.query<EntryColumns>(ENTRIES, [from, to])).map(entryOf),
+  groups: async (places) => {
+    const values = [places.map(({ writer }) => writer), places.map(({ epoch }) => epoch), places.map(({ groupSeq }) => groupSeq)]
+    return (await sql.query<GroupColumns>(GROUPS, values)).map(groupOf)
+  },
+  personal: async (places) => {
+    const values = [places.map(({ writer }) => writer), places.map(({ epoch }) => epoch), places.map(({ seq }) => seq)]
+    const rows = await sql.query<Omit<StoredPersonal, 'seq'> & { readonly seq: string }>(PERSONAL, values)
+    return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
+  },
+  tiles: async (places) => (await sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf),
+  checkpoints: async (from, to) => {
+    const rows = await sql.query<{ size: string; note: string }>('SELECT size, note FROM audit_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size', [
+      from,
+      to,
+    ])
+    return rows.map(({ size, note }) => ({ size: Number(size), note }))
+  },
+  unsequenced: async (limit) => (await sql.query<GroupColumns>(UNSEQUENCED, [limit])).map(groupOf),
+  countGroups: async () => Number((await sql.query<{ count: string }>(COUNT_GROUPS))[0]?.count ?? 0),
+  strayEntries: async (size) => {
+    const rows = await sql.query<{ index: string }>('SELECT index FROM audit_entries WHERE index >= $1 OR index < 0 ORDER BY index LIMIT 10', [size])
+    return rows.map(({ index }) => Number(index))
+  },
+})
+
+const entryOf = (row: EntryColumns): StoredEntryRow => ({
+  ...{ index: Number(row.index), operationId: row.operation_id, writer: row.writer, epoch: row.epoch, seq: Number(row.seq), groupSeq: Number(row.group_seq) },
+})
+
+const groupOf = ({ writer, epoch, first_seq: seq, count, bundle, chain, mac }: GroupColumns): StoredGroup => ({
+  ...{ writer, epoch, firstSeq: Number(seq), count, bundle, chain, mac },
+})

@@ -1,0 +1,42 @@
+import type { Head } from '../audit/sequencer-store.ts'
+import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
+import type { Tile } from '../audit/tiles.ts'
+
+/** A row of the index, as it stands. `rule`: undefined also in rows from before it was kept. */
+export type StoredEntryRow = EntryRow
+
+/** A personal value as it stands. */
+export interface StoredPersonal {
+  readonly writer: number
+  readonly epoch: number
+  readonly seq: number
+  readonly name: string
+  readonly value: string
+  readonly salt: Uint8Array
+}
+
+/** The tree as it was at one moment. */
+export interface TreeState {
+  readonly head: Head
+  /** The right-most tile of each level. */
+  readonly partialTiles: readonly Tile[]
+}
+
+/** The log as the database has it, for who believes nothing of it. */
+export interface LogSource {
+  tree(): Promise<TreeState>
+  /** Rows of the index from..to (to not included), in their order; those that there are. */
+  entries(from: number, to: number): Promise<StoredEntryRow[]>
+  /** Those of these groups that there are. */
+  groups(places: readonly { readonly writer: number; readonly epoch: number; readonly groupSeq: number }[]): Promise<StoredGroup[]>
+  personal(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<StoredPersonal[]>
+  tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]>
+  /** Checkpoints over more than `from` and at most `to` entries, by size. */
+  checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]>
+  /** Groups that are committed and not in the tree, in the order of their commits; at most `limit`. */
+  unsequenced(limit: number): Promise<StoredGroup[]>
+  /** How many groups there are of what is sequenced. */
+  countGroups(): Promise<number>
+  /** Indexes of rows of the index that lie outside a tree of this size; at most 10. */
+  strayEntries(size: number): Promise<number[]>
+}
