@@ -152,8 +152,10 @@ async function open({
   closers.push(() => generations.follower.close())
   generations.follower.start()
   const adoptions = await loadAdoptions(rootKeys, hsm.integrity)
-  await loadNotes(database.sql, hsm.integrity)
-  if (!isInspection) await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
+  if (!isInspection) {
+    await recordPendingBackup({ data: config.data, sql: database.sql, sealer: hsm.integrity })
+    await loadNotes(database.sql, hsm.integrity)
+  }
 
   const { algorithm, publicKey } = hsm.integrity.checkpointKey
   const audit = auditFeature({

@@ -41,7 +41,9 @@ describe('rows of new entries', () => {
     ['a suspension of an admission is deleted', 'row-deleted'],
     ['keys are exchanged', 'row-edited'],
   ])('are found at the second look: %s', async (kind, code) => {
-    const [first, second] = await site.follow((victim) => TAMPERINGS[kind]?.({ ...victim, rollBack: never, rollBackFile: never }, new Random(1)) ?? never())
+    const [first, second] = await site.follow(
+      (victim) => TAMPERINGS[kind]?.({ ...victim, rollBack: never, rollBackFile: never, rollBackToken: never }, new Random(1)) ?? never(),
+    )
     expect(first).toEqual([])
     expect(new Set(second?.map((finding) => finding.code))).toEqual(new Set([code]))
     expect(second?.every(({ since }) => since !== undefined)).toBe(true)

@@ -83,8 +83,8 @@ export interface AuditFeature {
   readonly key: LogKey
   /** Keys that signed before it, the oldest first. */
   readonly replaced: readonly ReplacedKey[]
-  /** The last signed checkpoint that is kept outside the database, a note. */
-  keptCheckpoint(): Promise<string | undefined>
+  /** The last signed checkpoints that are kept outside the database, and where: each place has one, or none yet. */
+  keptCheckpoints(): Promise<readonly { readonly where: string; readonly note: string }[]>
   readonly operations: readonly AnyOperation[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
@@ -133,7 +133,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
   const replaced = replacedKeys.map(({ algorithm, publicKey, lastSize }) => ({ key: logKey(origin, algorithm, publicKey), lastSize }))
-  const file = fileAt(checkpointFile)
+  const anchors = [fileAt(checkpointFile), ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])]
   const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
     connect,
@@ -164,7 +164,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     })
   const sequencer: Sequencer = new Sequencer({
     store: new PgSequencerStore({ connect, sql }),
-    anchors: [file, ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])],
+    anchors,
     admit: (signed) => witnessing?.admit(signed) ?? Promise.resolve(),
     key,
     replaced,
@@ -195,7 +195,10 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     log,
     key,
     replaced,
-    keptCheckpoint: () => file.read(),
+    keptCheckpoints: async () => {
+      const notes = await Promise.all(anchors.map(async (anchor) => ({ where: anchor.name, note: await anchor.read() })))
+      return notes.flatMap(({ where, note }) => (note === undefined ? [] : [{ where, note }]))
+    },
     reader,
     searcher,
     index: auditIndex(sql),

@@ -16,8 +16,8 @@ export interface CheckDeps
     Pick<TablePassDeps, 'tables' | 'dependents' | 'reviewRows'> {
   /** Sequences all that is committed now. Throws a {@link LogFault} where the log has stopped, and others where that cannot be done now. */
   readonly flush: () => Promise<void>
-  /** The last signed checkpoint that is kept outside the database, a note. */
-  readonly kept: () => Promise<string | undefined>
+  /** The last signed checkpoints that are kept outside the database, and where. */
+  readonly kept: () => Promise<LogPassDeps['kept']>
   /** What of the schema differs. */
   readonly schema: () => Promise<readonly Finding[]>
   /** Compares the index of searches with the entries. */

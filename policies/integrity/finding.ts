@@ -15,7 +15,7 @@ export const FINDINGS = {
   'entry-added': 'A row of audit_entries lies outside the log. Delete it.',
   'index-differs': 'The row of audit_entries does not say what its entry says: it is found by another operation. Put it back.',
   'search-index-differs': 'The index of searches does not say what the entries say: searches miss entries or fail. Make it anew: gridseal audit reindex.',
-  'personal-differs': 'A personal value was exchanged or added: it is not the one that the entry committed to. Put it back, or erase it.',
+  'personal-differs': 'A personal value was exchanged or added, or deleted past the erasure by two persons. Put it back; then it can be erased as it is to be.',
   'group-mac': 'The token did not make this group’s MAC: it was changed, or inserted. Put it back from a backup.',
   'group-chain': 'The group does not follow the one before it in its epoch. Put audit_groups back from a backup.',
   'group-added': 'There are more groups than the log has: somebody inserted some. Delete those that no row of audit_entries names.',

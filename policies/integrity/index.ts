@@ -19,7 +19,7 @@ export { type Finding, FINDINGS } from './finding.ts'
 
 export interface IntegrityDeps {
   readonly sql: Sql
-  readonly audit: Pick<AuditFeature, 'log' | 'reader' | 'key' | 'replaced' | 'keptCheckpoint' | 'flush' | 'status' | 'index'>
+  readonly audit: Pick<AuditFeature, 'log' | 'reader' | 'key' | 'replaced' | 'keptCheckpoints' | 'flush' | 'status' | 'index'>
   /** Every sealed table of the service. */
   readonly tables: () => readonly SealedTable[]
   readonly dependents: () => readonly DependentRows[]
@@ -53,7 +53,7 @@ export function integrityFeature(deps: IntegrityDeps): IntegrityFeature {
       {
         ...{ source, key: audit.key, replaced: audit.replaced, checkGroups, tables: tables(), dependents: dependents(), reviewRows, schema, now },
         flush: () => audit.flush(),
-        kept: () => audit.keptCheckpoint(),
+        kept: () => audit.keptCheckpoints(),
         searchIndex: () => audit.index.check(),
       },
       options,

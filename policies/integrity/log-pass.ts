@@ -17,8 +17,8 @@ export interface LogPassDeps {
   readonly key: LogKey
   readonly replaced: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
-  /** The last signed checkpoint that is kept outside the database, a note. */
-  readonly kept: string | undefined
+  /** The last signed checkpoints that are kept outside the database, and where. */
+  readonly kept: readonly { readonly where: string; readonly note: string }[]
   readonly find: (finding: Finding) => void
   /** Each row that a right entry names. */
   readonly name: (row: RowDigest, entry: Entry, index: number) => void
@@ -29,6 +29,12 @@ export interface LogPassDeps {
 /** Entries of one page: groups have 4,096 at the most, and 8 MiB. */
 const PAGE = 1_000
 const UNSEQUENCED_PAGE = 10_000
+
+/** A checkpoint that is the log's, and where it stands. */
+interface Signed {
+  readonly checkpoint: Checkpoint
+  readonly where: string
+}
 
 /** A group, and what was found of it. */
 interface SeenGroup {
@@ -64,9 +70,13 @@ export class LogPass {
     const { source, between } = this.#deps
     const tree = await source.tree()
     const { size } = tree.head.edge
-    const kept = this.#open(this.#deps.kept, 'checkpoint file')
-    if (kept !== undefined && kept.size > size)
-      this.#find('database-behind', 'the log', `the checkpoint file has a signed checkpoint over ${kept.size} entries, and the database has ${size}`)
+    const kept = this.#deps.kept.flatMap(({ where, note }): Signed[] => {
+      const checkpoint = this.#open(note, where)
+      return checkpoint === undefined ? [] : [{ checkpoint, where }]
+    })
+    for (const { checkpoint, where } of kept)
+      if (checkpoint.size > size)
+        this.#find('database-behind', 'the log', `${where} has a signed checkpoint over ${checkpoint.size} entries, and the database has ${size}`)
     for (let at = 0; at < size; at = this.#edge.size) {
       await this.#page(at, Math.min(at + PAGE, size), tree, kept)
       await between(this.#edge.size, size)
@@ -77,7 +87,7 @@ export class LogPass {
     return { entries: size, groups: this.#groups }
   }
 
-  async #page(from: number, to: number, tree: TreeState, kept: Checkpoint | undefined): Promise<void> {
+  async #page(from: number, to: number, tree: TreeState, kept: readonly Signed[]): Promise<void> {
     const { source } = this.#deps
     const [rows, leafTiles, checkpoints] = await Promise.all([source.entries(from, to), source.tiles(leafTilesOf(from, to)), source.checkpoints(from, to)])
     const byIndex = new Map(rows.map((row) => [row.index, row]))
@@ -197,13 +207,8 @@ export class LogPass {
     }
   }
 
-  #signedIn(
-    from: number,
-    to: number,
-    stored: readonly { readonly size: number; readonly note: string }[],
-    kept: Checkpoint | undefined,
-  ): Map<number, { readonly checkpoint: Checkpoint; readonly where: string }[]> {
-    const signed = new Map<number, { readonly checkpoint: Checkpoint; readonly where: string }[]>()
+  #signedIn(from: number, to: number, stored: readonly { readonly size: number; readonly note: string }[], kept: readonly Signed[]): Map<number, Signed[]> {
+    const signed = new Map<number, Signed[]>()
     const add = (checkpoint: Checkpoint, where: string): void =>
       void signed.set(checkpoint.size, [...(signed.get(checkpoint.size) ?? []), { checkpoint, where }])
     for (const { size, note } of stored) {
@@ -211,12 +216,11 @@ export class LogPass {
       if (checkpoint?.size === size) add(checkpoint, `checkpoint ${size}`)
       else if (checkpoint !== undefined) this.#find('checkpoint-invalid', `checkpoint ${size}`, `it is over ${checkpoint.size} entries`)
     }
-    if (kept !== undefined && kept.size > from && kept.size <= to) add(kept, 'checkpoint file')
+    for (const { checkpoint, where } of kept) if (checkpoint.size > from && checkpoint.size <= to) add(checkpoint, where)
     return signed
   }
 
-  #open(note: string | undefined, subject: string): Checkpoint | undefined {
-    if (note === undefined) return undefined
+  #open(note: string, subject: string): Checkpoint | undefined {
     try {
       return openSuccession(note, this.#deps.key, this.#deps.replaced)
     } catch (error) {
@@ -227,7 +231,7 @@ export class LogPass {
   }
 
   /** The first that does not hold is told: all after it do not either. */
-  #compareRoot({ checkpoint, where }: { readonly checkpoint: Checkpoint; readonly where: string }): void {
+  #compareRoot({ checkpoint, where }: Signed): void {
     if (this.#isTorn || equalBytes(checkpoint.root, rootOf(this.#edge))) return
     this.#isTorn = true
     this.#find('root-mismatch', 'the log', `the first ${checkpoint.size} entries are not those that were signed (${where})`, checkpoint.size - 1)
@@ -248,12 +252,21 @@ export class LogPass {
   async #comparePersonal(entries: readonly { readonly entry: Entry; readonly index: number }[]): Promise<void> {
     if (entries.length === 0) return
     const of = new Map(entries.map((one) => [`${one.entry.writer.slot}/${one.entry.writer.epoch}/${one.entry.writer.seq}`, one]))
-    const stored = await this.#deps.source.personal(entries.map(({ entry: { writer } }) => ({ writer: writer.slot, epoch: writer.epoch, seq: writer.seq })))
+    const places = entries.map(({ entry: { writer } }) => ({ writer: writer.slot, epoch: writer.epoch, seq: writer.seq }))
+    const [stored, erased] = await Promise.all([this.#deps.source.personal(places), this.#deps.source.erased(places)])
+    const there = new Set<string>()
     for (const { writer, epoch, seq, name, value, salt } of stored) {
-      const one = of.get(`${writer}/${epoch}/${seq}`)
+      const place = `${writer}/${epoch}/${seq}`
+      there.add(`${place} ${name}`)
+      const one = of.get(place)
       if (one?.entry.personal?.[name]?.commitment === commitmentOf({ name, value, salt })) continue
       this.#find('personal-differs', `personal value ${name} of entry ${one?.index ?? 'unknown'}`, 'it is not the one that the entry committed to', one?.index)
     }
+    for (const { writer, epoch, seq, name } of erased) there.add(`${writer}/${epoch}/${seq} ${name}`)
+    for (const [place, { entry, index }] of of)
+      for (const name of Object.keys(entry.personal ?? {}))
+        if (!there.has(`${place} ${name}`))
+          this.#find('personal-differs', `personal value ${name} of entry ${index}`, 'it is gone, and nobody erased it', index)
   }
 
   async #end({ head, partialTiles }: TreeState): Promise<void> {

@@ -23,11 +23,12 @@ interface GroupColumns {
 }
 
 const GROUP = 'g.writer, g.epoch, g.first_seq, g.count, g.bundle, g.chain, g.mac'
-const ENTRIES = `SELECT index, operation_id, writer, epoch, seq, group_seq FROM audit_entries
-  WHERE index >= $1 AND index < $2 ORDER BY index`
+const ENTRIES = `SELECT index, operation_id, writer, epoch, seq, group_seq FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`
 const GROUPS = `SELECT ${GROUP} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
 const PERSONAL = `SELECT v.writer, v.epoch, v.seq, v.name, v.value, v.salt FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
   JOIN audit_personal v USING (writer, epoch, seq)`
+const ERASED = `SELECT v.writer, v.epoch, v.seq, v.name FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
+  JOIN audit_erasures v USING (writer, epoch, seq)`
 /** One statement: head and tiles of one moment. */
 const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object('level', t.level, 'index', t.index::text, 'hashes', encode(t.hashes, 'hex')))
     FILTER (WHERE t.level IS NOT NULL), '[]') AS partials
@@ -58,8 +59,11 @@ export const pgLogSource = (sql: Sql): LogSource => ({
     return (await sql.query<GroupColumns>(GROUPS, values)).map(groupOf)
   },
   personal: async (places) => {
-    const values = [places.map(({ writer }) => writer), places.map(({ epoch }) => epoch), places.map(({ seq }) => seq)]
-    const rows = await sql.query<Omit<StoredPersonal, 'seq'> & { readonly seq: string }>(PERSONAL, values)
+    const rows = await sql.query<Omit<StoredPersonal, 'seq'> & { readonly seq: string }>(PERSONAL, placesOf(places))
+    return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
+  },
+  erased: async (places) => {
+    const rows = await sql.query<Omit<StoredPersonal, 'seq' | 'value' | 'salt'> & { readonly seq: string }>(ERASED, placesOf(places))
     return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
   },
   tiles: async (places) => (await sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf),
@@ -81,6 +85,13 @@ export const pgLogSource = (sql: Sql): LogSource => ({
 const entryOf = (row: EntryColumns): StoredEntryRow => ({
   ...{ index: Number(row.index), operationId: row.operation_id, writer: row.writer, epoch: row.epoch, seq: Number(row.seq), groupSeq: Number(row.group_seq) },
 })
+
+type EntryPlace = { readonly writer: number; readonly epoch: number; readonly seq: number }
+const placesOf = (places: readonly EntryPlace[]): readonly unknown[] => [
+  places.map(({ writer }) => writer),
+  places.map(({ epoch }) => epoch),
+  places.map(({ seq }) => seq),
+]
 
 const groupOf = ({ writer, epoch, first_seq: seq, count, bundle, chain, mac }: GroupColumns): StoredGroup => ({
   ...{ writer, epoch, firstSeq: Number(seq), count, bundle, chain, mac },

@@ -2,7 +2,7 @@ import type { Head } from '../audit/sequencer-store.ts'
 import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
 import type { Tile } from '../audit/tiles.ts'
 
-/** A row of the index, as it stands. `rule`: undefined also in rows from before it was kept. */
+/** A row of `audit_entries`, as it stands. */
 export type StoredEntryRow = EntryRow
 
 /** A personal value as it stands. */
@@ -30,6 +30,8 @@ export interface LogSource {
   /** Those of these groups that there are. */
   groups(places: readonly { readonly writer: number; readonly epoch: number; readonly groupSeq: number }[]): Promise<StoredGroup[]>
   personal(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<StoredPersonal[]>
+  /** Names of values that were erased, with the places of their entries. */
+  erased(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<Omit<StoredPersonal, 'value' | 'salt'>[]>
   tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]>
   /** Checkpoints over more than `from` and at most `to` entries, by size. */
   checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]>

@@ -27,5 +27,13 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
     mayBeUnnamed: true,
     why: 'Ceremonies of the command line write backups of keys, ciphertext under the MAC of the token, before there is a log. A backup that is missing is named by the service when it is restored.',
   },
+  token_adoptions: {
+    mayBeUnnamed: true,
+    why: 'Who adopts a token does so before the service runs with it: the entry comes with the next start.',
+  },
+  ceremony_notes: {
+    mayBeUnnamed: true,
+    why: 'Ceremonies of the command line note what they did beside the service: the entry comes within a minute.',
+  },
   admissions: { keepsVersions: true, why: 'Each change is a row of its own, and the highest version counts.' },
 }

@@ -1,4 +1,4 @@
-import type { RowSealer } from '../../core/row.ts'
+import { type RowDigest, type RowSealer, tombstoneOf } from '../../core/row.ts'
 import { assertWritten, openRecords, sealRow } from '../../core/sealed-records.ts'
 import { pgSealedTable } from '../../core/sealed-table.pg.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
@@ -85,15 +85,15 @@ export class PgSessionStore implements SessionStore {
     ])
   }
 
-  async purge(tx: Tx, most: number): Promise<number> {
-    const rows = await sqlOf(tx).query<{ id: string }>(
-      `SELECT id FROM person_sessions WHERE expires_at < clock_timestamp() - interval '7 days' ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+  async purge(tx: Tx, most: number): Promise<RowDigest[]> {
+    const rows = await sqlOf(tx).query<SessionColumns>(
+      `${SELECT} WHERE expires_at < clock_timestamp() - interval '7 days' ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
       [most],
     )
     const old = rows.map(({ id }) => id)
     await sqlOf(tx).query('DELETE FROM person_session_uses WHERE session_id = ANY($1)', [old])
     await sqlOf(tx).query('DELETE FROM person_sessions WHERE id = ANY($1)', [old])
-    return old.length
+    return rows.map((row) => tombstoneOf(sessionRow(toSession(row))))
   }
 
   async #read(text: string, values: readonly unknown[]): Promise<Session[]> {

@@ -1,3 +1,4 @@
+import type { RowDigest } from '../../core/row.ts'
 import type { Tx } from '../../core/tx.ts'
 import type { Session, SessionUse } from './session.ts'
 
@@ -10,9 +11,9 @@ export interface SessionStore {
   findUses(sessionIds: readonly string[]): Promise<SessionUse[]>
   /** With its first use. */
   insert(tx: Tx, session: Session): Promise<void>
+  /** Deletes those whose time, used or not, was over a week ago: what the entry names. */
+  purge(tx: Tx, most: number): Promise<readonly RowDigest[]>
   /** Replaces version - 1. Throws `conflict` when that is not what stands. */
-  /** Deletes those whose time, used or not, was over a week ago, and says how many. Their rows could not be of use to anybody who put them back. */
-  purge(tx: Tx, most: number): Promise<number>
   update(tx: Tx, session: Session): Promise<void>
   /** Outside of any transaction. Does nothing when another process was first. */
   touch(use: SessionUse): Promise<void>

@@ -42,7 +42,7 @@ export async function databaseOf(
   const { owner, service } = await asAdmin(server, async (admin) => {
     const logins = await ensureLogins(admin, run)
     if (migrated) await ensureTemplate(admin, place, logins)
-    if (like !== undefined) await admin.query('SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1', [like.name])
+    await admin.query(CUT, [like?.name ?? null])
     await admin.query(
       `CREATE DATABASE ${name} OWNER ${logins.owner.user} TEMPLATE ${like?.name ?? (migrated ? templateName(run) : 'template0')} ENCODING 'UTF8' STRATEGY file_copy`,
     )
@@ -63,7 +63,7 @@ export async function databaseOf(
     restore: (from) =>
       asAdmin(server, async (admin) => {
         await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
-        await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${from}'`)
+        await admin.query(CUT, [from])
         await admin.query(`CREATE DATABASE ${name} OWNER ${owner.user} TEMPLATE ${from} ENCODING 'UTF8' STRATEGY file_copy`)
       }),
     close: async () => {
@@ -72,6 +72,9 @@ export async function databaseOf(
     },
   }
 }
+
+/** Ends whatever is connected, and waits for it. */
+const CUT = 'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1'
 
 async function transact<Result>(database: Database, work: (tx: Tx) => Promise<Result>): Promise<Result> {
   const client = await database.connect()

@@ -63,7 +63,9 @@ const QUERIES: readonly string[] = [
    ) g WHERE ${TABLES} GROUP BY c.relname, g.grantee`,
   `SELECT NULL AS relation, 'function ' || p.oid::regprocedure::text AS what,
      concat_ws(', ', 'returns ' || format_type(p.prorettype, NULL), l.lanname, CASE WHEN p.prosecdef THEN 'security definer' END, array_to_string(p.proconfig, ' '),
-       CASE WHEN p.proowner <> ${OWNER} THEN 'owned by ' || pg_get_userbyid(p.proowner) END) || ': ' || trim(regexp_replace(p.prosrc, '\\s+', ' ', 'g')) AS is
+       CASE WHEN p.proowner <> ${OWNER} THEN 'owned by ' || pg_get_userbyid(p.proowner) END,
+       CASE WHEN p.proacl IS NULL THEN 'for everybody' ELSE 'for ' || coalesce((SELECT string_agg(CASE x.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(x.grantee) END, ' and ' ORDER BY x.grantee)
+         FROM aclexplode(p.proacl) x WHERE x.grantee <> p.proowner), 'nobody') END) || ': ' || trim(regexp_replace(p.prosrc, '\\s+', ' ', 'g')) AS is
    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = ${PUBLIC} AND ${OWN('p.oid', 'pg_proc')}`,
   `SELECT NULL AS relation, 'rights of ' || CASE x.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(x.grantee) END || ' on the schema' AS what,
      string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type) AS is

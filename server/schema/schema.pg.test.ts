@@ -24,7 +24,7 @@ describe('the schema', () => {
       /^constraint one_device_for_a_card on bindings: EXCLUDE USING gist/m,
       /^trigger append_only on \{partition\}: CREATE TRIGGER/m,
       /^rights of gridseal_service on callers: INSERT, SELECT, UPDATE \(mac, person_id, state, version\)$/m,
-      /^function audit_append_only\(\): returns trigger, plpgsql: BEGIN RAISE EXCEPTION/m,
+      /^function audit_append_only\(\): returns trigger, plpgsql, for everybody: BEGIN RAISE EXCEPTION/m,
       /^role gridseal_service: ordinary$/m,
       /^column iccids.iccid: text not null$/m,
     ])
@@ -56,7 +56,7 @@ describe('the schema', () => {
     ['GRANT DELETE ON iccids TO PUBLIC', /^rights of everybody on iccids: it was added: DELETE/, 'REVOKE DELETE ON iccids FROM PUBLIC'],
     [
       `CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`,
-      /^function append_only\(\): it is: returns trigger, plpgsql: BEGIN RETURN NULL; END/,
+      /^function append_only\(\): it is: returns trigger, plpgsql, for everybody: BEGIN RETURN NULL; END/,
       `CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       RAISE EXCEPTION 'rows are only added: % on %', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';

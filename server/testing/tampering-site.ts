@@ -44,8 +44,9 @@ export interface Victim {
   earlier<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
   /** Puts the earlier database in its place, whole. */
   rollBack(): Promise<void>
-  /** Puts the checkpoint file of then in its place. */
+  /** Puts the checkpoint file of then in its place, or the head that the token had then. */
   rollBackFile(): void
+  rollBackToken(): void
 }
 
 const ORIGIN = 'test/tampering'
@@ -62,6 +63,7 @@ export class TamperingSite {
   /** The checkpoint that the auditor took when the later state was reached. */
   readonly #known: string
   readonly #key: LogKey
+  #inToken = ''
 
   private constructor(parts: {
     readonly folder: string
@@ -83,7 +85,14 @@ export class TamperingSite {
     const folder = mkdtempSync(join(tmpdir(), 'gridseal-tampering-'))
     const [built, earlier, later, db] = [await makeDatabase(), await makeDatabase(), await makeDatabase(), await makeDatabase()]
     const configOf = ({ serviceUrl, ownerUrl }: TestDatabase) =>
-      readConfig({ GRIDSEAL_DATA: folder, GRIDSEAL_LANES: '1', GRIDSEAL_ORIGIN: ORIGIN, DATABASE_URL: serviceUrl, DATABASE_OWNER_URL: ownerUrl })
+      readConfig({
+        GRIDSEAL_DATA: folder,
+        GRIDSEAL_LANES: '1',
+        GRIDSEAL_ORIGIN: ORIGIN,
+        GRIDSEAL_TOKEN_HEAD_SECONDS: '0',
+        DATABASE_URL: serviceUrl,
+        DATABASE_OWNER_URL: ownerUrl,
+      })
     const service = await openService(configOf(built), pino({ level: 'silent' }))
     const house = new House(service)
     await house.settle()
@@ -114,11 +123,13 @@ export class TamperingSite {
     const [earlier, later] = this.#sources
     await this.#db.restore(later.name)
     this.#putFile('later')
+    this.#keepIn('later')
     await tamper({
       db: this.#db,
       earlier: (text, values) => earlier.ownerSql.query(text, values),
       rollBack: () => this.#db.restore(earlier.name),
       rollBackFile: () => this.#putFile('earlier'),
+      rollBackToken: () => this.#keepIn('earlier'),
     })
     // The verifier gets what the database has before the service looks at it.
     const verifier = await this.#verify()
@@ -135,6 +146,7 @@ export class TamperingSite {
     const [earlier, later] = this.#sources
     await this.#db.restore(later.name)
     this.#putFile('later')
+    this.#keepIn('later')
     const audit = this.#audit()
     try {
       await audit.flush()
@@ -151,10 +163,16 @@ export class TamperingSite {
     copyFileSync(join(this.#folder, `checkpoint.${state}`), join(this.#folder, 'checkpoint'))
   }
 
+  #keepIn(state: 'earlier' | 'later'): void {
+    this.#inToken = readFileSync(join(this.#folder, `checkpoint.${state}`), 'utf8')
+  }
+
+  /** The one token does not keep the heads of all copies: it is as if it had that of the state. */
   #audit(): AuditFeature {
     return auditFeature({
       ...{ sql: this.#db.sql, connect: () => this.#db.database.connect(), integrity: this.#service.hsm.integrity },
       ...{ origin: ORIGIN, checkpointFile: join(this.#folder, 'checkpoint'), writers: 2 },
+      tokenHead: { everyMs: 0, keeper: { keepHead: () => Promise.resolve(), readHeads: () => Promise.resolve([this.#inToken]) } },
     })
   }
 
@@ -212,8 +230,8 @@ export class TamperingSite {
     const verifier = new LogVerifier(this.#key, { known: [openCheckpoint(this.#known, this.#key)] })
     try {
       const signed = await lastSigned({ reader: audit.reader, key: this.#key, replaced: [] })
-      const { findings } = await verifyExport(verifier, exportChunks({ reader: audit.reader, key: this.#key, from: 0, to: signed?.checkpoint.size ?? 0 }))
-      return [...new Set(findings.map(({ code }) => code))].sort()
+      const report = await verifyExport(verifier, exportChunks({ reader: audit.reader, key: this.#key, from: 0, to: signed?.checkpoint.size ?? 0 }))
+      return [...new Set(report.findings.map(({ code }) => code))].sort()
     } catch (error) {
       return [error instanceof Problem ? 'no-export' : error instanceof Error && error.name === 'NoteError' ? 'checkpoint-invalid' : String(error)]
     } finally {

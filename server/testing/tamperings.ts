@@ -249,7 +249,7 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
   'a row of the index is changed': ({ db: { ownerSql } }, random) =>
     past(ownerSql, 'audit_entries', () =>
       ownerSql.query(
-        `UPDATE audit_entries SET operation_id = gen_random_uuid() WHERE index = (SELECT index FROM audit_entries ORDER BY index OFFSET $1 LIMIT 1)`,
+        'UPDATE audit_entries SET operation_id = gen_random_uuid() WHERE index = (SELECT index FROM audit_entries ORDER BY index OFFSET $1 LIMIT 1)',
         [random.below(600)],
       ),
     ),
@@ -296,14 +296,20 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
       ),
     ),
   'the tail of the log is cut': cutTail,
-  'the tail of the log is cut, and the checkpoint file set back': async (victim) => {
+  'the tail of the log is cut, and every kept head set back': async (victim) => {
     await cutTail(victim)
     victim.rollBackFile()
+    victim.rollBackToken()
   },
   'the whole database is rolled back': ({ rollBack }) => rollBack(),
   'the whole database and the checkpoint file are rolled back': async ({ rollBack, rollBackFile }) => {
     await rollBack()
     rollBackFile()
+  },
+  'the whole database and every kept head are rolled back': async ({ rollBack, rollBackFile, rollBackToken }) => {
+    await rollBack()
+    rollBackFile()
+    rollBackToken()
   },
   'a key of the token is exchanged': ({ db: { ownerSql } }, random) =>
     ownerSql
@@ -339,6 +345,10 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
       .query(`UPDATE audit_personal SET value = value || '0' WHERE ctid = (SELECT ctid FROM audit_personal ORDER BY ctid OFFSET $1 LIMIT 1)`, [
         random.below(10),
       ])
+      .then(() => undefined),
+  'a personal value is deleted': ({ db: { ownerSql } }, random) =>
+    ownerSql
+      .query('DELETE FROM audit_personal WHERE ctid = (SELECT ctid FROM audit_personal ORDER BY ctid OFFSET $1 LIMIT 1)', [random.below(10)])
       .then(() => undefined),
   'a constraint is dropped': oneOf(
     doing('ALTER TABLE bindings DROP CONSTRAINT one_device_for_a_card'),
