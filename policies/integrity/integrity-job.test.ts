@@ -144,11 +144,21 @@ describe('the comparison of the database with the log', () => {
 
   it('is tried again after a failure, which is told', async () => {
     let fails = 2
-    const { job, state, store } = house({ size: () => (fails-- > 0 ? Promise.reject(new Error('the database is away')) : Promise.resolve(0)) })
+    const now = new Date(0)
+    const report: IntegrityReport = { startedAt: now, endedAt: now, entries: 0, groups: 0, rows: 0, findings: [], findingCount: 0 }
+    const { job, state, store } = house({ check: () => (fails-- > 0 ? Promise.reject(new Error('the database is away')) : Promise.resolve(report)) })
     job.start()
     await until(() => store.passes.length === 1)
     await job.stop()
     expect(state.failures).toEqual(['internal', 'internal'])
+  })
+
+  it('is made where rows of new entries cannot be looked at, which is told', async () => {
+    const { job, state, store } = house({ size: () => Promise.reject(new Error('an entry cannot be read')) })
+    job.start()
+    await until(() => store.passes.length === 1)
+    await job.stop()
+    expect(new Set(state.failures)).toEqual(new Set(['internal']))
   })
 
   it('takes its share of the time', async () => {
