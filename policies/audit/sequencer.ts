@@ -163,9 +163,10 @@ export class Sequencer {
   /** Sequences all that was committed before the call; what comes meanwhile is left for the next time. False when another process leads. */
   async #catchUp(): Promise<boolean> {
     for (;;) {
-      const head = await this.#lead()
-      if (head === undefined) return false
-      const round = await this.#round(head)
+      const found = await this.#look()
+      if (found === undefined) return false
+      const { head, epochs } = found
+      const round = await this.#round(head, epochs)
       if (round === undefined) return false
       if (round.to !== head) {
         this.#head = round.to
@@ -175,10 +176,26 @@ export class Sequencer {
     }
   }
 
+  /**
+   * What a round begins with. A session that the server ended meanwhile, and that this process hears of by its first question, is begun anew like one that it had
+   * heard of before: nothing was done yet. Undefined when another process leads.
+   */
+  async #look(): Promise<{ readonly head: Head; readonly epochs: readonly PendingEpoch[] } | undefined> {
+    const { store } = this.#settings
+    for (let again = true; ; again = false) {
+      const head = await this.#lead()
+      if (head === undefined) return undefined
+      try {
+        return { head, epochs: await store.pending() }
+      } catch (error) {
+        if (!again || store.isLeading) throw error
+      }
+    }
+  }
+
   /** One bounded round: the head after it (the same when there was nothing), and whether it took all there was. Undefined when another leader has taken over. */
-  async #round(head: Head): Promise<{ readonly to: Head; readonly isAll: boolean } | undefined> {
+  async #round(head: Head, epochs: readonly PendingEpoch[]): Promise<{ readonly to: Head; readonly isAll: boolean } | undefined> {
     const { store, checkGroups, roundEntries = 10_000, roundBytes = 16 * 1024 * 1024 } = this.#settings
-    const epochs = await store.pending()
     const plan = planRound(epochs, { entries: roundEntries, bytes: roundBytes })
     const drained = epochs.filter(({ superseded, groups }) => superseded && groups.length === 0)
     const isAll = epochs.every(({ more }) => !more) && plan.length === epochs.reduce((sum, { groups }) => sum + groups.length, 0)
