@@ -145,7 +145,6 @@ export class Sequencer {
 
   /** The head to build on, or undefined when another process leads. */
   async #lead(): Promise<Head | undefined> {
-    // A session that the server ended between two rounds is no error of this one: it is begun anew.
     if (this.#head !== undefined && this.#settings.store.isLeading) return this.#head
     this.#head = undefined
     const { store, anchors, key, replaced = [], checkGroups, admit } = this.#settings
@@ -162,11 +161,21 @@ export class Sequencer {
 
   /** Sequences all that was committed before the call; what comes meanwhile is left for the next time. False when another process leads. */
   async #catchUp(): Promise<boolean> {
+    try {
+      return await this.#rounds()
+    } catch (error) {
+      // A session that was lost meanwhile is begun anew, once: what it committed is read again, and the rest is done.
+      if (error instanceof LogFault || this.#settings.store.isLeading) throw error
+      await this.#yield()
+      return this.#rounds()
+    }
+  }
+
+  async #rounds(): Promise<boolean> {
     for (;;) {
-      const found = await this.#look()
-      if (found === undefined) return false
-      const { head, epochs } = found
-      const round = await this.#round(head, epochs)
+      const head = await this.#lead()
+      if (head === undefined) return false
+      const round = await this.#round(head)
       if (round === undefined) return false
       if (round.to !== head) {
         this.#head = round.to
@@ -176,26 +185,10 @@ export class Sequencer {
     }
   }
 
-  /**
-   * What a round begins with. A session that the server ended meanwhile, and that this process hears of by its first question, is begun anew like one that it had
-   * heard of before: nothing was done yet. Undefined when another process leads.
-   */
-  async #look(): Promise<{ readonly head: Head; readonly epochs: readonly PendingEpoch[] } | undefined> {
-    const { store } = this.#settings
-    for (let again = true; ; again = false) {
-      const head = await this.#lead()
-      if (head === undefined) return undefined
-      try {
-        return { head, epochs: await store.pending() }
-      } catch (error) {
-        if (!again || store.isLeading) throw error
-      }
-    }
-  }
-
   /** One bounded round: the head after it (the same when there was nothing), and whether it took all there was. Undefined when another leader has taken over. */
-  async #round(head: Head, epochs: readonly PendingEpoch[]): Promise<{ readonly to: Head; readonly isAll: boolean } | undefined> {
+  async #round(head: Head): Promise<{ readonly to: Head; readonly isAll: boolean } | undefined> {
     const { store, checkGroups, roundEntries = 10_000, roundBytes = 16 * 1024 * 1024 } = this.#settings
+    const epochs = await store.pending()
     const plan = planRound(epochs, { entries: roundEntries, bytes: roundBytes })
     const drained = epochs.filter(({ superseded, groups }) => superseded && groups.length === 0)
     const isAll = epochs.every(({ more }) => !more) && plan.length === epochs.reduce((sum, { groups }) => sum + groups.length, 0)
