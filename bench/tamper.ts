@@ -32,7 +32,11 @@ export async function benchTamper(say: (line: string) => void, options: Options)
       const kinds = Object.entries(TAMPERINGS)
       for (let at = 0; at < count; at += 1) {
         const [kind, tamper] = pick(kinds, at)
-        const detected = await site.detect((victim) => tamper(victim, new Random(seeds + at)))
+        const detected = await site
+          .detect((victim) => tamper(victim, new Random(seeds + at)))
+          .catch((error: unknown) => {
+            throw new Error(`${kind} (seed ${String(seeds + at)})`, { cause: error })
+          })
         const expected = table.get(kind)
         const wrong = expected === undefined ? 'it is not in the table' : fault(expected, detected)
         if (wrong !== undefined) faults.push(`${kind} (seed ${String(seeds + at)}): ${wrong}`)

@@ -231,8 +231,8 @@ describe('the log, edited after it was signed', () => {
   const groupOf = (operation: string) =>
     one<{ writer: number; epoch: number; first_seq: string; bundle: Buffer; operation_id: string }>(
       `SELECT g.writer, g.epoch, g.first_seq, g.bundle, e.operation_id FROM audit_entries e JOIN audit_groups g ON (g.writer, g.epoch, g.first_seq) = (e.writer, e.epoch, e.group_seq)
-       WHERE e.operation = $1 ORDER BY e.index LIMIT 1`,
-      [operation],
+       WHERE position($1::bytea IN g.bundle) > 0 ORDER BY e.index LIMIT 1`,
+      [Buffer.from(`"operation":"${operation}"`)],
     )
   const PUT = 'UPDATE audit_groups SET bundle = $4 WHERE writer = $1 AND epoch = $2 AND first_seq = $3'
 

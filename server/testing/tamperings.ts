@@ -223,8 +223,9 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
   'an entry is removed': async ({ db }, random) => deleteGroups(db, [random.of(await groups(db.ownerSql, SEQUENCED))]),
   'entries are swapped': async ({ db: { ownerSql } }, random) => {
     const all = await groups(ownerSql, SEQUENCED)
-    const first = random.of(all)
-    const second = random.of(all.filter((one) => one !== first && one.count === first.count))
+    const others = (one: Place): Place[] => all.filter((other) => other !== one && other.count === one.count)
+    const first = random.of(all.filter((one) => others(one).length > 0))
+    const second = random.of(others(first))
     await past(ownerSql, 'audit_groups', () =>
       ownerSql.query(
         `UPDATE audit_groups g SET bundle = o.bundle, chain = o.chain, mac = o.mac FROM audit_groups o
