@@ -42,10 +42,8 @@ export async function databaseOf(
   const { owner, service } = await asAdmin(server, async (admin) => {
     const logins = await ensureLogins(admin, run)
     if (migrated) await ensureTemplate(admin, place, logins)
-    await admin.query(CUT, [like?.name ?? null])
-    await admin.query(
-      `CREATE DATABASE ${name} OWNER ${logins.owner.user} TEMPLATE ${like?.name ?? (migrated ? templateName(run) : 'template0')} ENCODING 'UTF8' STRATEGY file_copy`,
-    )
+    if (like === undefined) await makeDatabase(admin, { name, owner: logins.owner.user, from: migrated ? templateName(run) : 'template0' })
+    else await alone(admin, like.name, () => makeDatabase(admin, { name, owner: logins.owner.user, from: like.name }))
     return logins
   })
   const [ownerUrl, serviceUrl] = [withLogin(server, owner, name), withLogin(server, service, name)]
@@ -63,8 +61,7 @@ export async function databaseOf(
     restore: (from) =>
       asAdmin(server, async (admin) => {
         await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
-        await admin.query(CUT, [from])
-        await admin.query(`CREATE DATABASE ${name} OWNER ${owner.user} TEMPLATE ${from} ENCODING 'UTF8' STRATEGY file_copy`)
+        await alone(admin, from, () => makeDatabase(admin, { name, owner: owner.user, from }))
       }),
     close: async () => {
       await Promise.all([database.close(), pool.end()])
@@ -73,8 +70,19 @@ export async function databaseOf(
   }
 }
 
-/** Ends whatever is connected, and waits for it. */
-const CUT = 'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1'
+const makeDatabase = (admin: pg.Client, { name, owner, from }: Readonly<Record<'name' | 'owner' | 'from', string>>): Promise<unknown> =>
+  admin.query(`CREATE DATABASE ${name} OWNER ${owner} TEMPLATE ${from} ENCODING 'UTF8' STRATEGY file_copy`)
+
+/** While nobody is connected, or can be: a service that runs comes again at once. */
+async function alone(admin: pg.Client, name: string, work: () => Promise<unknown>): Promise<void> {
+  await admin.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`)
+  try {
+    await admin.query('SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1', [name])
+    await work()
+  } finally {
+    await admin.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`)
+  }
+}
 
 async function transact<Result>(database: Database, work: (tx: Tx) => Promise<Result>): Promise<Result> {
   const client = await database.connect()
