@@ -31,7 +31,7 @@ export async function up(knex: Knex): Promise<void> {
     INSERT INTO audit_indexed VALUES (1, 0, 0);
 
     -- The service may not delete single rows, which would hide entries: it may only begin again.
-    CREATE FUNCTION audit_forget_index() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    CREATE FUNCTION audit_forget_index() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     BEGIN
       UPDATE audit_indexed SET segments = 0, generation = generation + 1 WHERE id = 1;
       TRUNCATE audit_terms, audit_segments;
