@@ -2,7 +2,13 @@ import { defineConfig } from 'vitest/config'
 
 /** Of another server than the embedded one these say nothing new: its launcher, and what crashes and restarts the service’s own parts for minutes. */
 const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
-  ? ['server/postgres/launcher.pg.test.ts', 'server/rotation*.pg.test.ts', 'clients/vendor-delivery.pg.test.ts']
+  ? [
+      'server/postgres/launcher.pg.test.ts',
+      'server/rotation*.pg.test.ts',
+      'clients/vendor-delivery.pg.test.ts',
+      'server/tampering.pg.test.ts',
+      'policies/audit/leaders.pg.test.ts',
+    ]
   : []
 
 const POSTGRES = 'server/postgres/test-server.ts'

@@ -78,11 +78,13 @@ describe('the order of examples/grid-usim-1000.inp', () => {
   })
 
   it('is refused with a certificate that is missing, of another card, or of another CA', async () => {
-    const [head = '', ...lines] = file.toString('utf8').split('\n')
+    const small = await approvedOrder(shop, 2)
+    await shop.settled(small)
+    const [head = '', ...lines] = (await shop.fetch(vendor.caller, small)).toString('utf8').split('\n')
     const line = (at: number): { certificate?: string } => JSON.parse(lines[at] ?? '') as { certificate?: string }
     const told = async (certificate: string | undefined): Promise<string | undefined> => {
       const changed = JSON.stringify({ ...line(0), certificate })
-      return (await open(Buffer.from([head, changed, ...lines.slice(1)].join('\n')), orderId)).problems[0]?.message
+      return (await open(Buffer.from([head, changed, ...lines.slice(1)].join('\n')), small)).problems[0]?.message
     }
     expect(await told(undefined)).toBe('the key sign has no certificate')
     expect(await told(line(1).certificate)).toBe('its certificate is of another key')
@@ -105,6 +107,9 @@ describe('the order of examples/grid-usim-1000.inp', () => {
   })
 })
 
+/** The smallest order that is filled in two steps. */
+const TWO_CHUNKS = 501
+
 describe('killed at', () => {
   /** Point and how often it is passed before: chunks are filled two at a time. */
   const points: readonly (readonly [FaultPoint, number])[] = [
@@ -125,7 +130,7 @@ describe('killed at', () => {
   ]
   it.each(points)('%s (%i), the order goes on in the next process and every key opens', async (point, hit) => {
     await shop.feature.fillJob.stop()
-    const orderId = await approvedOrder(shop, 600)
+    const orderId = await approvedOrder(shop, TWO_CHUNKS)
     const first = new Shop(place, { dieAt: { point, hit } })
     first.feature.fillJob.start()
     await first.died()
@@ -133,25 +138,25 @@ describe('killed at', () => {
 
     const second = new Shop(place)
     second.feature.fillJob.start()
-    expect(await second.settled(orderId)).toMatchObject({ state: 'ready', filled: 600 })
+    expect(await second.settled(orderId)).toMatchObject({ state: 'ready', filled: TWO_CHUNKS })
     await second.feature.fillJob.stop()
     const iccids = new Set<string>()
     const report = await open(await second.fetch(vendor.caller, orderId), orderId, ({ iccid }) => void iccids.add(iccid))
-    expect(report).toMatchObject({ ok: true, cards: 600, keys: 4_200 })
-    expect(iccids.size).toBe(600)
+    expect(report).toMatchObject({ ok: true, cards: TWO_CHUNKS, keys: 7 * TWO_CHUNKS })
+    expect(iccids.size).toBe(TWO_CHUNKS)
     const [{ count } = { count: '' }] = await place.db.ownerSql.query<{ count: string }>('SELECT count(*) FROM cards WHERE order_id = $1', [orderId])
-    expect(Number(count)).toBe(600)
+    expect(Number(count)).toBe(TWO_CHUNKS)
   })
 })
 
 describe('filling', () => {
   it('by two processes at once fills each card once', async () => {
-    const orderId = await approvedOrder(shop, 2_000)
+    const orderId = await approvedOrder(shop, 1_500)
     const others = [new Shop(place), new Shop(place)]
     for (const other of others) other.feature.fillJob.start()
-    expect(await shop.settled(orderId)).toMatchObject({ state: 'ready', filled: 2_000 })
+    expect(await shop.settled(orderId)).toMatchObject({ state: 'ready', filled: 1_500 })
     for (const other of others) await other.feature.fillJob.stop()
-    expect(await open(await shop.fetch(vendor.caller, orderId), orderId)).toMatchObject({ ok: true, cards: 2_000 })
+    expect(await open(await shop.fetch(vendor.caller, orderId), orderId)).toMatchObject({ ok: true, cards: 1_500 })
   })
 
   it.each([
