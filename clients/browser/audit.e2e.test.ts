@@ -43,7 +43,11 @@ async function browse(files: Files): Promise<unknown> {
     server.listen(0, '127.0.0.1', () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
       const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking']
-      browser = spawn('chromium', [...flags, `--user-data-dir=${profile}`, url], { stdio: 'ignore', env: { PATH: process.env['PATH'], HOME: profile } })
+      browser = spawn('chromium', [...flags, `--user-data-dir=${profile}`, url], {
+        detached: true,
+        stdio: 'ignore',
+        env: { PATH: process.env['PATH'], HOME: profile },
+      })
       browser.on('error', reject)
       browser.on('exit', () => reject(new Error('the browser ended before it had said anything')))
     })
@@ -53,10 +57,11 @@ async function browse(files: Files): Promise<unknown> {
   } finally {
     if (browser !== undefined && browser.exitCode === null) {
       const ended = once(browser, 'exit')
-      browser.kill('SIGKILL')
+      // The group: its helpers write into the profile, and outlive it for a moment.
+      if (browser.pid !== undefined) process.kill(-browser.pid, 'SIGKILL')
       await ended
     }
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20 })
   }
 }
 
