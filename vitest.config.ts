@@ -44,7 +44,7 @@ export default defineConfig({
       project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
       project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
       withSetup(project('pg', 2, { pattern: '**/*.pg.test.ts', not: embeddedTests, timeoutMs: 30_000, workers: 2 }), POSTGRES),
-      withSetup(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 1 }), POSTGRES, 'server/testing/program.ts'),
+      withSetup(project('e2e', 3, { pattern: '**/*.e2e.test.ts', timeoutMs: 120_000, workers: 2 }), POSTGRES, 'server/testing/program.ts'),
     ],
   },
 })
