@@ -25,6 +25,8 @@ export interface AppParts {
   readonly keySet: object
   /** Counts a request that failed before the gate, for the aggregate entry of its source and minute. */
   readonly countEarlyFailure: (source: string, code: string) => void
+  /** Whether the database has not answered for so long that nothing can be decided or recorded. */
+  readonly isCutOff: () => boolean
 }
 
 /** Failures that come before a decision: they go to the access log and to the aggregates, not to entries of their own. */
@@ -35,8 +37,8 @@ const EARLY = new Set([
 const OPENAPI = '/openapi.json'
 export const KEY_SET_PATH = '/.well-known/jwks.json'
 
-/** The TLS listener's application. Few middlewares, in order: problem details, address and method, routes (with the caller). */
-export function createApp({ operations, gate, identities, sessions, metrics, logger, keySet, countEarlyFailure }: AppParts): Koa {
+/** The TLS listener's application. Few middlewares, in order: problem details, address and method, documents, whether the database answers, routes (with the caller). */
+export function createApp({ operations, gate, identities, sessions, metrics, logger, keySet, countEarlyFailure, isCutOff }: AppParts): Koa {
   const app = new Koa()
   /** What anyone may read, without a certificate. */
   const documents = new Map([
@@ -104,6 +106,11 @@ export function createApp({ operations, gate, identities, sessions, metrics, log
     ctx.type = 'application/json'
     ctx.body = document
     return undefined
+  })
+  // At once: whatever comes to the database now would wait until the connection is given up.
+  app.use((_ctx, next) => {
+    if (isCutOff()) throw new Problem('database-unavailable', 'The database does not answer. Try again in a few seconds, or another node.')
+    return next()
   })
   app.use(router.routes())
   app.on('error', (error: unknown) => logger.warn({ cause: String(error) }, 'a connection ended in the middle of an answer'))

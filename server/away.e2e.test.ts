@@ -153,6 +153,10 @@ describe('the database is away', () => {
       ])
       for (const reply of replies) expectUnavailable(reply, ['database-unavailable', 'log-unavailable'])
       expect(performance.now() - began).toBeLessThan(25_000)
+      // The lease of 5 s is over by now: who asks from then on does not wait.
+      const asked = performance.now()
+      expectUnavailable(await site.ask(site.module, sign, 60_000), ['database-unavailable'])
+      expect(performance.now() - asked).toBeLessThan(1_000)
       expect(await eventually('readyz', async () => ((await health())['database'] === 'away' ? health() : undefined))).toEqual({
         ...{ ...WELL, status: 503, database: 'away' },
       })

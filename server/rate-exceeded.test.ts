@@ -54,6 +54,7 @@ it('over a rate the answer is 429, says when to come again, and has an entry', a
       keySet: {},
     },
     countEarlyFailure: () => undefined,
+    isCutOff: () => false,
   })
   const handle = app.callback()
   server = createServer((request, response) => void handle(request, response))

@@ -172,6 +172,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     logger,
     keySet: service.attestation.keySet(),
     countEarlyFailure,
+    isCutOff: () => service.revisions.keeper.isCutOff,
   })
   const answer = app.callback()
   const tlsServer = createServer(

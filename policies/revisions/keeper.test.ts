@@ -23,6 +23,9 @@ class World {
   verdict: Pick<Decision, 'effect' | 'origin'> & { readonly rule?: string } = { effect: 'allow' }
   grants: Grant[] = []
   areGrantsAway = false
+  /** The database takes a renewal, and does not answer until {@link endSilence}. */
+  silent = false
+  endSilence = (): void => undefined
 
   put(text: string, more: Partial<Activation> = {}): Activation {
     const number = this.activations.length + 1
@@ -39,6 +42,11 @@ class World {
     return this.put(text, { state: 'trial', returnsTo: this.activations.length, confirmBy: new Date(EPOCH + this.ms + ms) })
   }
 
+  standing(): Standing {
+    const latest = this.activations.at(-1)
+    return { now: new Date(EPOCH + this.ms), latest: latest && { number: latest.number, version: latest.version } }
+  }
+
   node(failures: Problem[] = []): PolicyKeeper {
     return new PolicyKeeper({
       node: 'node',
@@ -46,8 +54,8 @@ class World {
       store: {
         renew: (): Promise<Standing> => {
           if (this.isAway) return Promise.reject(new Error('away'))
-          const latest = this.activations.at(-1)
-          return Promise.resolve({ now: new Date(EPOCH + this.ms), latest: latest && { number: latest.number, version: latest.version } })
+          if (this.silent) return new Promise((resolve) => (this.endSilence = () => resolve(this.standing())))
+          return Promise.resolve(this.standing())
         },
         find: (number) => Promise.resolve(this.activations.find((one) => one.number === number)),
         leave: () => Promise.resolve(),
@@ -112,6 +120,25 @@ describe('the policy of a node', () => {
     world.isAway = false
     await keeper.refresh()
     expect(ruleOf()).toBe('one')
+  })
+
+  it('is cut off once its lease is over and the database has left a renewal without an answer', async () => {
+    world.put('one')
+    await keeper.refresh()
+    world.isAway = true
+    world.ms = 6000
+    await expect(keeper.refresh()).rejects.toThrow('away')
+    // It was answered, if by an error: refusals can be tried to be recorded.
+    expect(keeper.isCutOff).toBe(false)
+    world.isAway = false
+    world.silent = true
+    const renewing = keeper.refresh()
+    expect(keeper.isCutOff).toBe(false)
+    world.ms = 7000
+    expect(keeper.isCutOff).toBe(true)
+    world.endSilence()
+    await renewing
+    expect([keeper.isCutOff, ruleOf()]).toEqual([false, 'one'])
   })
 
   it('on trial is what counts until its time is over, then the one before does, by itself', async () => {

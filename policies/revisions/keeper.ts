@@ -50,6 +50,8 @@ export class PolicyKeeper {
   #inForce: InForce | undefined
   #grants: readonly Grant[] = []
   #leaseUntil = Number.NEGATIVE_INFINITY
+  /** When the renewal that is under way, or the last, was asked for. */
+  #askedAt = Number.NEGATIVE_INFINITY
   /** When the database's clock and this one said the same. */
   #clock = { database: 0, own: 0 }
   #hits = new Map<string, { hits: number; firstAt: Date; lastAt: Date }>()
@@ -88,6 +90,12 @@ export class PolicyKeeper {
     return this.#inForce?.recovery
   }
 
+  /** Whether the lease is over and the database has still not answered: what is asked of this node now is refused, and no record of it can be made. */
+  get isCutOff(): boolean {
+    const now = this.#nowMs()
+    return this.#renewing !== undefined && now - this.#askedAt >= RENEW_MS && now >= this.#leaseUntil
+  }
+
   start(): void {
     this.#loop.start()
   }
@@ -108,7 +116,7 @@ export class PolicyKeeper {
 
   async #renew(): Promise<void> {
     const { store, node } = this.#parts
-    const asked = this.#nowMs()
+    const asked = (this.#askedAt = this.#nowMs())
     const [{ latest, now }, grants] = await Promise.all([store.renew(node, this.#inForce?.activation.number ?? 0), this.#parts.liveGrants()])
     if (latest === undefined) throw new Problem('internal', 'There is no policy in the database.')
     if (this.#known !== undefined && latest.number < this.#known.number)
