@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Problem } from '../../core/problem.ts'
+import { Problem } from '../../core/problem.ts'
 import type { Asked, Decision } from '../firewall/index.ts'
 import type { Grant } from '../grants/grant.ts'
 import { type Activation, revisionOf } from './activation.ts'
@@ -26,6 +26,7 @@ class World {
   /** The database takes a renewal, and does not answer until {@link endSilence}. */
   silent = false
   endSilence = (): void => undefined
+  giveUp = (): void => undefined
 
   put(text: string, more: Partial<Activation> = {}): Activation {
     const number = this.activations.length + 1
@@ -54,7 +55,11 @@ class World {
       store: {
         renew: (): Promise<Standing> => {
           if (this.isAway) return Promise.reject(new Error('away'))
-          if (this.silent) return new Promise((resolve) => (this.endSilence = () => resolve(this.standing())))
+          if (this.silent)
+            return new Promise((resolve, reject) => {
+              this.endSilence = () => resolve(this.standing())
+              this.giveUp = () => reject(new Problem('database-unavailable', 'No answer.'))
+            })
           return Promise.resolve(this.standing())
         },
         find: (number) => Promise.resolve(this.activations.find((one) => one.number === number)),
@@ -136,8 +141,12 @@ describe('the policy of a node', () => {
     expect(keeper.isCutOff).toBe(false)
     world.ms = 7000
     expect(keeper.isCutOff).toBe(true)
+    world.giveUp()
+    await expect(renewing).rejects.toMatchObject({ code: 'database-unavailable' })
+    expect(keeper.isCutOff).toBe(true)
+    const again = keeper.refresh()
     world.endSilence()
-    await renewing
+    await again
     expect([keeper.isCutOff, ruleOf()]).toEqual([false, 'one'])
   })
 

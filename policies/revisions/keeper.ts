@@ -50,8 +50,8 @@ export class PolicyKeeper {
   #inForce: InForce | undefined
   #grants: readonly Grant[] = []
   #leaseUntil = Number.NEGATIVE_INFINITY
-  /** When the renewal that is under way, or the last, was asked for. */
-  #askedAt = Number.NEGATIVE_INFINITY
+  /** When the first of the renewals was asked for that the database gave no answer to. */
+  #unheardSince: number | undefined
   /** When the database's clock and this one said the same. */
   #clock = { database: 0, own: 0 }
   #hits = new Map<string, { hits: number; firstAt: Date; lastAt: Date }>()
@@ -90,10 +90,10 @@ export class PolicyKeeper {
     return this.#inForce?.recovery
   }
 
-  /** Whether the lease is over and the database has still not answered: what is asked of this node now is refused, and no record of it can be made. */
+  /** Whether the lease is over and the database has not been heard of since: what is asked of this node now is refused, and no record of it can be made. */
   get isCutOff(): boolean {
     const now = this.#nowMs()
-    return this.#renewing !== undefined && now - this.#askedAt >= RENEW_MS && now >= this.#leaseUntil
+    return this.#unheardSince !== undefined && now - this.#unheardSince >= RENEW_MS && now >= this.#leaseUntil
   }
 
   start(): void {
@@ -102,7 +102,7 @@ export class PolicyKeeper {
 
   /** Renews the lease now, and takes what is in force. Throws what went wrong; the lease stays as long as it was. */
   refresh(): Promise<void> {
-    this.#renewing ??= this.#renew().finally(() => {
+    this.#renewing ??= this.#renewHeard().finally(() => {
       this.#renewing = undefined
     })
     return this.#renewing
@@ -114,9 +114,20 @@ export class PolicyKeeper {
     await this.#parts.store.leave(this.#parts.node)
   }
 
+  async #renewHeard(): Promise<void> {
+    this.#unheardSince ??= this.#nowMs()
+    try {
+      await this.#renew()
+      this.#unheardSince = undefined
+    } catch (error) {
+      if (asProblem(error).code !== 'database-unavailable') this.#unheardSince = undefined
+      throw error
+    }
+  }
+
   async #renew(): Promise<void> {
     const { store, node } = this.#parts
-    const asked = (this.#askedAt = this.#nowMs())
+    const asked = this.#nowMs()
     const [{ latest, now }, grants] = await Promise.all([store.renew(node, this.#inForce?.activation.number ?? 0), this.#parts.liveGrants()])
     if (latest === undefined) throw new Problem('internal', 'There is no policy in the database.')
     if (this.#known !== undefined && latest.number < this.#known.number)
