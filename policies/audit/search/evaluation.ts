@@ -114,14 +114,10 @@ export class Evaluation {
     return found
   }
 
-  async #at(places: (segments: Segments) => Promise<readonly number[]>, segments: Segments): Promise<Found> {
-    const wanted = new Set(segments)
-    const found: Found = new Map()
-    for (const index of await places(segments)) {
-      const segment = segmentOf(index)
-      if (wanted.has(segment)) merge(found, segment, bitsAt([index - segment * SEGMENT_ENTRIES]))
-    }
-    return found
+  async #at(placesOf: (segments: Segments) => Promise<readonly number[]>, segments: Segments): Promise<Found> {
+    const places = new Map<number, number[]>(segments.map((segment) => [segment, []]))
+    for (const index of await placesOf(segments)) places.get(segmentOf(index))?.push(index % SEGMENT_ENTRIES)
+    return new Map([...places].filter(([, some]) => some.length > 0).map(([segment, some]) => [segment, bitsAt(some)]))
   }
 
   async #within(sinceMs: number, untilMs: number, segments: Segments): Promise<Found> {

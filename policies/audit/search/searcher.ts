@@ -82,7 +82,7 @@ export interface CountResult extends Reach {
 const MOST_VALUES = 1000
 /** Segments that are evaluated at once: few at first, since a page is mostly found there. */
 const [FIRST_CHUNK, LAST_CHUNK] = [16, 1024]
-/** The most segments of one search: 200 million entries. A page then ends early, and says where to go on. */
+/** The most segments of one page: 200 million entries. It then ends early, and says where to go on; counts and times have no pages, and look at all. */
 const MOST_SEGMENTS = 48_828
 
 export class Searcher {
@@ -115,7 +115,7 @@ export class Searcher {
       const start = order === 'oldest' ? (from ?? 0) : Math.min(from ?? last, last)
       const indexes: number[] = []
       let next: number | undefined
-      for await (const { segments, found } of chunksOf(evaluation, plan, snapshot, order, start)) {
+      for await (const { segments, found } of chunksOf(evaluation, plan, snapshot, { order, start, most: MOST_SEGMENTS })) {
         for (const segment of segments) {
           const places = placesIn(found.get(segment), segment, order).filter((index) => (order === 'oldest' ? index >= start : index <= start))
           indexes.push(...places.slice(0, limit + 1 - indexes.length))
@@ -149,7 +149,7 @@ export class Searcher {
     return this.#onSnapshot({ query: EVERYTHING, text: '', blind: [] }, async ({ evaluation, snapshot, reach: { searchedTo } }) => {
       const end = Math.min(size, searchedTo)
       const first = async (order: Order): Promise<number | undefined> => {
-        for await (const { segments, found } of chunksOf(evaluation, plan, { ...snapshot, to: end }, order, order === 'oldest' ? 0 : end - 1)) {
+        for await (const { segments, found } of chunksOf(evaluation, plan, { ...snapshot, to: end }, { order, start: order === 'oldest' ? 0 : end - 1 })) {
           for (const segment of segments) {
             const index = placesIn(found.get(segment), segment, order).find((one) => one < end)
             if (index !== undefined) return index
@@ -179,7 +179,7 @@ export class Searcher {
         // By its values, each found at once: without them the index would be read along the whole field for every chunk.
         const values = await store.values(number, WHOLE_FIELD, MOST_GROUPS + 1)
         if (values.length > MOST_GROUPS) throw new Problem('request-invalid', `${by} has more than ${MOST_GROUPS} values: count by another field.`)
-        for await (const { found } of chunksOf(evaluation, plan, snapshot, 'newest', reach.searchedTo - 1, GROUPS_CHUNK)) {
+        for await (const { found } of chunksOf(evaluation, plan, snapshot, { order: 'newest', start: reach.searchedTo - 1, atOnce: GROUPS_CHUNK })) {
           const segments = [...found.keys()].sort((a, b) => a - b)
           for (const bits of found.values()) total += countOf(bits)
           for (const row of await store.rows(number, values, evaluation.sealedOf(segments))) {
@@ -206,7 +206,7 @@ export class Searcher {
         total += count
         if (at >= 0 && at < counts.length) counts[at] = (counts[at] ?? 0) + count
       }
-      for await (const { found } of chunksOf(evaluation, plan, snapshot, 'newest', reach.searchedTo - 1, GROUPS_CHUNK)) {
+      for await (const { found } of chunksOf(evaluation, plan, snapshot, { order: 'newest', start: reach.searchedTo - 1, atOnce: GROUPS_CHUNK })) {
         const segments = [...found.keys()].sort((a, b) => a - b)
         const split: number[] = []
         for (const { segment, firstMs, lastMs } of await evaluation.spans(segments)) {
@@ -265,19 +265,26 @@ const MOST_GROUPS = 100_000
 /** Segments whose groups or times are read at once. */
 const GROUPS_CHUNK = 128
 
+interface Walk {
+  readonly order: Order
+  /** The index to start at. */
+  readonly start: number
+  /** Segments of a chunk, at most, and of all chunks: not all of the log then. */
+  readonly atOnce?: number
+  readonly most?: number
+}
+
 /** Evaluates the plan in growing chunks of segments, in the order of the page. */
 async function* chunksOf(
   evaluation: Evaluation,
   plan: Plan,
   { to }: Snapshot,
-  order: Order,
-  start: number,
-  mostAtOnce = LAST_CHUNK,
+  { order, start, atOnce = LAST_CHUNK, most = Number.POSITIVE_INFINITY }: Walk,
 ): AsyncGenerator<{ readonly segments: Segments; readonly found: Found }> {
   const last = segmentOf(to - 1)
   let at = segmentOf(start)
-  let left = MOST_SEGMENTS
-  for (let size = FIRST_CHUNK; left > 0 && at >= 0 && at <= last; size = Math.min(size * 4, mostAtOnce)) {
+  let left = most
+  for (let size = FIRST_CHUNK; left > 0 && at >= 0 && at <= last; size = Math.min(size * 4, atOnce)) {
     const count = Math.min(size, left, order === 'oldest' ? last - at + 1 : at + 1)
     const first = order === 'oldest' ? at : at - count + 1
     const rising = Array.from({ length: count }, (_, step) => first + step)
@@ -318,7 +325,8 @@ class Planner {
   readonly #settings: SearcherSettings
   readonly #snapshot: Snapshot
   readonly #prepared: PreparedQuery
-  readonly #salts: { readonly name: string; readonly value: string; readonly index: number; readonly salt: Uint8Array }[] = []
+  /** By index of the log. */
+  readonly #salts = new Map<number, { readonly name: string; readonly value: string; readonly salt: Uint8Array }[]>()
 
   constructor(settings: SearcherSettings, snapshot: Snapshot, prepared: PreparedQuery) {
     this.#settings = settings
@@ -327,7 +335,7 @@ class Planner {
   }
 
   readonly salts: Salts = ({ personal, value }, index) =>
-    this.#salts.filter((one) => one.index === index && one.name === personal && one.value === value).map(({ salt }) => salt)
+    (this.#salts.get(index) ?? []).filter((one) => one.name === personal && one.value === value).map(({ salt }) => salt)
 
   async plan(query: Query): Promise<Plan> {
     if ('and' in query) return { and: await Promise.all(query.and.map((one) => this.plan(one))) }
@@ -349,8 +357,9 @@ class Planner {
     const { personal: name, value } = query
     const places = await this.#settings.log.personalPlaces(name, blindOf(this.#prepared.blind, query), ...indexesIn(segments))
     for (const { index, salt } of places) {
-      if (!this.#salts.some((one) => one.index === index && one.name === name && one.value === value && equalBytes(one.salt, salt)))
-        this.#salts.push({ name, value, index, salt })
+      const known = this.#salts.get(index) ?? []
+      if (!known.some((one) => one.name === name && one.value === value && equalBytes(one.salt, salt)))
+        this.#salts.set(index, [...known, { name, value, salt }])
     }
     return places.map(({ index }) => index)
   }
