@@ -1,11 +1,12 @@
 import { createPublicKey, verify as verifySignature } from 'node:crypto'
 import { fromBase64, utf8 } from '../core/bytes.ts'
-import { type LogKey, NoteError, openSuccession, parseLogKey, type ReplacedKey } from '../policies/audit/checkpoint.ts'
+import { type Checkpoint, type LogKey, NoteError, openSuccession, parseLogKey, type ReplacedKey } from '../policies/audit/checkpoint.ts'
 import { type Entry, EntryError, parseEntry } from '../policies/audit/entry.ts'
 import { contentOf, EVIDENCE_SERVICE, EVIDENCE_TYPE, type EvidencePack, isNoPolicy, parseContent, parseEvidence } from '../policies/audit/evidence/pack.ts'
 import { leafHash, verifyInclusion } from '../policies/audit/merkle.ts'
 import { parseProof, ProofFileError } from '../policies/audit/proof-file.ts'
 import { activationMessage, revisionOf } from '../policies/revisions/activation.ts'
+import { printableLines } from './printable.ts'
 import { openSignedDocument, Refusal } from './signed-document.ts'
 
 export interface EvidenceTrust {
@@ -40,11 +41,11 @@ export function openEvidence(text: string, { keys, trustedRoot, at }: EvidenceTr
   const content = parseContent(openSignedDocument(signed, { what: 'evidence pack', type: EVIDENCE_TYPE, service: EVIDENCE_SERVICE, trustedRoot, at }))
   if (JSON.stringify(content) !== JSON.stringify(contentOf(pack))) throw new Refusal('the service signed another pack than this one')
   try {
-    const size = checkpointSize(pack, given)
-    const entries = pack.entries.map((one) => openEntry(one, pack, given))
+    const checkpoint = openLogNote(pack, given)
+    const entries = pack.entries.map((one) => openEntry(one, pack, checkpoint))
     assertAsked(pack, entries)
     assertPolicies(pack, entries)
-    return { pack, size, entries }
+    return { pack, size: checkpoint.size, entries }
   } catch (error) {
     if (error instanceof NoteError || error instanceof ProofFileError || error instanceof EntryError) throw new Refusal(error.message)
     throw error
@@ -64,20 +65,17 @@ function succession({ log }: EvidencePack, given: readonly LogKey[]): { readonly
   return { key: newest, replaced }
 }
 
-function openLogNote(note: string, pack: EvidencePack, given: readonly LogKey[]): ReturnType<typeof openSuccession> {
+function openLogNote(pack: EvidencePack, given: readonly LogKey[]): Checkpoint {
   const { key, replaced } = succession(pack, given)
-  const checkpoint = openSuccession(note, key, replaced)
+  const checkpoint = openSuccession(pack.log.checkpoint, key, replaced)
   if (checkpoint.origin !== pack.log.origin) throw new Refusal('the checkpoint is of another log than the pack')
   return checkpoint
 }
 
-const checkpointSize = (pack: EvidencePack, given: readonly LogKey[]): number => openLogNote(pack.log.checkpoint, pack, given).size
-
-function openEntry({ index, entry, proof }: EvidencePack['entries'][number], pack: EvidencePack, given: readonly LogKey[]): Evidence['entries'][number] {
+function openEntry({ index, entry, proof }: EvidencePack['entries'][number], pack: EvidencePack, { size, root }: Checkpoint): Evidence['entries'][number] {
   const proven = parseProof(proof)
   if (proven.index !== index) throw new Refusal(`the proof of entry ${index} is of another index`)
   if (proven.note !== pack.log.checkpoint) throw new Refusal(`the proof of entry ${index} leads to another checkpoint than the pack’s`)
-  const { size, root } = openLogNote(proven.note, pack, given)
   const bytes = utf8(entry)
   if (!verifyInclusion({ index, size, leaf: leafHash(bytes), proof: proven.hashes, root })) throw new Refusal(`entry ${index} is not in the log at this place`)
   return { index, entry: parseEntry(bytes) }
@@ -125,7 +123,7 @@ function policyKey(spki: string): ReturnType<typeof createPublicKey> {
 /** What a pack shows, for a person to read. */
 export function describeEvidence({ pack, size, entries }: Evidence): string {
   const { log, madeAt, requestedBy, policies } = pack
-  return [
+  return printableLines([
     `VERIFIED: ${entries.length} entries of ${log.origin}, under the signed checkpoint over ${size}; the pack was made at ${madeAt} for ${requestedBy}`,
     ...entries.map(({ index, entry: { kind, operation, code, caller, time, decision } }) => {
       const by = decision === undefined ? '' : `, decided by ${decision.rule} of ${decision.revision}`
@@ -134,5 +132,5 @@ export function describeEvidence({ pack, size, entries }: Evidence): string {
     ...policies.revisions.map(({ revision, number }) => `  policy ${revision}: its text is in the pack, signed as activation ${number}`),
     ...policies.absent.map((revision) => `  policy ${revision}: the service does not have its text, which is from before policies were kept`),
     'That these operations have no other entries, only an export of the whole log shows.',
-  ].join('\n')
+  ])
 }

@@ -4,6 +4,7 @@ import { leafHash, verifyInclusion } from '../policies/audit/merkle.ts'
 import { parseProof, ProofFileError } from '../policies/audit/proof-file.ts'
 import { openByAny } from '../policies/audit/verify.ts'
 import { judgeCheckpoint, type WitnessPolicy } from '../policies/audit/witness-policy.ts'
+import { printableLines } from './printable.ts'
 
 export type ProofReport =
   | {
@@ -63,22 +64,14 @@ function verify(bytes: Uint8Array, proof: string, keys: readonly LogKey[], polic
 
 /** The report, and what the entry says, for a person to read. */
 export function describeProof(report: ProofReport): string {
-  if (!report.ok) return `NOT PROVEN for ${report.origin}: ${report.reason}`
+  if (!report.ok) return printableLines([`NOT PROVEN for ${report.origin}: ${report.reason}`])
   const { origin, size, index, entry, replaced, witnesses } = report
   const { kind, operation, code, caller, time } = entry
-  return printable(
-    [
-      `IN THE LOG: ${origin}, entry ${index} under the signed checkpoint over ${size}`,
-      ...(replaced ? ['by a key that was replaced since: believe it where you know that the checkpoint is from before'] : []),
-      ...(witnesses.length > 0 ? [`cosigned by ${witnesses.join(', ')}`] : []),
-      `${kind} of ${operation}${code === undefined ? '' : ` (${code})`} by ${caller.kind} ${caller.name}, ${time}`,
-      JSON.stringify(entry, null, 2),
-    ].join('\n'),
-  )
+  return printableLines([
+    `IN THE LOG: ${origin}, entry ${index} under the signed checkpoint over ${size}`,
+    ...(replaced ? ['by a key that was replaced since: believe it where you know that the checkpoint is from before'] : []),
+    ...(witnesses.length > 0 ? [`cosigned by ${witnesses.join(', ')}`] : []),
+    `${kind} of ${operation}${code === undefined ? '' : ` (${code})`} by ${caller.kind} ${caller.name}, ${time}`,
+    ...JSON.stringify(entry, null, 2).split('\n'),
+  ])
 }
-
-/** What a terminal would obey or show otherwise (controls, directions) is written as escapes: facts hold text of callers' own choosing. */
-const printable = (text: string): string =>
-  text.replaceAll(/[^\P{C}\n]/gu, (character) =>
-    [...Array(character.length).keys()].map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
-  )

@@ -8,6 +8,7 @@ import { verifyTiles } from '../policies/audit/verify-tiles.ts'
 import { judgeCheckpoint, type WitnessPolicy } from '../policies/audit/witness-policy.ts'
 import { isUrl, sourceAt } from './audit-source.ts'
 import { DigestWorkers } from './audit-workers.ts'
+import { printableLines } from './printable.ts'
 
 export interface VerifySettings {
   /** A file of `GET /v1/policies/audit/export`; the folder or URL of a tlog-tiles log. */
@@ -83,12 +84,12 @@ function assertQuorum(verifier: LogVerifier, note: string, policy: WitnessPolicy
 export function describeReport(report: LogReport): string {
   const { entries, openIntents, findings, findingCount } = report
   const kinds = Object.entries(entries).map(([kind, count]) => `${count} ${kind}`)
-  return [
+  return printableLines([
     `${report.ok ? 'VERIFIED' : 'NOT VERIFIED'}: ${report.origin}, ${report.size} entries (${kinds.join(', ')}), ${report.checkpoints} checkpoints, ${report.epochs} writer epochs`,
     ...(report.firstTime === undefined ? [] : [`from ${report.firstTime} to ${report.lastTime ?? report.firstTime}`]),
     ...(report.root === undefined ? [] : [`root ${report.root}`]),
     ...findings.map(({ code, index, detail }) => `  ${code}${index === undefined ? '' : ` at ${index}`}: ${detail}`),
     ...(findingCount > findings.length ? [`  and ${findingCount - findings.length} more`] : []),
     ...openIntents.map(({ index, id, operation, time }) => `  open: ${operation} ${id}, begun ${time}, entry ${index}`),
-  ].join('\n')
+  ])
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { describeEvidence, openEvidence } from '../../clients/audit-evidence.ts'
+import { printableLines } from '../../clients/printable.ts'
 import { Refusal } from '../../clients/signed-document.ts'
 import { createDurably } from '../../core/durable-file.ts'
 import { NoteError } from '../../policies/audit/index.ts'
@@ -48,7 +49,7 @@ export function verifyEvidenceFile({
     console.log(describeEvidence(openEvidence(readText(file), { keys: readKeys(keys), trustedRoot: readText(trust), at: time })))
   } catch (error) {
     if (!(error instanceof Refusal) && !(error instanceof NoteError)) throw error
-    console.log(`NOT VERIFIED: ${error.message}`)
+    console.log(printableLines([`NOT VERIFIED: ${error.message}`]))
     process.exitCode = 1
   }
 }

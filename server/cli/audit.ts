@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { compareCheckpoints } from '../../clients/audit-consistency.ts'
 import { describeProof, verifyEntryProof } from '../../clients/audit-proof.ts'
 import { describeReport, verifyLog } from '../../clients/audit-verify.ts'
+import { printableLines } from '../../clients/printable.ts'
 import { NoteError, parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from '../../policies/audit/index.ts'
 import { CliError } from './cli-error.ts'
 import { readKeys } from './log-keys.ts'
@@ -48,7 +49,7 @@ export async function verifyConsistency({
   const by = tiles === undefined ? { proof: readText(proof ?? '') } : { tiles }
   const report = await told(() => compareCheckpoints({ older: readText(older), newer: readText(newer), vkey, replaced, ...by }))
   if (report.ok) console.log(`CONSISTENT: ${report.origin}, the log of ${report.to} entries begins with the ${report.from} of the older checkpoint`)
-  else console.log(`NOT CONSISTENT: ${report.reason}`)
+  else console.log(printableLines([`NOT CONSISTENT: ${report.reason}`]))
   if (!report.ok) process.exitCode = 1
 }
 
