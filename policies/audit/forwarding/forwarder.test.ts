@@ -8,6 +8,7 @@ import type { FoundEntry } from '../reader.ts'
 import { draftOf } from '../testing/drafts.ts'
 import { Forwarder, type ForwarderParts, type ForwarderStatus } from './forwarder.ts'
 import { type Receiver } from './receiver.ts'
+import { SyslogConnection } from './syslog-connection.ts'
 import { type Manner, makePki, type Pki, RECEIVER_NAME, SyslogReceiver } from './testing/syslog-receiver.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'gridseal-forward-'))
@@ -230,5 +231,10 @@ describe('a forwarder', () => {
     await forwarder.stop()
     expect(performance.now() - began).toBeLessThan(4000)
     expect(house.position).toBe(0)
+  })
+
+  it('opens no connection once it was cut', async () => {
+    await expect(SyslogConnection.open(receiver, {}, { signal: AbortSignal.abort() })).rejects.toThrow('the service stops')
+    expect(siem.connections).toBe(0)
   })
 })

@@ -81,9 +81,10 @@ export class SyslogConnection {
     { known, signal }: { readonly known?: Resumable | undefined; readonly signal?: AbortSignal } = {},
   ): Promise<SyslogConnection> {
     const { ca, cert, key, files } = await readFiles(receiver)
+    if (signal?.aborted === true) throw new ForwardingError(STOPS)
     const raw = connectTcp({ host: receiver.host, port: receiver.port, noDelay: true, keepAlive: true })
     const deadline = setTimeout(() => raw.destroy(new ForwardingError(`no connection within ${openMs / 1000} s`)), openMs)
-    const cut = (): void => void raw.destroy(new ForwardingError('the service stops'))
+    const cut = (): void => void raw.destroy(new ForwardingError(STOPS))
     signal?.addEventListener('abort', cut)
     raw.once('close', () => signal?.removeEventListener('abort', cut))
     try {
@@ -146,6 +147,7 @@ export class SyslogConnection {
   }
 }
 
+const STOPS = 'the service stops'
 const CUT = 'the connection was cut: nobody knows what the receiver has read'
 
 /** The socket as TLS sees it: without its FIN, so that the end of the TLS session is the close_notify and nothing else. It outlives the session, whose end comes before its own. */
