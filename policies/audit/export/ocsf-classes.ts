@@ -94,7 +94,7 @@ const PLACES: Readonly<Record<string, readonly [OcsfClassName, number]>> = {
 export const PLACED_OPERATIONS: readonly string[] = Object.keys(PLACES)
 
 /** By the verb, the last word of an operation's name. */
-const READS = /^(get|list|search|history|proof|checkpoint|export|report|explain|rerun|evidence|fetch)(-|$)/
+const READS = /^(get|list|search|query|count|find|reveal|history|proof|checkpoint|bundle|export|report|explain|rerun|evidence|fetch)(-|$)/
 const CREATES = /^(submit|request|begin|make|generate|issue|register)(-|$)/
 
 /** 99: none of the schema's activities; its name is the operation's verb. */

@@ -101,6 +101,12 @@ describe('OCSF', () => {
     expect(ocsfPlaceOf('constructor')).toEqual({ class: 'apiActivity', activity: OTHER })
   })
 
+  it('tells as Read whatever an auditor asks of the log', () => {
+    const asked = allOperations().filter(({ name, route }) => name.startsWith('policies.audit.') && route !== undefined)
+    expect(asked.length).toBeGreaterThan(8)
+    for (const { name } of asked) expect(ocsfPlaceOf(name), name).toEqual({ class: 'apiActivity', activity: 2 })
+  })
+
   it('bears index, operation id and writer, and loses nothing of the entry', () => {
     const { event, entry } = eventOf('kms.key.generate', 'outcome', {
       facts: { public: { keyId: 'k1', label: 'meters' }, personal: { iccid: '89860012345678901238' } },
