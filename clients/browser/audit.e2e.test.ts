@@ -94,9 +94,10 @@ const tiles = (prefix) => ({ read: async (path) => {
 const proven = async (entry, proof) => said(await verifyProof({ bytes: new Uint8Array(await (await fetch(entry)).arrayBuffer()), proof: await text(proof), vkey: keys[0] }))
 const answers = {}
 const ask = async (name, work) => { answers[name] = await work().catch((error) => ({ error: String(error) })) }
-const older = await text('/older')
+const [older, otherLog] = [await text('/older'), await text('/other-log')]
 await ask('export', () => exported('/export.ndjson'))
 await ask('export with a checkpoint from before', () => exported('/export.ndjson', [older]))
+await ask('export with a checkpoint of another log', () => exported('/export.ndjson', [otherLog]))
 await ask('tampered export', () => exported('/tampered.ndjson'))
 await ask('cut export', () => exported('/cut.ndjson'))
 await ask('export with a forged checkpoint', () => exported('/forged.ndjson'))
@@ -106,7 +107,7 @@ await ask('proof', () => proven('/entry', '/proof'))
 await ask('tampered entry', () => proven('/other-entry', '/proof'))
 await ask('tampered proof', () => proven('/entry', '/other-proof'))
 await ask('consistency', async () => said(await verifyConsistency({ older, newer: await text('/log/checkpoint') }, { keys, tiles: tiles('/log/') })))
-await ask('inconsistency', async () => said(await verifyConsistency({ older: await text('/other-log'), newer: await text('/log/checkpoint') }, { keys, tiles: tiles('/log/') })))
+await ask('inconsistency', async () => said(await verifyConsistency({ older: otherLog, newer: await text('/log/checkpoint') }, { keys, tiles: tiles('/log/') })))
 await fetch('/', { method: 'POST', body: JSON.stringify(answers) })
 `
 
@@ -139,6 +140,7 @@ describe.runIf(canRun('chromium'))('in Chromium', () => {
       expect(await browse({ ...page(), ...(await filesOf(audit, folder)) })).toEqual({
         'export': { ok: true, size: 603, findings: [] },
         'export with a checkpoint from before': { ok: true, size: 603, findings: [] },
+        'export with a checkpoint of another log': { error: expect.stringMatching(/^NoteError: a checkpoint kept from earlier: .*did not sign/) as string },
         'tampered export': { ok: false, size: 603, findings: expect.arrayContaining(['root-mismatch']) as string[] },
         'cut export': { ok: false, size: 602, findings: ['uncovered'] },
         'export with a forged checkpoint': { ok: false, size: 603, findings: ['checkpoint-invalid', 'uncovered'] },

@@ -1,4 +1,4 @@
-import { parseLogKey } from '../../policies/audit/checkpoint.ts'
+import { NoteError, parseLogKey } from '../../policies/audit/checkpoint.ts'
 import { checkConsistency, type ConsistencyReport, openPair, proofFromTiles } from '../../policies/audit/consistency.ts'
 import type { TileSource } from '../../policies/audit/tile-source.ts'
 import { type LogReport, LogVerifier, openByAny } from '../../policies/audit/verify.ts'
@@ -48,11 +48,11 @@ export async function verifyConsistency(
 async function verifierOf({ keys, known = [] }: Pick<Trusted, 'keys' | 'known'>): Promise<LogVerifier> {
   const read = keys.map(parseLogKey)
   const key = read.at(-1)
-  if (key === undefined) throw new TypeError('a log is verified with its key')
+  if (key === undefined) throw new NoteError('a log is verified with its key')
   const checkpoints = await Promise.all(
     known.map(async (note) => {
       const opened = await settled(() => openByAny(note, read))
-      if ('fault' in opened) throw new TypeError(`a checkpoint kept from earlier: ${opened.fault}`)
+      if ('fault' in opened) throw new NoteError(`a checkpoint kept from earlier: ${opened.fault}`)
       return opened.checkpoint
     }),
   )

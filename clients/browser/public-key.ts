@@ -1,4 +1,4 @@
-import { base64, equalBytes, fromHex } from './bytes.ts'
+import { equalBytes, frame, fromHex, hex, sha256 } from './bytes.ts'
 
 /**
  * What core/public-key.ts is in a browser. WebCrypto answers later, and who verifies asks at once: a signature that was not checked yet is thrown as
@@ -19,7 +19,7 @@ class Unsettled extends Error {
 export class PublicKey {
   readonly algorithm: 'ed25519' | 'ecdsa-p256'
   readonly spki: Uint8Array
-  /** What was found out, by message and signature. */
+  /** What was found out, by the hash of key, message and signature: those may be long. */
   readonly #known: Map<string, boolean>
 
   constructor(algorithm: PublicKey['algorithm'], spki: Uint8Array, known: Map<string, boolean>) {
@@ -30,7 +30,7 @@ export class PublicKey {
 
   /** Throws {@link Unsettled}. */
   verifies(message: Uint8Array, signature: Uint8Array): boolean {
-    const claim = `${base64(this.spki)} ${base64(message)} ${base64(signature)}`
+    const claim = hex(sha256(frame([this.spki, message, signature])))
     const known = this.#known.get(claim)
     if (known !== undefined) return known
     throw new Unsettled(async () => {
