@@ -55,7 +55,7 @@ async function timesOf(runs: number, work: (run: number) => Promise<unknown>): P
 
 const measure = async (runs: number, work: (run: number) => Promise<unknown>): Promise<number> => at(await timesOf(runs, work), 0.95)
 
-/** The slowest of twenty searches of each kind, in milliseconds: the index, the page's rows, their groups' MACs by software. */
+/** How long 95 of 100 searches of each kind take at most, in milliseconds: the index, the page's rows, their groups' MACs by software. */
 export async function benchSearch({ searcher }: Pick<AuditFeature, 'searcher'>, size: number, say: (line: string) => void): Promise<Result[]> {
   const results: Result[] = []
   const add = (metric: string, value: number): void =>

@@ -104,7 +104,6 @@ function parsed(bytes: Uint8Array): Read | string {
 
 function notableOf(entry: Read, bytes: Uint8Array, at: number): Notable | undefined {
   const { kind } = entry
-
   if (kind === 'intent') return { at, is: 'intent', id: entry.id, operation: entry.operation, time: entry.time }
   if (kind === 'outcome') return entry.durable ? { at, is: 'outcome', id: entry.id } : undefined
   if (kind !== 'event' || !SUCCESSIONS.has(entry.operation)) return undefined
