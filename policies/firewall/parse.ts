@@ -1,4 +1,4 @@
-import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
+import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit, type YAMLMap } from 'yaml'
 import { hex, sha256, utf8 } from '../../core/bytes.ts'
 import type { Fault } from '../../core/problem.ts'
 import { PolicyError } from './policy-error.ts'
@@ -43,7 +43,8 @@ export function parsePolicy(text: string, operations?: readonly OperationFacts[]
   if (problems.length > 0) throw new PolicyError(bounded(problems))
 
   const contents = document.contents
-  const locate = (path: Path, isName = false): { line: number; column: number } => place(offsetOf(contents, path, isName))
+  const pairs: Pairs = new WeakMap()
+  const locate = (path: Path, isName = false): { line: number; column: number } => place(offsetOf(contents, path, isName, pairs))
   const value: unknown = document.toJS()
   const fail = (findings: readonly Finding[]): never => {
     const faults = findings.map(
@@ -119,16 +120,21 @@ function bounded(faults: readonly Fault[]): readonly Fault[] {
   return rest > 0 ? [...faults.slice(0, MOST_FAULTS), { message: `and ${String(rest)} more` }] : faults
 }
 
+/** The pairs by name of each map that was looked into: a map of a hundred thousand fields may have as many faults. */
+type Pairs = WeakMap<YAMLMap, ReadonlyMap<string, Pair>>
+
+function pairOf(map: YAMLMap, name: string, pairs: Pairs): Pair | undefined {
+  const known = pairs.get(map) ?? new Map(map.items.flatMap((pair) => (isScalar(pair.key) ? [[String(pair.key.value), pair] as const] : [])))
+  pairs.set(map, known)
+  return known.get(name)
+}
+
 /** Where a path leads; where it leads to nothing, where its parent is. */
-function offsetOf(contents: unknown, path: Path, isName: boolean): number {
+function offsetOf(contents: unknown, path: Path, isName: boolean, pairs: Pairs): number {
   let node: unknown = contents
   let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0
   for (const [at, step] of path.entries()) {
-    const next: unknown = isMap(node)
-      ? node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
-      : isSeq(node)
-        ? node.items[Number(step)]
-        : undefined
+    const next: unknown = isMap(node) ? pairOf(node, String(step), pairs) : isSeq(node) ? node.items[Number(step)] : undefined
     const found: unknown = isPair(next) ? next.value : next
     const start =
       (isName && at === path.length - 1 && isPair(next) ? startOf(next.key) : undefined) ?? startOf(found) ?? (isPair(next) ? startOf(next.key) : undefined)
