@@ -2,9 +2,9 @@ import type { z } from 'zod'
 import type { CardFacts } from '../core/card-facts.ts'
 import type { RowDigest } from '../core/row.ts'
 import type { Tx } from '../core/tx.ts'
-import type { Problem } from '../core/problem.ts'
+import { Problem } from '../core/problem.ts'
 import type { Facts } from './audit/log.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, callerUrn } from './caller.ts'
 import type { HoldClaim } from './firewall/decide.ts'
 import type { KeyUse, Permit } from './permit.ts'
 
@@ -82,6 +82,13 @@ export interface Operation<Input, Target, Result, Output> {
   outcomeFacts?(target: Target, result: Result): Facts
   respond(target: Target, result: Result): Output | Download
 }
+
+/**
+ * Of what only officers ask for, whatever the policy says: the problem where somebody else does. `locate` comes before the decision, and for those it looks for
+ * nothing that costs much or whose time tells what is there.
+ */
+export const officersOnly = (caller: Caller): Problem | undefined =>
+  caller.kind === 'officer' ? undefined : new Problem('forbidden', `${callerUrn(caller)} is no officer: only officers ask for this, whatever the policy says.`)
 
 /** An operation whose types nobody looks at: what lists of operations hold. */
 // oxlint-disable-next-line typescript/no-explicit-any -- a list of operations is heterogeneous; `perform` ties the four types together again.

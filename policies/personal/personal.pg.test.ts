@@ -7,6 +7,7 @@ import { base64url, fromBase64url, sha256, utf8 } from '../../core/bytes.ts'
 import { type FaultPoint, noFaults } from '../../core/fault-point.ts'
 import { newOperationId, type OperationId } from '../../core/ids.ts'
 import { Problem } from '../../core/problem.ts'
+import type { Sql } from '../../core/tx.ts'
 import { testDatabase, type TestDatabase } from '../../server/postgres/test-database.ts'
 import { commitmentOf, type Entry } from '../audit/entry.ts'
 import { auditFeature, type AuditFeature } from '../audit/index.ts'
@@ -33,6 +34,8 @@ let gate: Gate
 let operations: readonly AnyOperation[]
 /** With another setting. */
 let withRetention: (days: number) => readonly AnyOperation[]
+/** What was asked of database and token to find values. */
+const looked: string[] = []
 /** Where the process dies, once. */
 let dies: { readonly point: FaultPoint; readonly operation: string } | undefined
 const keys = softKeys()
@@ -57,7 +60,17 @@ beforeAll(async () => {
     ...{ isActive: () => Promise.resolve(true), onExpiryFailure: () => undefined },
   })
   withRetention = (retentionDays) => {
-    const personal = personalFeature({ sql: db.sql, reader: audit.reader, blindIndex: keys.blindIndex, retentionDays })
+    const watched: Sql = {
+      query: (text, values) => {
+        looked.push(text)
+        return db.sql.query(text, values)
+      },
+    }
+    const blindIndex: typeof keys.blindIndex = (values) => {
+      looked.push('blind index')
+      return keys.blindIndex(values)
+    }
+    const personal = personalFeature({ sql: watched, reader: audit.reader, blindIndex, retentionDays })
     return [...audit.operations, ...holds.operations, ...personal.operations]
   }
   operations = withRetention(0)
@@ -193,7 +206,9 @@ describe('an erasure', () => {
     const before = await exported()
     const proofs = await Promise.all([one, two].map(({ id }) => ask('audit.proof', { operationId: id }, ann)))
 
+    looked.length = 0
     const holdId = await hold('personal.erase', { subjects, reason: 'request 7' }, alice)
+    expect(looked).toContain('blind index')
     const seen = await ask('hold.get', { holdId }, bob)
     expect(seen['facts']).toMatchObject({
       reason: 'request 7',
@@ -253,6 +268,16 @@ describe('an erasure', () => {
     expect(await byTwo('personal.erase', { subjects, reason: 'x' }, alice)).toMatchObject({ values: 0, entries: 0 })
     await entryOf({ iccid: '89860099999999999999' })
     expect(await byTwo('personal.erase', { subjects, reason: 'x' }, alice)).toMatchObject({ values: 1 })
+  })
+
+  it('is for officers, whatever the policy says: for others nothing is counted, so that no time tells what the log holds', async () => {
+    await entryOf({ userName: 'somebody' })
+    for (const value of ['somebody', 'nobody']) {
+      looked.length = 0
+      expect((await problemOf(ask('personal.erase', { subjects: [{ value }], reason: 'x' }, ann))).detail).toMatch(/auditor:ann is no officer/)
+      expect(looked).toEqual([])
+      expect((await lastOf('personal.erase')).facts).toEqual({ reason: 'x', subjects: 1 })
+    }
   })
 
   it('under a name takes nothing of another name', async () => {

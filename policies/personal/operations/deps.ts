@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { LogReader } from '../../audit/reader.ts'
-import type { HoldClaim } from '../../firewall/decide.ts'
+import { byAnotherOfficer } from '../../operation.ts'
 import type { PersonalStore } from '../personal-store.ts'
 import type { Subject } from '../personal-value.ts'
 
@@ -14,7 +14,7 @@ export interface Deps {
 }
 
 /** What nobody sees or erases alone, whatever the policy says. */
-export const BY_AN_OFFICER: HoldClaim = { approvals: 1, of: ['officer:*'], withinMs: 24 * 3_600_000 }
+export const BY_AN_OFFICER = byAnotherOfficer(24)
 
 export const PERSONAL_NAME = z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/, 'the name of a personal value, such as iccid')
 

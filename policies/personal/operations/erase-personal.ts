@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { base64url } from '../../../core/bytes.ts'
 import { found } from '../../../core/found.ts'
 import { newUuid } from '../../../core/ids.ts'
-import { type Operation, operation } from '../../operation.ts'
+import type { Problem } from '../../../core/problem.ts'
+import { officersOnly, type Operation, operation } from '../../operation.ts'
 import { REASON } from '../../reason.ts'
 import type { Erased, Subject, Tally } from '../personal-value.ts'
 import { blindIndexesOf, BY_AN_OFFICER, type Deps, SUBJECTS } from './deps.ts'
@@ -26,9 +27,10 @@ interface Input {
   readonly reason: string
 }
 interface Target extends Input {
+  readonly obstacle: Problem | undefined
   readonly blindIndexes: readonly Uint8Array[]
-  /** Before it: what the approver sees. */
-  readonly tally: Tally
+  /** Before it: what the approver sees. Absent where there is an obstacle. */
+  readonly tally: Tally | undefined
 }
 interface Result {
   readonly erasure: string
@@ -49,14 +51,15 @@ export const erasePersonal = (deps: Deps): Operation<Input, Target, Result, View
     route: { method: 'POST', path: '/v1/policies/personal/erase' },
     input: z.strictObject({ subjects: SUBJECTS, reason: REASON }),
     output: OUTPUT,
-    locate: async ({ subjects, reason }) => {
+    locate: async ({ subjects, reason }, caller) => {
+      const obstacle = officersOnly(caller)
+      if (obstacle !== undefined) return { subjects, reason, obstacle, blindIndexes: [], tally: undefined }
       const blindIndexes = await blindIndexesOf(deps, subjects)
-      return { subjects, reason, blindIndexes, tally: await deps.personal.tally(blindIndexes, deps.retentionDays) }
+      return { subjects, reason, obstacle, blindIndexes, tally: await deps.personal.tally(blindIndexes, deps.retentionDays) }
     },
     uses: () => [],
-    facts: ({ subjects, reason, tally: { values, entries, names, retained, ...times } }) => ({
-      public: { reason, subjects: subjects.length, values, entries, names, retained, ...timesView(times) },
-    }),
+    facts: ({ subjects, reason, tally }) => ({ public: { reason, subjects: subjects.length, ...(tally === undefined ? {} : tallyFacts(tally)) } }),
+    admit: ({ obstacle }) => obstacle,
     leastHold: () => BY_AN_OFFICER,
     execute: () => Promise.resolve({ erasure: newUuid() }),
     record: async (tx, { blindIndexes }, result) => {
@@ -64,8 +67,10 @@ export const erasePersonal = (deps: Deps): Operation<Input, Target, Result, View
       const { values, entries, positions } = result.erased
       return { facts: { public: { erasure: result.erasure, erasedValues: values, erasedEntries: entries, positions: base64url(positions) } } }
     },
-    respond: ({ tally: { retained } }, { erasure, erased }) => {
+    respond: ({ tally }, { erasure, erased }) => {
       const { values, entries, positions, ...times } = found(erased)
-      return { erasure, values, entries, retained, positions: base64url(positions), ...timesView(times) }
+      return { erasure, values, entries, retained: found(tally).retained, positions: base64url(positions), ...timesView(times) }
     },
   })
+
+const tallyFacts = ({ values, entries, names, retained, ...times }: Tally) => ({ values, entries, names, retained, ...timesView(times) })
