@@ -1,7 +1,7 @@
 import { ADMITTED_KINDS, CALLER_KINDS, type Caller, type CallerKind, callerUrn } from '../caller.ts'
 import type { OperationFacts } from './references.ts'
 
-/** What auditors may do about what they asked for themselves and is held: the key is that of their own parked input. */
+/** What auditors may do about what they asked for themselves and is held: the key is that of their own parked input. Of what others asked for these operations tell them nothing. */
 const OWN_HOLDS: ReadonlySet<string> = new Set(['policies.hold.get', 'policies.hold.run', 'policies.hold.withdraw'])
 
 /** A rule that stands before every policy, in every revision, and that no policy can lift. All of them deny. */

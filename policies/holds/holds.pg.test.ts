@@ -186,6 +186,13 @@ describe('a request that the policy holds', () => {
 })
 
 describe('approvals', () => {
+  it('of somebody else is kept from auditors, whatever the policy says; what they asked for themselves is not', async () => {
+    const [others, own] = [await hold(), await hold('test.thing.use', { what: 'b' }, auditor)]
+    for (const operation of ['get', 'run', 'withdraw'])
+      expect(await codeOf(ask(`policies.hold.${operation}`, { holdId: others.holdId }, auditor)), operation).toBe('not-found')
+    expect(await ask('policies.hold.get', { holdId: own.holdId }, auditor)).toMatchObject({ input: { what: 'b' } })
+  })
+
   it('are of other people than who asked, of those that the rule names, each once, and of what was looked at', async () => {
     const held = await hold()
     expect(await codeOf(approve(held, alice))).toBe('forbidden')

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { base64url } from '../../../core/bytes.ts'
 import { found } from '../../../core/found.ts'
+import type { Caller } from '../../caller.ts'
 import { type Operation, operation } from '../../operation.ts'
+import type { Hold } from '../hold.ts'
 import { HOLD, viewHold } from '../view.ts'
 import type { Deps } from './deps.ts'
 import { HOLD_ID, holdFacts, type HoldTarget, locateHold, noSuchHold, readInput, readUses, ROUTE } from './steps.ts'
@@ -11,6 +13,9 @@ const OUTPUT = HOLD.extend({
   salt: z.string().optional().meta({ description: 'With the input it gives the digest; 16 bytes, base64url, while it waits.' }),
 }).meta({ id: 'HeldRequest' })
 type View = z.infer<typeof OUTPUT>
+
+/** The guard lets auditors use one key: that of what they asked for themselves (policies/firewall/guard.ts). */
+const isKeptFrom = ({ kind, id }: Caller, { requester }: Hold): boolean => kind === 'auditor' && requester.id !== id
 
 /** What approvers look at before they approve: the input itself, and the digest that they approve. */
 export const getHold = (deps: Deps): Operation<{ holdId: string }, HoldTarget, { input: unknown }, View> =>
@@ -24,7 +29,7 @@ export const getHold = (deps: Deps): Operation<{ holdId: string }, HoldTarget, {
     locate: ({ holdId }, caller) => locateHold(deps, holdId, caller),
     uses: readUses,
     facts: holdFacts,
-    admit: ({ hold }) => (hold === undefined ? noSuchHold() : undefined),
+    admit: ({ hold, caller }) => (hold === undefined || isKeptFrom(caller, hold) ? noSuchHold() : undefined),
     execute: async (permit, target) => ({ input: target.input === undefined ? undefined : await readInput(deps, permit, target) }),
     respond: ({ hold, approvals, now }, { input }) => {
       const { salt } = found(hold)
