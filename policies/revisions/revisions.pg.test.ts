@@ -323,6 +323,20 @@ describe('a policy that is not taken', () => {
     expect(one().log.entries.some(({ operation, code: found }) => operation === 'policies.revision.activate' && found === 'held')).toBe(false)
   })
 
+  it('is not even read where no officer asks: reading takes time, and comes before the decision', async () => {
+    const text = policy({ more: [rule('other', 'policies.revision.get')] })
+    const business: Caller = { ...alice, kind: 'business', name: 'eve', id: 'id-eve', person: { id: 'person-eve', name: 'eve' } }
+    for (const [caller, read] of [
+      [alice, { rules: expect.any(Number) as number }],
+      [business, { guardChanged: true }],
+    ] as const) {
+      await problemOf(one().ask('policies.revision.activate', { text, reason: 'x' }, caller))
+      const entry = one().log.entries.findLast(({ operation }) => operation === 'policies.revision.activate')
+      expect(entry?.facts?.public).toMatchObject(read)
+      expect(Object.hasOwn(entry?.facts?.public ?? {}, 'rules')).toBe(caller === alice)
+    }
+  })
+
   it('says who could not do what, and why, where it would lock out', async () => {
     const told = await problemOf(one().ask('policies.revision.activate', { text: policy({ officers: 'officer:alice' }), reason: 'x' }, alice))
     expect(told.detail).toContain('urn:gridseal:officer:bob from 10.1.0.7: not policies.revision.activate (default)')
