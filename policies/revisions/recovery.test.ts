@@ -4,7 +4,7 @@ import { type OperationFacts, PolicyError } from '../firewall/index.ts'
 import { readyPolicy } from './recovery.ts'
 
 const facts = (...names: readonly string[]): OperationFacts[] => names.map((name) => ({ name, effect: 'durable', isRouted: true }))
-const OPERATIONS = facts('kms.key.sign', 'kms.key.take-out', 'policies.revision.activate', 'policies.hold.approve', 'kms.crl.issue')
+const OPERATIONS = facts('kms.key.sign', 'kms.key.take-out', 'policies.revision.activate', 'policies.hold.approve', 'policies.audit.search', 'policies.audit.reveal', 'kms.crl.issue')
 /** Of a version in which keys were exported, and called so. */
 const OLD = `
 policy: 2
@@ -45,6 +45,11 @@ describe('a policy that names an operation which is not there any more', () => {
   it('opens nothing: what its guard denied may have another name now, and a pattern would allow it', () => {
     expect(rule('kms.key.take-out')).toBe('deny recovery')
     expect(rule('kms.key.sign')).toBe('deny recovery')
+  })
+
+  it('lets the log be read, and nobody see personal values', () => {
+    expect(rule('policies.audit.search')).toBe('allow officers')
+    expect(rule('policies.audit.reveal')).toBe('deny recovery')
   })
 
   it('can be changed, by whom and whence it says itself; the service’s own jobs go on', () => {
