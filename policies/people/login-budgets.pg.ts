@@ -3,14 +3,15 @@ import type { Budget, LoginBudgets } from './login-budgets.ts'
 
 const REFILLED = (row: string, burst: string, everyMs: string): string =>
   `LEAST(${burst}, ${row}.tokens + GREATEST(0, extract(epoch FROM clock_timestamp() - ${row}.at)::float8 * 1000) / ${everyMs})`
-/** In the order of their keys, so that two at once wait for each other in one direction. */
+/** Taken and given back in the order of their keys, so that two at once wait for each other in one direction. */
 const TAKE = `INSERT INTO login_budgets AS b (key, tokens, burst, every_ms, at)
   SELECT key, burst - 1, burst, every_ms, clock_timestamp() FROM unnest($1::text[], $2::float8[], $3::float8[]) AS a (key, burst, every_ms) ORDER BY key
   ON CONFLICT (key) DO UPDATE SET tokens = ${REFILLED('b', 'EXCLUDED.burst', 'EXCLUDED.every_ms')} - 1,
     burst = EXCLUDED.burst, every_ms = EXCLUDED.every_ms, at = clock_timestamp()
   RETURNING tokens, every_ms`
 const LOOK = `SELECT ${REFILLED('b', 'b.burst', 'b.every_ms')} - 1 AS tokens, every_ms FROM login_budgets b WHERE key = ANY($1)`
-const GIVE_BACK = 'UPDATE login_budgets SET tokens = LEAST(burst, tokens + 1) WHERE key = ANY($1)'
+const GIVE_BACK = `WITH o AS (SELECT key FROM login_budgets WHERE key = ANY($1) ORDER BY key FOR UPDATE)
+  UPDATE login_budgets b SET tokens = LEAST(burst, tokens + 1) FROM o WHERE b.key = o.key`
 /** What has filled up again is as if it had never been. */
 const PURGE = `DELETE FROM login_budgets WHERE key IN (
   SELECT key FROM login_budgets b WHERE ${REFILLED('b', 'b.burst', 'b.every_ms')} >= burst LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING 1`

@@ -1,6 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Problem } from '../../core/problem.ts'
+import { sqlOf } from '../../core/tx.ts'
 import { systemCaller } from '../caller.ts'
+import { PgLoginBudgets } from './login-budgets.pg.ts'
 import { MOST_WRONG_CODES } from './login.ts'
 import { PgCredentialStore } from './credential-store.pg.ts'
 import { testSealer } from '../testing/row-sealer.ts'
@@ -413,6 +415,26 @@ describe('guessing', () => {
     house.nowMs += 30_000
     restarted.nowMs = house.nowMs
     await restarted.login(chen, { device })
+  })
+
+  it('is given back in the order in which it is taken: who waits for the name holds nothing of the network', async () => {
+    await open({ throttled: true })
+    const { sql, ownerSql, transact } = house.db
+    // As the rows lie, the network’s comes first.
+    for (const key of ['network b', 'name a']) await ownerSql.query(`INSERT INTO login_budgets VALUES ($1, 0, 5, 1e6, clock_timestamp())`, [key])
+    const budgets = new PgLoginBudgets(sql)
+    let given: Promise<void> | undefined
+    await transact(async (tx) => {
+      await sqlOf(tx).query(`SELECT FROM login_budgets WHERE key = 'name a' FOR UPDATE`)
+      given = budgets.giveBack(['network b', 'name a'].map((key) => ({ key, burst: 5, everyMs: 1e6 })))
+      await vi.waitFor(async () => {
+        const waiting = 'SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND NOT l.granted'
+        expect(await ownerSql.query(waiting)).toHaveLength(1)
+      }, 5000)
+      expect(await sql.query(`SELECT FROM login_budgets WHERE key = 'network b' FOR UPDATE SKIP LOCKED`)).toHaveLength(1)
+    })
+    await given
+    expect(await ownerSql.query('SELECT FROM login_budgets WHERE tokens = 1')).toHaveLength(2)
   })
 
   it('of one address with many names is counted over all nodes too; what succeeds is given back', async () => {
