@@ -1,10 +1,21 @@
 import { describe, expect, it } from 'vitest'
+import { CARDS_APART } from '../card-questions.ts'
 import type { Caller } from '../caller.ts'
 import { type OperationFacts, PolicyError } from '../firewall/index.ts'
-import { readyPolicy } from './recovery.ts'
+import { RESERVED_IDS } from '../firewall/schema.ts'
+import { LEASE_RULE } from './keeper.ts'
+import { readyPolicy, RECOVERY_RULE } from './recovery.ts'
 
 const facts = (...names: readonly string[]): OperationFacts[] => names.map((name) => ({ name, effect: 'durable', isRouted: true }))
-const OPERATIONS = facts('kms.key.sign', 'kms.key.take-out', 'policies.revision.activate', 'policies.hold.approve', 'policies.audit.search', 'policies.audit.reveal', 'kms.crl.issue')
+const OPERATIONS = facts(
+  'kms.key.sign',
+  'kms.key.take-out',
+  'policies.revision.activate',
+  'policies.hold.approve',
+  'policies.audit.search',
+  'policies.audit.reveal',
+  'kms.crl.issue',
+)
 /** Of a version in which keys were exported, and called so. */
 const OLD = `
 policy: 2
@@ -68,4 +79,8 @@ describe('a policy that names an operation which is not there any more', () => {
     expect(whole.decide({ operation: 'kms.key.sign', caller: officer(), uses: [], facts: {}, at: 0 })).toMatchObject({ effect: 'allow', rule: 'keys' })
     expect(() => readyPolicy(`${OLD}colour: red\n`, OPERATIONS)).toThrow(PolicyError)
   })
+})
+
+it('what decides in a policy’s place has names that no rule can have', () => {
+  expect(RESERVED_IDS).toEqual(['default', 'error', LEASE_RULE, RECOVERY_RULE, CARDS_APART])
 })
