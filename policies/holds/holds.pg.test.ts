@@ -186,10 +186,10 @@ describe('a request that the policy holds', () => {
 })
 
 describe('approvals', () => {
-  it('of somebody else is kept from auditors, whatever the policy says; what they asked for themselves is not', async () => {
+  it('are nothing that auditors see of others’ requests, whatever the policy says; what they asked for themselves they do', async () => {
     const [others, own] = [await hold(), await hold('test.thing.use', { what: 'b' }, auditor)]
-    for (const operation of ['get', 'run', 'withdraw'])
-      expect(await codeOf(ask(`policies.hold.${operation}`, { holdId: others.holdId }, auditor)), operation).toBe('not-found')
+    for (const verb of ['get', 'run', 'withdraw'])
+      expect(await codeOf(ask(`policies.hold.${verb}`, { holdId: others.holdId }, auditor)), verb).toBe('not-found')
     expect(await ask('policies.hold.get', { holdId: own.holdId }, auditor)).toMatchObject({ input: { what: 'b' } })
   })
 
