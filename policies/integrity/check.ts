@@ -71,14 +71,15 @@ export async function checkIntegrity(deps: CheckDeps, { between = () => Promise.
     const { rows, unreadable } = await passTables({ ...deps, find, between: (done) => between({ part: 'tables', done, of: undefined }) }, ({ row }, isSealed) =>
       book.stand(row, isSealed),
     )
-    await flushed(deps, find)
+    const isStopped = !(await flushed(deps, find))
     const log = new LogPass({
       ...{ source: deps.source, key: deps.key, replaced: deps.replaced, checkGroups: deps.checkGroups, kept: await deps.kept(), find },
       name: (named, entry, index) => book.name(named, { index, ageMs: ageOf(entry, startedAt) }),
       between: (done, of) => between({ part: 'log', done, of }),
     })
     const { entries, groups } = await log.run()
-    await log.unsequenced(entries)
+    // Of a log that goes on, what is not sequenced now came after the tables were read.
+    if (isStopped) await log.unsequenced(entries)
     await compareRows({ ...deps, book, began, unreadable, findings, between })
     await compareSearchIndex({ ...deps, find, between })
     return { startedAt, endedAt: deps.now(), entries, groups, rows, findings: findings.list, findingCount: findings.count }
@@ -89,13 +90,15 @@ export async function checkIntegrity(deps: CheckDeps, { between = () => Promise.
 
 const ageOf = (entry: Entry, now: Date): number => now.getTime() - new Date(entry.time).getTime()
 
-/** A log that has stopped is one finding among the others: what it refuses to go on with is looked at too. */
-async function flushed({ flush }: Pick<CheckDeps, 'flush'>, find: (finding: Finding) => void): Promise<void> {
+/** Whether all that is committed is sequenced. A log that has stopped is one finding among the others: what it refuses to go on with is looked at too. */
+async function flushed({ flush }: Pick<CheckDeps, 'flush'>, find: (finding: Finding) => void): Promise<boolean> {
   try {
     await flush()
+    return true
   } catch (error) {
     if (!(error instanceof LogFault)) throw error
     find({ code: 'log-stopped', subject: `the log: ${error.code}`, detail: error.message })
+    return false
   }
 }
 

@@ -74,15 +74,13 @@ export class LogPass {
       const checkpoint = this.#open(note, where)
       return checkpoint === undefined ? [] : [{ checkpoint, where }]
     })
-    for (const { checkpoint, where } of kept)
-      if (checkpoint.size > size)
-        this.#find('database-behind', 'the log', `${where} has a signed checkpoint over ${checkpoint.size} entries, and the database has ${size}`)
+    this.#behind(kept, size)
     for (let at = 0; at < size; at = this.#edge.size) {
       await this.#page(at, Math.min(at + PAGE, size), tree, kept)
       await between(this.#edge.size, size)
     }
     await this.#end(tree)
-    const count = await source.countGroups()
+    const count = await source.countGroups(size)
     if (count > this.#groups) this.#find('group-added', 'audit_groups', `${count - this.#groups} groups that are said to be sequenced belong to no entry`)
     return { entries: size, groups: this.#groups }
   }
@@ -193,7 +191,7 @@ export class LogPass {
     }
   }
 
-  /** What is committed and not sequenced: its rows count too. */
+  /** What is committed and will not be sequenced, as the log has stopped: its rows count too. */
   async unsequenced(size: number): Promise<void> {
     const groups = await this.#deps.source.unsequenced(UNSEQUENCED_PAGE)
     const isMaced = await this.#deps.checkGroups(groups.map((group) => ({ message: groupMessage(group), mac: group.mac })))
@@ -207,7 +205,12 @@ export class LogPass {
     }
   }
 
-  #signedIn(from: number, to: number, stored: readonly { readonly size: number; readonly note: string }[], kept: readonly Signed[]): Map<number, Signed[]> {
+  #signedIn(
+    from: number,
+    to: number | undefined,
+    stored: readonly { readonly size: number; readonly note: string }[],
+    kept: readonly Signed[],
+  ): Map<number, Signed[]> {
     const signed = new Map<number, Signed[]>()
     const add = (checkpoint: Checkpoint, where: string): void =>
       void signed.set(checkpoint.size, [...(signed.get(checkpoint.size) ?? []), { checkpoint, where }])
@@ -216,7 +219,7 @@ export class LogPass {
       if (checkpoint?.size === size) add(checkpoint, `checkpoint ${size}`)
       else if (checkpoint !== undefined) this.#find('checkpoint-invalid', `checkpoint ${size}`, `it is over ${checkpoint.size} entries`)
     }
-    for (const { checkpoint, where } of kept) if (checkpoint.size > from && checkpoint.size <= to) add(checkpoint, where)
+    for (const { checkpoint, where } of kept) if (checkpoint.size > from && (to === undefined || checkpoint.size <= to)) add(checkpoint, where)
     return signed
   }
 
@@ -228,6 +231,12 @@ export class LogPass {
       this.#find('checkpoint-invalid', subject, error.message)
       return undefined
     }
+  }
+
+  #behind(signed: readonly Signed[], size: number): void {
+    for (const { checkpoint, where } of signed)
+      if (checkpoint.size > size)
+        this.#find('database-behind', 'the log', `${where} has a signed checkpoint over ${checkpoint.size} entries, and the database has ${size}`)
   }
 
   /** The first that does not hold is told: all after it do not either. */
@@ -275,6 +284,9 @@ export class LogPass {
       // What was sequenced meanwhile lies beyond it, and is right.
       if (index < 0 || (await this.#deps.source.tree()).head.edge.size <= index) this.#find('entry-added', `entry ${index}`, `the log has ${size} entries`)
     }
+    // What was signed meanwhile is over entries that are there by now.
+    const later = [...this.#signedIn(size, undefined, await this.#deps.source.checkpoints(size), []).values()].flat()
+    if (later.length > 0) this.#behind(later, (await this.#deps.source.tree()).head.edge.size)
     if (this.#isTorn) return
     const isSame = equalBytes(rootOf(this.#edge), head.root) && equalBytes(Buffer.concat(this.#edge.nodes), Buffer.concat(head.edge.nodes))
     if (!isSame) this.#find('head-differs', 'audit_head', `root or edge over ${size} entries are not those of the entries`)

@@ -35,7 +35,10 @@ const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object
   FROM audit_head h LEFT JOIN audit_partial_tiles t ON true GROUP BY h.size, h.root, h.edge`
 const UNSEQUENCED = `SELECT ${GROUP} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
   WHERE g.first_seq >= coalesce(s.next_seq, 0) ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
-const COUNT_GROUPS = 'SELECT count(*) AS count FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch) WHERE g.first_seq < s.next_seq'
+/** Without those that were sequenced since: a round takes groups whole. */
+const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch) WHERE g.first_seq < s.next_seq)
+  - (SELECT count(*) FROM (SELECT DISTINCT writer, epoch, group_seq FROM audit_entries WHERE index >= $1) later) AS count`
+const CHECKPOINTS = 'SELECT size, note FROM audit_checkpoints WHERE size > $1 AND ($2::bigint IS NULL OR size <= $2) ORDER BY size'
 
 /** {@link LogSource} in the tables of the log. */
 export const pgLogSource = (sql: Sql): LogSource => ({
@@ -68,14 +71,11 @@ export const pgLogSource = (sql: Sql): LogSource => ({
   },
   tiles: async (places) => (await sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf),
   checkpoints: async (from, to) => {
-    const rows = await sql.query<{ size: string; note: string }>('SELECT size, note FROM audit_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size', [
-      from,
-      to,
-    ])
+    const rows = await sql.query<{ size: string; note: string }>(CHECKPOINTS, [from, to ?? null])
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   },
   unsequenced: async (limit) => (await sql.query<GroupColumns>(UNSEQUENCED, [limit])).map(groupOf),
-  countGroups: async () => Number((await sql.query<{ count: string }>(COUNT_GROUPS))[0]?.count ?? 0),
+  countGroups: async (size) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size]))[0]?.count ?? 0),
   strayEntries: async (size) => {
     const rows = await sql.query<{ index: string }>('SELECT index FROM audit_entries WHERE index >= $1 OR index < 0 ORDER BY index LIMIT 10', [size])
     return rows.map(({ index }) => Number(index))

@@ -33,12 +33,12 @@ export interface LogSource {
   /** Names of values that were erased, with the places of their entries. */
   erased(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<Omit<StoredPersonal, 'value' | 'salt'>[]>
   tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]>
-  /** Checkpoints over more than `from` and at most `to` entries, by size. */
-  checkpoints(from: number, to: number): Promise<{ readonly size: number; readonly note: string }[]>
+  /** Checkpoints over more than `from` and at most `to` entries, by size. Without `to`: over however many. */
+  checkpoints(from: number, to?: number): Promise<{ readonly size: number; readonly note: string }[]>
   /** Groups that are committed and not in the tree, in the order of their commits; at most `limit`. */
   unsequenced(limit: number): Promise<StoredGroup[]>
-  /** How many groups there are of what is sequenced. */
-  countGroups(): Promise<number>
+  /** How many groups there are of what was sequenced when the tree had this size. */
+  countGroups(size: number): Promise<number>
   /** Indexes of rows of the index that lie outside a tree of this size; at most 10. */
   strayEntries(size: number): Promise<number[]>
 }

@@ -1,0 +1,72 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { testDatabase, type TestDatabase } from '../../server/postgres/test-database.ts'
+import { type AuditFeature, auditFeature } from '../audit/index.ts'
+import { draftOf } from '../audit/testing/drafts.ts'
+import { softKeys } from '../audit/testing/soft-keys.ts'
+import type { CheckOptions } from './check.ts'
+import { integrityFeature } from './index.ts'
+
+const keys = softKeys()
+let db: TestDatabase
+let folder: string
+let audit: AuditFeature
+
+beforeEach(async () => {
+  db = await testDatabase()
+  folder = mkdtempSync(join(tmpdir(), 'gridseal-check-'))
+  audit = auditFeature({
+    ...{ sql: db.sql, connect: db.database.connect, integrity: keys, origin: 'grid.example/audit', checkpointFile: join(folder, 'checkpoint'), writers: 2 },
+  })
+})
+afterEach(async () => {
+  await audit.close()
+  await db.close()
+  rmSync(folder, { recursive: true })
+})
+
+async function write(count: number): Promise<void> {
+  for (let at = 0; at < count; at += 1) await audit.log.append(draftOf('event'))
+}
+
+/** Of a log alone: no tables, and no schema. */
+async function found(options?: CheckOptions): Promise<string[]> {
+  const feature = integrityFeature({
+    ...{ sql: db.sql, audit, tables: () => [], dependents: () => [], schema: () => Promise.resolve([]), everyHours: 0, now: () => new Date() },
+    reviewRows: (rows) => Promise.resolve(rows.map(() => 'current')),
+    checkGroups: keys.checkGroups,
+  })
+  return (await feature.check(options)).findings.map(({ code, subject }) => `${code}: ${subject}`)
+}
+
+describe('the log', () => {
+  it('may grow while it is compared', async () => {
+    await write(20)
+    const between = async (): Promise<void> => {
+      await write(5)
+      await audit.flush()
+      await write(1)
+    }
+    expect(await found({ between })).toEqual([])
+  })
+
+  it('has no more groups than its entries are in', async () => {
+    await write(20)
+    await audit.log.transact(({ append }) => Promise.resolve([append(draftOf('event')), append(draftOf('event'))]))
+    await audit.flush()
+    await db.ownerSql.query(
+      `INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac)
+       SELECT writer, epoch, first_seq + 1, count, bundle, chain, mac FROM audit_groups WHERE count = 2`,
+    )
+    expect(await found()).toEqual(['group-added: audit_groups'])
+  })
+
+  it('has no checkpoint over more entries than there are', async () => {
+    await write(20)
+    await audit.flush()
+    await db.ownerSql.query(`INSERT INTO audit_checkpoints (size, note) SELECT 1000000, note FROM audit_checkpoints`)
+    expect(await found()).toEqual(['checkpoint-invalid: checkpoint 1000000'])
+  })
+})
