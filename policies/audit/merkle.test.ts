@@ -48,8 +48,9 @@ function build(count: number): { nodeAt: NodeAt; roots: Uint8Array[]; leaves: Ui
       })
       roots.push(rootOf(edge))
     }
-    for (const tile of [...writer.full(), ...writer.partial()]) tiles.set(`${tile.level}/${tile.index}`, tile.hashes)
-    const kept = partials.filter(({ level }) => !writer.full().some((tile) => tile.level === level) && !writer.partial().some((tile) => tile.level === level))
+    const full = writer.takeFull()
+    for (const tile of [...full, ...writer.partial()]) tiles.set(`${tile.level}/${tile.index}`, tile.hashes)
+    const kept = partials.filter(({ level }) => !full.some((tile) => tile.level === level) && !writer.partial().some((tile) => tile.level === level))
     partials = [...kept, ...writer.partial()]
   }
   const nodeAt: NodeAt = (level, index) => {

@@ -219,7 +219,7 @@ export class Sequencer {
     }
     const to = plan.length === 0 ? head : { edge, root: rootOf(edge) }
     const sequenced = [...nextSeqs.values(), ...drained.map(asDrained)]
-    const committed = await store.commit({ from: head, to, entries: rows, fullTiles: tiles.full(), partialTiles: tiles.partial(), sequenced })
+    const committed = await store.commit({ from: head, to, entries: rows, fullTiles: tiles.takeFull(), partialTiles: tiles.partial(), sequenced })
     if (!committed) {
       await this.#yield()
       return undefined

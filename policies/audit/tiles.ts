@@ -17,7 +17,7 @@ export interface Tile {
 /** Collects the nodes that {@link append} shows it into tiles. It starts from the partial tiles of the tree as it is. */
 export class TileWriter {
   readonly #open = new Map<number, { index: number; hashes: Uint8Array[] }>()
-  readonly #full: Tile[] = []
+  #full: Tile[] = []
   readonly #touched = new Set<number>()
 
   constructor(partials: readonly Tile[]) {
@@ -43,9 +43,11 @@ export class TileWriter {
     } else this.#open.set(level, open)
   }
 
-  /** The tiles that became full. */
-  full(): readonly Tile[] {
-    return this.#full
+  /** The tiles that became full since it was asked last. */
+  takeFull(): readonly Tile[] {
+    const taken = this.#full
+    this.#full = []
+    return taken
   }
 
   /** The right-most tiles that changed and are not full. */
@@ -73,7 +75,7 @@ export class OpenTiles {
     show((treeLevel, index, node) => {
       if (treeLevel >= lowest) writer.visit(treeLevel, index, node)
     })
-    const [full, open] = [writer.full(), writer.partial()]
+    const [full, open] = [writer.takeFull(), writer.partial()]
     const changed = new Set([...full, ...open].map(({ level }) => level))
     this.#partials = [...this.#partials.filter(({ level }) => !changed.has(level)), ...open]
     return full

@@ -8,7 +8,7 @@ import { append, type Edge, EMPTY_EDGE, leafHash, rootOf } from '../audit/merkle
 import { entriesOf, type NumberedEntry } from '../audit/round.ts'
 import type { StoredGroup } from '../audit/sequencer-store.ts'
 import type { CheckGroups } from '../audit/take-over.ts'
-import { type Tile, TILE_HEIGHT, TILE_WIDTH } from '../audit/tiles.ts'
+import { type Tile, TILE_WIDTH, TileWriter } from '../audit/tiles.ts'
 import type { Finding, FindingCode } from './finding.ts'
 import type { LogSource, StoredEntryRow, TreeState } from './log-source.ts'
 
@@ -55,7 +55,7 @@ export class LogPass {
   readonly #chains = new Map<string, { readonly nextSeq: number; readonly chain: Uint8Array } | undefined>()
   /** The next sequence of each epoch, as the index has it. */
   readonly #seqs = new Map<string, number>()
-  readonly #tiles = new TileBuilder()
+  readonly #tiles = new TileWriter([])
   #last: SeenGroup | undefined
   #edge: Edge = EMPTY_EDGE
   #groups = 0
@@ -205,12 +205,7 @@ export class LogPass {
     }
   }
 
-  #signedIn(
-    from: number,
-    to: number | undefined,
-    stored: readonly { readonly size: number; readonly note: string }[],
-    kept: readonly Signed[],
-  ): Map<number, Signed[]> {
+  #signedIn(from: number, to: number, stored: readonly { readonly size: number; readonly note: string }[], kept: readonly Signed[]): Map<number, Signed[]> {
     const signed = new Map<number, Signed[]>()
     const add = (checkpoint: Checkpoint, where: string): void =>
       void signed.set(checkpoint.size, [...(signed.get(checkpoint.size) ?? []), { checkpoint, where }])
@@ -219,7 +214,7 @@ export class LogPass {
       if (checkpoint?.size === size) add(checkpoint, `checkpoint ${size}`)
       else if (checkpoint !== undefined) this.#find('checkpoint-invalid', `checkpoint ${size}`, `it is over ${checkpoint.size} entries`)
     }
-    for (const { checkpoint, where } of kept) if (checkpoint.size > from && (to === undefined || checkpoint.size <= to)) add(checkpoint, where)
+    for (const { checkpoint, where } of kept) if (checkpoint.size > from && checkpoint.size <= to) add(checkpoint, where)
     return signed
   }
 
@@ -248,7 +243,7 @@ export class LogPass {
 
   /** The full tiles above the leaves, which were compared one by one. */
   async #compareTiles({ head }: TreeState): Promise<void> {
-    const built = this.#tiles.take()
+    const built = this.#tiles.takeFull().filter(({ level }) => level > 0)
     if (built.length === 0 || this.#isTorn || head.edge.size === 0) return
     const stored = new Map((await this.#deps.source.tiles(built)).map((tile) => [tileName(tile.level, tile.index), tile.hashes]))
     for (const { level, index, hashes } of built) {
@@ -262,7 +257,9 @@ export class LogPass {
     if (entries.length === 0) return
     const of = new Map(entries.map((one) => [`${one.entry.writer.slot}/${one.entry.writer.epoch}/${one.entry.writer.seq}`, one]))
     const places = entries.map(({ entry: { writer } }) => ({ writer: writer.slot, epoch: writer.epoch, seq: writer.seq }))
-    const [stored, erased] = await Promise.all([this.#deps.source.personal(places), this.#deps.source.erased(places)])
+    // In this order: what is erased between the two stood, or is known to be erased.
+    const stored = await this.#deps.source.personal(places)
+    const erased = await this.#deps.source.erased(places)
     const there = new Set<string>()
     for (const { writer, epoch, seq, name, value, salt } of stored) {
       const place = `${writer}/${epoch}/${seq}`
@@ -285,13 +282,13 @@ export class LogPass {
       if (index < 0 || (await this.#deps.source.tree()).head.edge.size <= index) this.#find('entry-added', `entry ${index}`, `the log has ${size} entries`)
     }
     // What was signed meanwhile is over entries that are there by now.
-    const later = [...this.#signedIn(size, undefined, await this.#deps.source.checkpoints(size), []).values()].flat()
+    const later = [...this.#signedIn(size, Number.POSITIVE_INFINITY, await this.#deps.source.checkpoints(size), []).values()].flat()
     if (later.length > 0) this.#behind(later, (await this.#deps.source.tree()).head.edge.size)
     if (this.#isTorn) return
     const isSame = equalBytes(rootOf(this.#edge), head.root) && equalBytes(Buffer.concat(this.#edge.nodes), Buffer.concat(head.edge.nodes))
     if (!isSame) this.#find('head-differs', 'audit_head', `root or edge over ${size} entries are not those of the entries`)
     const stored = new Map(partialTiles.map((tile) => [tile.level, tile]))
-    for (const { level, index, hashes } of this.#tiles.open()) {
+    for (const { level, index, hashes } of this.#tiles.partial()) {
       const there = stored.get(level)
       if (there?.index !== index || !equalBytes(there.hashes, hashes))
         this.#find('tile-differs', tileName(level, index), 'the right-most tile of its level does not follow from the entries')
@@ -333,34 +330,5 @@ function leavesIn(tiles: readonly Tile[]): (index: number) => Uint8Array | undef
     const hashes = longest.get(Math.floor(index / TILE_WIDTH))
     const at = (index % TILE_WIDTH) * 32
     return hashes === undefined || hashes.length < at + 32 ? undefined : hashes.subarray(at, at + 32)
-  }
-}
-
-/** Makes the tiles of a tree that is appended to, and gives away those that became full. */
-class TileBuilder {
-  readonly #open = new Map<number, { readonly index: number; readonly hashes: Uint8Array[] }>()
-  #full: Tile[] = []
-
-  readonly visit = (treeLevel: number, index: number, node: Uint8Array): void => {
-    if (treeLevel % TILE_HEIGHT !== 0) return
-    const level = treeLevel / TILE_HEIGHT
-    const open = this.#open.get(level) ?? { index: Math.floor(index / TILE_WIDTH), hashes: [] }
-    open.hashes.push(node)
-    if (open.hashes.length < TILE_WIDTH) this.#open.set(level, open)
-    else {
-      this.#open.delete(level)
-      this.#full.push({ level, index: open.index, hashes: Buffer.concat(open.hashes) })
-    }
-  }
-
-  /** The full ones since it was asked last; of the leaves none: they are compared one by one. */
-  take(): Tile[] {
-    const taken = this.#full.filter(({ level }) => level > 0)
-    this.#full = []
-    return taken
-  }
-
-  open(): Tile[] {
-    return [...this.#open].map(([level, { index, hashes }]) => ({ level, index, hashes: Buffer.concat(hashes) }))
   }
 }

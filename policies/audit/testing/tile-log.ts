@@ -43,7 +43,7 @@ export function tileLog(entries: readonly Uint8Array[]): TileLog {
   const leaves = entries.map(leafHash)
   const writer = new TileWriter([])
   append(EMPTY_EDGE, leaves, writer.visit)
-  for (const tile of [...writer.full(), ...writer.partial()]) put(tile)
+  for (const tile of [...writer.takeFull(), ...writer.partial()]) put(tile)
   for (let from = 0; from < entries.length; from += TILE_WIDTH) {
     const bundle = entries.slice(from, from + TILE_WIDTH)
     files.set(tilePath({ level: 'entries', index: from / TILE_WIDTH, width: bundle.length }), encodeBundle(bundle))
