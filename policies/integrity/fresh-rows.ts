@@ -22,13 +22,17 @@ const PAGE = 1_000
 
 /**
  * Looks whether the rows that new entries name stand as they name them: minutes after they were written, and not only with the next pass over everything.
- * What is wrong is looked at again the next time before it is told: the row may be about to be named anew by an entry that is not sequenced yet.
+ * What is wrong is looked at again before it is told, when all entries have been looked at and once more after that: a later entry may name the row anew, also one that
+ * is not sequenced yet.
  */
 export class FreshRows {
   readonly #deps: FreshRowsDeps
   /** The next entry to look at. */
   #next: number
-  #suspects = new Map<string, Named>()
+  /** What was wrong, and at which {@link #turn} first. */
+  #suspects = new Map<string, { readonly one: Named; readonly turn: number }>()
+  /** How often all entries were looked at. */
+  #turn = 0
 
   constructor(deps: FreshRowsDeps, from: number) {
     this.#deps = deps
@@ -36,21 +40,25 @@ export class FreshRows {
   }
 
   /** Looks at one page of entries. Answers what was found, and whether there is more. */
-  async look(): Promise<{ readonly findings: Finding[]; readonly entries: number; readonly isAll: boolean }> {
+  async look(): Promise<{ readonly findings: Finding[]; readonly isAll: boolean }> {
     const entries = await this.#deps.reader.search({ from: this.#next, limit: PAGE })
+    const isAll = entries.length < PAGE
     const named = newestOf(entries)
-    const again = [...this.#suspects].flatMap(([key, one]) => (named.has(key) ? [] : [one]))
+    for (const key of named.keys()) this.#suspects.delete(key)
+    const again = isAll ? [...this.#suspects.values()].map(({ one }) => one) : []
     const wrong = await this.#wrongOf([...named.values(), ...again])
     const known = this.#suspects
-    this.#suspects = new Map()
+    if (isAll) this.#suspects = new Map()
     const findings: Finding[] = []
     for (const { one, finding } of wrong) {
       const key = keyOf(one.row)
-      if (known.get(key)?.index === one.index) findings.push(finding)
-      else this.#suspects.set(key, one)
+      const turn = known.get(key)?.turn ?? this.#turn
+      if (turn < this.#turn) findings.push(finding)
+      else this.#suspects.set(key, { one, turn })
     }
+    if (isAll) this.#turn += 1
     this.#next = (entries.at(-1)?.index ?? this.#next - 1) + 1
-    return { findings, entries: entries.length, isAll: entries.length < PAGE }
+    return { findings, isAll }
   }
 
   async #wrongOf(named: readonly Named[]): Promise<{ readonly one: Named; readonly finding: Finding }[]> {

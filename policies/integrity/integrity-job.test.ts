@@ -39,7 +39,7 @@ function house(parts: Partial<IntegrityJobSettings> = {}) {
       await between({ part: 'log', done: 1, of: 2 })
       return { startedAt: state.now, endedAt: state.now, entries: 10, groups: 5, rows: 3, findings: state.found, findingCount: state.found.length }
     },
-    followFrom: () => ({ look: () => Promise.resolve({ findings: state.fresh.splice(0), entries: 0, isAll: true }) }),
+    followFrom: () => ({ look: () => Promise.resolve({ findings: state.fresh.splice(0), isAll: true }) }),
     size: () => Promise.resolve(10),
     ...{ store, everyHours: 24, pollMs: 1, now: () => state.now, leads: () => true },
     log: { append: (entry) => Promise.resolve(void entries.push(entry)) },
