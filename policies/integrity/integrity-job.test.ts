@@ -3,36 +3,42 @@ import type { EntryDraft } from '../audit/log.ts'
 import type { IntegrityReport } from './check.ts'
 import type { Finding } from './finding.ts'
 import { IntegrityJob, type IntegrityJobSettings } from './integrity-job.ts'
-import type { IntegrityStore, PassRecord } from './integrity-store.ts'
+import type { IntegrityStore, KnownFinding, PassRecord } from './integrity-store.ts'
 
 const finding = (subject: string): Finding => ({ code: 'row-deleted', subject, detail: 'it is gone', since: 7 })
 
 /** In memory. */
 class MemoryIntegrityStore implements IntegrityStore {
-  readonly findings = new Map<string, Finding>()
+  readonly findings = new Map<string, KnownFinding>()
+  readonly #now: () => Date
+
+  constructor(now: () => Date) {
+    this.#now = now
+  }
+
   readonly passes: PassRecord[] = []
 
   lastPass = () => Promise.resolve(this.passes.at(-1))
   recordPass = (pass: PassRecord) => Promise.resolve(void this.passes.push(pass))
-  open = () => Promise.resolve([...this.findings.values()].map((one) => ({ ...one, foundAt: new Date(0) })))
+  open = () => Promise.resolve([...this.findings.values()])
   countOpen = () => Promise.resolve(this.findings.size)
   note = (findings: readonly Finding[]) => {
     const fresh = findings.filter(({ subject }) => !this.findings.has(subject))
-    for (const one of fresh) this.findings.set(one.subject, one)
+    for (const one of fresh) this.findings.set(one.subject, { ...one, foundAt: this.#now() })
     return Promise.resolve(fresh)
   }
-  keepOnly = (findings: readonly Finding[]) => {
-    const gone = [...this.findings.keys()].filter((subject) => !findings.some((one) => one.subject === subject))
-    for (const subject of gone) this.findings.delete(subject)
+  keepOnly = (findings: readonly Finding[], before: Date) => {
+    const gone = [...this.findings.values()].filter(({ subject, foundAt }) => foundAt < before && !findings.some((one) => one.subject === subject))
+    for (const { subject } of gone) this.findings.delete(subject)
     return Promise.resolve(gone.length)
   }
 }
 
 function house(parts: Partial<IntegrityJobSettings> = {}) {
-  const store = new MemoryIntegrityStore()
   const entries: EntryDraft[] = []
   const told: Finding[] = []
   const state = { now: new Date('2026-11-26T08:00:00Z'), found: [] as Finding[], fresh: [] as Finding[], checks: 0, failures: [] as string[] }
+  const store = new MemoryIntegrityStore(() => state.now)
   const job = new IntegrityJob({
     check: async ({ between = () => Promise.resolve() }): Promise<IntegrityReport> => {
       state.checks += 1
@@ -105,6 +111,30 @@ describe('the comparison of the database with the log', () => {
     expect(entries[1]).toMatchObject({ operation: 'system.integrity-found', facts: { public: { new: 1, named: ['row-deleted: grants 1, since entry 7'] } } })
   })
 
+  it('goes on with rows of new entries during a pass, which does not end what they are found by', async () => {
+    let hasBegun = false
+    let endPass: () => void = () => undefined
+    const isOver = new Promise<void>((resolve) => (endPass = resolve))
+    const startedAt = new Date('2026-11-26T08:00:00Z')
+    const { job, state, store, entries } = house({
+      check: async () => {
+        hasBegun = true
+        await isOver
+        return { startedAt, endedAt: startedAt, entries: 10, groups: 5, rows: 3, findings: [], findingCount: 0 }
+      },
+    })
+    job.start()
+    await until(() => hasBegun)
+    state.now = new Date(startedAt.getTime() + 1000)
+    state.fresh = [finding('grants 1')]
+    await until(() => entries.length === 1)
+    endPass()
+    await until(() => store.passes.length === 1)
+    await job.stop()
+    expect(entries.map(({ operation }) => operation)).toEqual(['system.integrity-found', 'system.integrity-checked'])
+    expect(job.status.openFindings).toBe(1)
+  })
+
   it('names twenty findings in an event, and counts the others', async () => {
     const { job, entries, state, store } = house()
     state.found = Array.from({ length: 30 }, (_, at) => finding(`callers ${String(at)}`))
@@ -131,7 +161,7 @@ describe('the comparison of the database with the log', () => {
   })
 
   it('ends unfinished, and unrecorded, when the service stops', async () => {
-    const { job, entries, store } = house({
+    const { job, entries, state, store } = house({
       check: async ({ between = () => Promise.resolve() }) => {
         for (;;) await between({ part: 'tables', done: 1, of: undefined })
       },
@@ -139,7 +169,7 @@ describe('the comparison of the database with the log', () => {
     job.passNow()
     await until(() => job.status.progress !== undefined)
     await job.stop()
-    expect([entries, store.passes]).toEqual([[], []])
+    expect([entries, store.passes, state.failures]).toEqual([[], [], []])
   })
 
   it('is tried again after a failure, which is told', async () => {

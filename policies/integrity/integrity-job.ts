@@ -81,8 +81,15 @@ export class IntegrityJob {
 
   /** Begins a pass now, whoever leads; false where this process is at one. */
   passNow(): boolean {
+    return this.#beginPass(ASKED_SHARE)
+  }
+
+  /** New entries are looked at meanwhile. */
+  #beginPass(share: number): boolean {
     if (this.#passing !== undefined) return false
-    void this.#pass(ASKED_SHARE).catch((error: unknown) => this.#settings.onFailure(asProblem(error)))
+    void this.#pass(share).catch((error: unknown) => {
+      if (!(error instanceof Stopping)) this.#settings.onFailure(asProblem(error))
+    })
     return true
   }
 
@@ -95,10 +102,10 @@ export class IntegrityJob {
       else if (this.#settings.everyHours > 0 && leads()) {
         // An entry that cannot be read keeps nobody from the pass, which names it.
         await this.#follow().catch((error: unknown) => onFailure(asProblem(error)))
-        if (this.#isDue(await store.lastPass()) && this.#passing === undefined) await this.#pass(this.#settings.share)
+        if (this.#isDue(await store.lastPass())) this.#beginPass(this.#settings.share)
       } else this.#follower = undefined
     } catch (error) {
-      if (!(error instanceof Stopping)) onFailure(asProblem(error))
+      onFailure(asProblem(error))
     }
     return pollMs
   }
@@ -141,7 +148,7 @@ export class IntegrityJob {
     const { store } = this.#settings
     const fresh = await store.note(findings)
     // Of more than are listed those that are not may still be so.
-    const ended = findingCount > findings.length ? 0 : await store.keepOnly(findings)
+    const ended = findingCount > findings.length ? 0 : await store.keepOnly(findings, startedAt)
     const seconds = Math.round((endedAt.getTime() - startedAt.getTime()) / 1000)
     await this.#tell('system.integrity-checked', { entries, groups, rows, seconds, findings: findingCount, ended }, fresh)
     await store.recordPass({ startedAt, endedAt, entries, rows, findings: findingCount })

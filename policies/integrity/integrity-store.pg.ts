@@ -23,7 +23,7 @@ const NOTE = `INSERT INTO integrity_findings AS f (code, subject, detail, since)
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
   ON CONFLICT (code, subject) DO UPDATE SET detail = excluded.detail, since = excluded.since, found_at = clock_timestamp(), ended_at = NULL
   WHERE f.ended_at IS NOT NULL RETURNING code, subject`
-const KEEP = `UPDATE integrity_findings f SET ended_at = clock_timestamp() WHERE ended_at IS NULL
+const KEEP = `UPDATE integrity_findings f SET ended_at = clock_timestamp() WHERE ended_at IS NULL AND found_at < $3
   AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS k (code, subject) WHERE k.code = f.code AND k.subject = f.subject) RETURNING 1`
 
 /** {@link IntegrityStore} in the tables `integrity_passes` and `integrity_findings`. */
@@ -57,5 +57,5 @@ export const pgIntegrityStore = (sql: Sql): IntegrityStore => ({
     const isFresh = new Set(fresh.map(({ code, subject }) => `${code} ${subject}`))
     return findings.filter(({ code, subject }) => isFresh.has(`${code} ${subject}`))
   },
-  keepOnly: async (findings) => (await sql.query(KEEP, [findings.map(({ code }) => code), findings.map(({ subject }) => subject)])).length,
+  keepOnly: async (findings, before) => (await sql.query(KEEP, [findings.map(({ code }) => code), findings.map(({ subject }) => subject), before])).length,
 })

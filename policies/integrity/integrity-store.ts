@@ -28,6 +28,6 @@ export interface IntegrityStore {
   countOpen(): Promise<number>
   /** Answers those that were not known. */
   note(findings: readonly Finding[]): Promise<Finding[]>
-  /** Ends those that are not among these. Answers how many. */
-  keepOnly(findings: readonly Finding[]): Promise<number>
+  /** Ends those that were known before this time and are not among these. Answers how many. */
+  keepOnly(findings: readonly Finding[], before: Date): Promise<number>
 }
