@@ -2,12 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { digestRow, type RowDigest } from '../../core/row.ts'
 import { testDatabase, type TestDatabase } from '../../server/postgres/test-database.ts'
 import { type AuditFeature, auditFeature } from '../audit/index.ts'
 import { draftOf } from '../audit/testing/drafts.ts'
 import { softKeys } from '../audit/testing/soft-keys.ts'
 import type { CheckOptions } from './check.ts'
 import { integrityFeature } from './index.ts'
+import { keyOf } from './row-book.ts'
 
 const keys = softKeys()
 let db: TestDatabase
@@ -26,6 +28,8 @@ afterEach(async () => {
   await db.close()
   rmSync(folder, { recursive: true })
 })
+
+const thing = (version: number): RowDigest => digestRow({ table: 'things', schema: 1, id: 'one', version, columns: {} })
 
 async function write(count: number): Promise<void> {
   for (let at = 0; at < count; at += 1) await audit.log.append(draftOf('event'))
@@ -68,5 +72,21 @@ describe('the log', () => {
     await audit.flush()
     await db.ownerSql.query(`INSERT INTO audit_checkpoints (size, note) SELECT 1000000, note FROM audit_checkpoints`)
     expect(await found()).toEqual(['checkpoint-invalid: checkpoint 1000000'])
+  })
+})
+
+describe('a row', () => {
+  it('that is gone is told, though the entry that names it last will not be sequenced', async () => {
+    await audit.log.append(draftOf('event', undefined, { facts: { rows: [thing(1)] } }))
+    await audit.flush()
+    await audit.log.append(draftOf('event', undefined, { facts: { rows: [thing(2)] } }))
+    await write(1)
+    await db.ownerSql.query('ALTER TABLE audit_groups DISABLE TRIGGER USER')
+    await db.ownerSql.query(`UPDATE audit_groups SET mac = sha256(mac) WHERE first_seq = (SELECT max(first_seq) FROM audit_groups)`)
+    expect(await found()).toEqual([
+      'log-stopped: the log: group-mac',
+      'group-mac: group writer 0, epoch 1, sequence 2',
+      `row-deleted: things with hash ${keyOf(thing(2))}`,
+    ])
   })
 })

@@ -171,13 +171,17 @@ async function compareRows({
       findings.add(findingOf(named, suspect))
     }
     const registered = tables.find(({ name }) => name === table)
-    if (known.size === 0 || registered === undefined) return
-    for await (const page of pagesOf(registered)) {
-      for (const { row } of page) {
-        const suspect = known.get(keyOf(row))
-        if (suspect !== undefined) findings.add(findingOf(row, suspect))
+    if (known.size > 0 && registered !== undefined) {
+      for await (const page of pagesOf(registered)) {
+        for (const { row } of page) {
+          const suspect = known.get(keyOf(row))
+          if (suspect !== undefined) findings.add(findingOf(row, suspect))
+          known.delete(keyOf(row))
+        }
       }
     }
+    // Neither has it by now: of an entry that the log will not sequence, say.
+    for (const [key, suspect] of known) findings.add(findingOf({ table, id: `with hash ${key}` }, suspect))
   }
 }
 
