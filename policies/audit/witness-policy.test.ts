@@ -95,6 +95,7 @@ describe('the form', () => {
     ['an unknown word', 'cosigner x\n', 1, 'not with cosigner'],
     ['a word too many', `${X1}quorum X1 X1\n`, 2, 'form'],
     ['a URL that is none', `witness X1 ${vkeyOf('X1')} here\nquorum X1\n`, 1, 'here is not a URL'],
+    ['a URL with a password', `witness X1 ${vkeyOf('X1')} https://log:hidden@w.example\nquorum X1\n`, 1, 'no password'],
     ['a carriage return', 'quorum none\r\n', 1, 'control character'],
     ['a file that was cut off', `${X1}quorum X`, 2, 'cut off'],
   ])('%s is a fault with its line', (_what, text, line, message) => {

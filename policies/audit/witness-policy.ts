@@ -147,7 +147,11 @@ function limit(count: number, what: string): void {
 
 function urlOf(octets: string | undefined): string | undefined {
   const text = octets === undefined ? undefined : shown(octets)
-  if (text !== undefined && !URL.canParse(text)) throw new NoteError(`${text} is not a URL`)
+  if (text === undefined) return undefined
+  if (!URL.canParse(text)) throw new NoteError(`${text} is not a URL`)
+  const { username, password } = new URL(text)
+  // It is shown to whoever asks how the witnesses are.
+  if (username !== '' || password !== '') throw new NoteError('a URL has no name and no password')
   return text
 }
 
