@@ -2,6 +2,7 @@ import type { Sql } from '../../core/tx.ts'
 import type { GroupHead } from './group.ts'
 import type { EntryRow, Head, PendingEpoch, PendingGroup, Round, SequencerStore, StoredGroup } from './sequencer-store.ts'
 import { type Connect, SEQUENCER_LOCK, Session, tryLock } from './session.pg.ts'
+import { GROUP_COLUMNS, groupOf, type GroupRow } from './stored-group.pg.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from './tiles.pg.ts'
 import type { Tile } from './tiles.ts'
 
@@ -29,28 +30,6 @@ const HAS_PENDING = `
     WHERE NOT coalesce(s.drained, false)
     AND EXISTS (SELECT FROM audit_groups g WHERE g.writer = w.writer AND g.epoch = w.epoch AND g.first_seq >= coalesce(s.next_seq, 0))
   ) OR (SELECT size FROM audit_head) > coalesce((SELECT max(size) FROM audit_checkpoints), 0) AS pending`
-
-const GROUP_COLUMNS = 'g.writer, g.epoch, g.first_seq, g.count, g.bundle, g.chain, g.mac'
-
-interface GroupRow {
-  readonly writer: number
-  readonly epoch: number
-  readonly first_seq: string
-  readonly count: number
-  readonly bundle: Buffer
-  readonly chain: Buffer
-  readonly mac: Buffer
-}
-
-const groupOf = ({ writer, epoch, first_seq, count, bundle, chain, mac }: GroupRow): StoredGroup => ({
-  writer,
-  epoch,
-  firstSeq: Number(first_seq),
-  count,
-  bundle,
-  chain,
-  mac,
-})
 
 /** How often the leader gives the server a sign of life, and how long the server waits for one before it ends the session and with it the lock. */
 const HEARTBEAT_MS = 1000

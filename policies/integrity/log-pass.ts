@@ -6,11 +6,11 @@ import { commitmentOf, type Entry } from '../audit/entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from '../audit/group.ts'
 import { append, type Edge, EMPTY_EDGE, leafHash, rootOf } from '../audit/merkle.ts'
 import { entriesOf, type NumberedEntry } from '../audit/round.ts'
-import type { StoredGroup } from '../audit/sequencer-store.ts'
+import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
 import type { CheckGroups } from '../audit/take-over.ts'
 import { type Tile, TILE_WIDTH, TileWriter } from '../audit/tiles.ts'
 import type { Finding, FindingCode } from './finding.ts'
-import type { LogSource, StoredEntryRow, TreeState } from './log-source.ts'
+import type { LogSource, TreeState } from './log-source.ts'
 
 export interface LogPassDeps {
   readonly source: LogSource
@@ -110,7 +110,7 @@ export class LogPass {
   /** The leaf of the entry, where there is one. */
   #entry(
     index: number,
-    row: StoredEntryRow | undefined,
+    row: EntryRow | undefined,
     seen: ReadonlyMap<string, SeenGroup>,
     stored: Uint8Array | undefined,
     personal: { entry: Entry; index: number }[],
@@ -146,7 +146,7 @@ export class LogPass {
     return leaf
   }
 
-  async #groupsOf(rows: readonly StoredEntryRow[]): Promise<Map<string, SeenGroup>> {
+  async #groupsOf(rows: readonly EntryRow[]): Promise<Map<string, SeenGroup>> {
     const places = new Map(rows.map((row) => [placeOf(row), row]))
     const seen = new Map<string, SeenGroup>()
     const last = this.#last

@@ -1,7 +1,8 @@
 import type { Sql } from '../../core/tx.ts'
-import type { StoredGroup } from '../audit/sequencer-store.ts'
+import type { EntryRow } from '../audit/sequencer-store.ts'
+import { GROUP_COLUMNS, groupOf, type GroupRow } from '../audit/stored-group.pg.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from '../audit/tiles.pg.ts'
-import type { LogSource, StoredEntryRow, StoredPersonal, TreeState } from './log-source.ts'
+import type { LogSource, StoredPersonal, TreeState } from './log-source.ts'
 
 interface EntryColumns {
   readonly index: string
@@ -12,19 +13,8 @@ interface EntryColumns {
   readonly group_seq: string
 }
 
-interface GroupColumns {
-  readonly writer: number
-  readonly epoch: number
-  readonly first_seq: string
-  readonly count: number
-  readonly bundle: Uint8Array
-  readonly chain: Uint8Array
-  readonly mac: Uint8Array
-}
-
-const GROUP = 'g.writer, g.epoch, g.first_seq, g.count, g.bundle, g.chain, g.mac'
 const ENTRIES = `SELECT index, operation_id, writer, epoch, seq, group_seq FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`
-const GROUPS = `SELECT ${GROUP} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
+const GROUPS = `SELECT ${GROUP_COLUMNS} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
 const PERSONAL = `SELECT v.writer, v.epoch, v.seq, v.name, v.value, v.salt FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
   JOIN audit_personal v USING (writer, epoch, seq)`
 const ERASED = `SELECT v.writer, v.epoch, v.seq, v.name FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
@@ -33,7 +23,7 @@ const ERASED = `SELECT v.writer, v.epoch, v.seq, v.name FROM unnest($1::int[], $
 const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object('level', t.level, 'index', t.index::text, 'hashes', encode(t.hashes, 'hex')))
     FILTER (WHERE t.level IS NOT NULL), '[]') AS partials
   FROM audit_head h LEFT JOIN audit_partial_tiles t ON true GROUP BY h.size, h.root, h.edge`
-const UNSEQUENCED = `SELECT ${GROUP} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
+const UNSEQUENCED = `SELECT ${GROUP_COLUMNS} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
   WHERE g.first_seq >= coalesce(s.next_seq, 0) ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
 /** Without those that were sequenced since: a round takes groups whole. */
 const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch) WHERE g.first_seq < s.next_seq)
@@ -59,7 +49,7 @@ export const pgLogSource = (sql: Sql): LogSource => ({
   entries: async (from, to) => (await sql.query<EntryColumns>(ENTRIES, [from, to])).map(entryOf),
   groups: async (places) => {
     const values = [places.map(({ writer }) => writer), places.map(({ epoch }) => epoch), places.map(({ groupSeq }) => groupSeq)]
-    return (await sql.query<GroupColumns>(GROUPS, values)).map(groupOf)
+    return (await sql.query<GroupRow>(GROUPS, values)).map(groupOf)
   },
   personal: async (places) => {
     const rows = await sql.query<Omit<StoredPersonal, 'seq'> & { readonly seq: string }>(PERSONAL, placesOf(places))
@@ -74,7 +64,7 @@ export const pgLogSource = (sql: Sql): LogSource => ({
     const rows = await sql.query<{ size: string; note: string }>(CHECKPOINTS, [from, to ?? null])
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   },
-  unsequenced: async (limit) => (await sql.query<GroupColumns>(UNSEQUENCED, [limit])).map(groupOf),
+  unsequenced: async (limit) => (await sql.query<GroupRow>(UNSEQUENCED, [limit])).map(groupOf),
   countGroups: async (size) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size]))[0]?.count ?? 0),
   strayEntries: async (size) => {
     const rows = await sql.query<{ index: string }>('SELECT index FROM audit_entries WHERE index >= $1 OR index < 0 ORDER BY index LIMIT 10', [size])
@@ -82,7 +72,7 @@ export const pgLogSource = (sql: Sql): LogSource => ({
   },
 })
 
-const entryOf = (row: EntryColumns): StoredEntryRow => ({
+const entryOf = (row: EntryColumns): EntryRow => ({
   ...{ index: Number(row.index), operationId: row.operation_id, writer: row.writer, epoch: row.epoch, seq: Number(row.seq), groupSeq: Number(row.group_seq) },
 })
 
@@ -92,7 +82,3 @@ const placesOf = (places: readonly EntryPlace[]): readonly unknown[] => [
   places.map(({ epoch }) => epoch),
   places.map(({ seq }) => seq),
 ]
-
-const groupOf = ({ writer, epoch, first_seq: seq, count, bundle, chain, mac }: GroupColumns): StoredGroup => ({
-  ...{ writer, epoch, firstSeq: Number(seq), count, bundle, chain, mac },
-})

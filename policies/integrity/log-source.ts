@@ -1,9 +1,5 @@
-import type { Head } from '../audit/sequencer-store.ts'
-import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
+import type { EntryRow, Head, StoredGroup } from '../audit/sequencer-store.ts'
 import type { Tile } from '../audit/tiles.ts'
-
-/** A row of `audit_entries`, as it stands. */
-export type StoredEntryRow = EntryRow
 
 /** A personal value as it stands. */
 export interface StoredPersonal {
@@ -25,8 +21,8 @@ export interface TreeState {
 /** The log as the database has it, for who believes nothing of it. */
 export interface LogSource {
   tree(): Promise<TreeState>
-  /** Rows of the index from..to (to not included), in their order; those that there are. */
-  entries(from: number, to: number): Promise<StoredEntryRow[]>
+  /** Rows of `audit_entries` from..to (to not included) as they stand, in their order; those that there are. */
+  entries(from: number, to: number): Promise<EntryRow[]>
   /** Those of these groups that there are. */
   groups(places: readonly { readonly writer: number; readonly epoch: number; readonly groupSeq: number }[]): Promise<StoredGroup[]>
   personal(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<StoredPersonal[]>

@@ -40,7 +40,7 @@ export interface Detection {
 export interface Victim {
   /** The database as the tampering finds it, and the owner of its tables. */
   readonly db: TestDatabase
-  /** Name of a database that is the same one, some operations before; its rows are read by {@link earlier}. */
+  /** Rows of the same database as it was some operations before. */
   earlier<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
   /** Puts the earlier database in its place, whole. */
   rollBack(): Promise<void>
