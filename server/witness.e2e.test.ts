@@ -119,11 +119,7 @@ describe('gridseal witness', () => {
     expect(await post('x'.repeat(65_536))).toBe(400)
     expect((await fetch(`${witness.url}/add-checkpoint`)).status).toBe(405)
     expect((await fetch(`${witness.url}/`)).status).toBe(404)
-    const long = await fetch(`${witness.url}/add-checkpoint`, { method: 'POST', body: 'x'.repeat(70_000) }).then(
-      ({ status }) => status,
-      () => 413,
-    )
-    expect(long).toBe(413)
+    expect(await post('x'.repeat(65_537))).toBe(413)
     // One who sends nothing is cut off.
     const socket = connect(port, '127.0.0.1').resume()
     socket.write('POST /add-checkpoint HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n')
