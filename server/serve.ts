@@ -40,14 +40,6 @@ export async function serve(config: Config): Promise<void> {
     logger.info({ signal: stop.signal.reason as string }, 'stopping')
     await closeListeners()
   } finally {
-    await Promise.all([
-      service.cards.fillJob.stop(),
-      service.kms.crlJob.stop(),
-      service.attestation.purgeJob.stop(),
-      service.people.purgeJob.stop(),
-      service.rotations.rotationJob.stop(),
-      service.integrity.job.stop(),
-    ])
     await service.close()
   }
 }
@@ -135,13 +127,7 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     service.logCeremonies().catch((error: unknown) => logger.warn({ cause: String(error) }, 'ceremonies are put into the log later'))
   await logCeremonies()
   const ceremonies = setInterval(() => void logCeremonies(), CEREMONIES_EVERY_MS).unref()
-  service.cards.fillJob.start()
-  service.kms.crlJob.start()
-  service.attestation.purgeJob.start()
-  service.people.purgeJob.start()
-  service.rotations.rotationJob.start()
-  service.integrity.job.start()
-  service.holds.job.start()
+  for (const job of service.jobs) job.start()
   await service.forwarding.start().catch((error: unknown) => {
     throw new ConfigError(`GRIDSEAL_SYSLOG: ${error instanceof Error ? error.message : String(error)}.`)
   })

@@ -1,7 +1,7 @@
 import { auditIndex } from '../../policies/audit/index.ts'
 import type { Config } from '../config.ts'
 import { openDatabase } from '../database.ts'
-import { databaseUrls } from '../service.ts'
+import { databaseUrls } from '../database-urls.ts'
 import { CliError } from './cli-error.ts'
 
 /** A statement over the whole index may take this long. */

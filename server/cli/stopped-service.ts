@@ -3,7 +3,7 @@ import type { Sql } from '../../core/tx.ts'
 import type { Config } from '../config.ts'
 import { sqlOn } from '../database.ts'
 import { migrateDatabase } from '../migrate.ts'
-import { databaseUrls } from '../service.ts'
+import { databaseUrls } from '../database-urls.ts'
 import { CliError } from './cli-error.ts'
 
 /** The database as a ceremony has it, without a service. */

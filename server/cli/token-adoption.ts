@@ -9,7 +9,7 @@ import { adoptionRow, checkpointKeyOf, identityFault, SYSTEM_KEYS, type TokenAdo
 import { PgRootKeyStore } from '../../pkcs11/root-key-store.pg.ts'
 import { logKey, openSuccession } from '../../policies/audit/index.ts'
 import type { Config } from '../config.ts'
-import { tokenOptions } from '../service.ts'
+import { tokenOptions } from '../token-options.ts'
 import { loadAdoptions, logKeyOf, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
 import { CliError } from './cli-error.ts'
 import { currentRowMac, sealerOf, sound } from './ceremony-token.ts'

@@ -19,7 +19,7 @@ import {
 import { PgKeyBackupStore } from '../../pkcs11/key-backup-store.pg.ts'
 import { PgRootKeyStore } from '../../pkcs11/root-key-store.pg.ts'
 import type { Config } from '../config.ts'
-import { tokenOptions } from '../service.ts'
+import { tokenOptions } from '../token-options.ts'
 import { verifierKey } from '../token-succession.ts'
 import { currentRowMac, sealerOf } from './ceremony-token.ts'
 import { withDatabase } from './stopped-service.ts'

@@ -3,7 +3,7 @@ import { hex } from '../../core/bytes.ts'
 import { writeDurably } from '../../core/durable-file.ts'
 import { fingerprintOf, initialiseKeys, TokenCeremonies } from '../../pkcs11/ceremonies.ts'
 import type { Config } from '../config.ts'
-import { tokenOptions } from '../service.ts'
+import { tokenOptions } from '../token-options.ts'
 import { CliError } from './cli-error.ts'
 import { readText } from './with-client.ts'
 

@@ -1,0 +1,67 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { TokenAdoption } from '../pkcs11/ceremonies.ts'
+import type { OpenHsm } from '../pkcs11/index.ts'
+import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
+import { type AuditFeature, auditFeature, type AuditSettings, logKey } from '../policies/audit/index.ts'
+import type { Config } from './config.ts'
+import type { Database } from './database.ts'
+import { version } from './project-file.ts'
+import { replacedKeys } from './token-succession.ts'
+import { loadWitnessPolicy } from './witness-policy-file.ts'
+
+interface LogParts extends Required<Pick<AuditSettings, 'now' | 'callersOf'>> {
+  readonly config: Config
+  readonly logger: Logger
+  readonly database: Database
+  readonly integrity: OpenHsm['integrity']
+  /** Of tokens: the log's keys changed with them. */
+  readonly adoptions: readonly TokenAdoption[]
+}
+
+/** The audit log as the settings want it: signed by the token, kept in file and token, told to witnesses. */
+export function openAuditLog({ config, logger, database, integrity, adoptions, now, callersOf }: LogParts): AuditFeature {
+  return auditFeature({
+    ...{ sql: database.sql, connect: () => database.connect(), integrity, origin: config.origin, writers: config.writers, version: version(), now, callersOf },
+    checkpointFile: join(config.data, 'checkpoint'),
+    ...(config.tokenHeadSeconds === 0 ? {} : { tokenHead: { keeper: integrity, everyMs: config.tokenHeadSeconds * 1000 } }),
+    ...witnessesOf(config, logger, integrity),
+    replaced: replacedKeys(adoptions),
+    onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
+    onError: (error) => logger.warn({ cause: String(error) }, 'the audit log is tried again'),
+    onReconciled: (report) => logger.info(report, 'operations that a crash left open'),
+  })
+}
+
+function witnessesOf(
+  { origin, witnessPolicy, witnessesMustAnswer }: Config,
+  logger: Logger,
+  { checkpointKey: { algorithm, publicKey } }: OpenHsm['integrity'],
+): Pick<AuditSettings, 'witnesses'> {
+  if (witnessPolicy === undefined) return {}
+  return {
+    witnesses: {
+      policy: loadWitnessPolicy(witnessPolicy, logKey(origin, algorithm, publicKey)),
+      mustAnswer: witnessesMustAnswer,
+      onChange: ({ name, state, since, lag, problem }) =>
+        logger[state === 'ready' || state === 'waiting' ? 'info' : 'warn'](
+          { witness: name, state, since, lag, cause: problem },
+          'a witness of the log changed',
+        ),
+    },
+  }
+}
+
+/** The log's receivers. */
+export const openForwarding = ({
+  config,
+  logger,
+  database,
+  audit,
+}: Pick<LogParts, 'config' | 'logger' | 'database'> & { readonly audit: AuditFeature }): Forwarding =>
+  forwardingFeature({
+    ...{ sql: database.sql, audit, receivers: config.syslog, hostname: hostname() },
+    onChange: ({ receiver, state, position, lag, lastError }) =>
+      logger[state === 'failing' ? 'warn' : 'info']({ receiver, state, position, lag, cause: lastError }, 'forwarding of the audit log changed'),
+  })
