@@ -13,7 +13,7 @@ import { LanePersonSecrets } from './person-secrets.ts'
 import { promptedHolder } from './pin.ts'
 import type { TokenIdentity } from './root-keys.ts'
 import { RootKeysInUse } from './root-keys-in-use.ts'
-import type { TokenPlace } from './token.ts'
+import type { TokenPlace } from './slots.ts'
 
 export interface OpenOptions extends TokenOptions {
   /** Lane processes: about one a core. */

@@ -7,7 +7,8 @@ import { PROBE_NAMES } from './probe-names.ts'
 import { CKO, type KeySpec } from './templates.ts'
 import { type TestToken, testToken } from './testing/test-token.ts'
 import { tokenInProcess } from './testing/token-in-process.ts'
-import { findSlot, openModule, Token } from './token.ts'
+import { findSlot, openModule } from './slots.ts'
+import { Token } from './token.ts'
 import { findSoftHsm } from './token-folder.ts'
 
 let test: TestToken

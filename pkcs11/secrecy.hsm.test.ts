@@ -21,7 +21,8 @@ import { SYSTEM_KEYS } from './root-keys.ts'
 import { CKA, CKO } from './templates.ts'
 import { softToken, type SoftToken } from './testing/soft-token.ts'
 import { type TestToken, testToken } from './testing/test-token.ts'
-import { Token, findSlot, openModule } from './token.ts'
+import { findSlot, openModule } from './slots.ts'
+import { Token } from './token.ts'
 import { findSoftHsm, TokenFolder } from './token-folder.ts'
 
 /** The value of a wrapping key, known here alone. */

@@ -6,16 +6,8 @@ import { KNOWN_ANSWERS } from './known-answers.ts'
 import { CKK, CKM, describeMechanism, KWP_CANDIDATES } from './mechanisms.ts'
 import { NO_BYTES } from './no-bytes.ts'
 import { Pin, type PinSource } from './pin.ts'
+import { findSlot, openModule, tokenInfo, type TokenPlace } from './slots.ts'
 import { CKA, CKO, KeyForm, type KeySpec } from './templates.ts'
-
-/** Which token of which module. With neither label nor serial: the first that is initialised. */
-export interface TokenPlace {
-  readonly modulePath: string
-  /** What C_Initialize hands to the module: NSS softokn wants its folder so. Default none. */
-  readonly libraryParameters?: string
-  readonly token?: string
-  readonly serial?: string
-}
 
 /** What module and token say of themselves. */
 export interface TokenFacts {
@@ -31,8 +23,6 @@ export class TokenAway extends Error {
   override readonly name = 'TokenAway'
 }
 
-const CKF_OS_LOCKING_OK = 2
-const GENERAL_ERROR = 0x5
 const ATTRIBUTE_TYPE_INVALID = 0x12
 /** By these a token says that it cannot do what was asked. */
 const FUNCTION_NOT_SUPPORTED = 0x54
@@ -41,49 +31,6 @@ const ZEROS = Buffer.alloc(16)
 
 /** What the token itself answered, behind the problem that {@link Token.ask} makes of it. */
 export const tokenError = (error: unknown): unknown => (error instanceof Problem && cryptokiError(error.cause) !== undefined ? error.cause : error)
-
-/** Loads and initialises a module; once in a process, and never finalized: SoftHSM reuses handle numbers. */
-export function openModule({ modulePath, libraryParameters }: Pick<TokenPlace, 'modulePath' | 'libraryParameters'>): graphene.Module {
-  const module = graphene.Module.load(modulePath)
-  // pkcs11js 2.1.7 drops the last byte.
-  module.initialize({ flags: CKF_OS_LOCKING_OK, ...(libraryParameters === undefined ? {} : { libraryParameters: `${libraryParameters} ` }) })
-  return module
-}
-
-const INFO_TRIES = 20
-const INFO_PAUSE_MS = 5
-
-/**
- * What a token says of itself. While the login of another process writes its file, SoftHSM answers CKR_GENERAL_ERROR, or what it has read of half a file,
- * so it is asked again for a moment, until it is `expected`.
- */
-function tokenInfo({ lib, handle }: graphene.Slot, expected: (info: TokenInfo) => boolean = () => true): TokenInfo {
-  for (let left = INFO_TRIES; ; left--) {
-    try {
-      const info = lib.C_GetTokenInfo(handle)
-      if (left === 1 || expected(info)) return info
-    } catch (error) {
-      if (left === 1 || cryptokiError(error)?.code !== GENERAL_ERROR) throw error
-    }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, INFO_PAUSE_MS)
-  }
-}
-
-/** The slots of the initialised tokens that a place names. */
-export function findSlots(module: graphene.Module, place: Omit<TokenPlace, 'modulePath'>): graphene.Slot[] {
-  const slots = module.getSlots(true)
-  return Array.from({ length: slots.length }, (_, at) => slots.items(at)).filter((slot) => {
-    const token = tokenInfo(slot)
-    return (
-      (token.flags & graphene.TokenFlag.TOKEN_INITIALIZED) !== 0 &&
-      (place.token === undefined || token.label.trimEnd() === place.token) &&
-      (place.serial === undefined || token.serialNumber.trimEnd() === place.serial)
-    )
-  })
-}
-
-/** The slot of an initialised token. `undefined`: it is not there. */
-export const findSlot = (module: graphene.Module, place: Omit<TokenPlace, 'modulePath'>): graphene.Slot | undefined => findSlots(module, place)[0]
 
 /**
  * One login on one token, with one session, in this process: what lanes and ceremonies do their calls through. Synchronous.
@@ -174,23 +121,22 @@ export class Token {
 
   /** Work in another session of the same login, which is closed afterwards: what was made in it is gone then. */
   apart<Result>(work: (token: Token) => Result): Result {
-    const other = new Token(this.#slot, this.#writable, { serialNumber: this.serial, label: this.label })
+    return this.#inSession(this.#writable, work)
+  }
+
+  /** As {@link apart}, in a session that may write token objects. */
+  writing<Result>(work: (token: Token) => Result): Result {
+    return this.#inSession(true, work)
+  }
+
+  #inSession<Result>(writable: boolean, work: (token: Token) => Result): Result {
+    const other = new Token(this.#slot, writable, { serialNumber: this.serial, label: this.label })
     other.#takesCopyable = this.takesCopyable
     other.#kwp = this.#kwp
     try {
       return work(other)
     } finally {
       this.#kwp ??= other.#kwp
-      other.#session.close()
-    }
-  }
-
-  /** As {@link apart}, in a session that may write token objects. */
-  writing<Result>(work: (token: Token) => Result): Result {
-    const other = new Token(this.#slot, true, { serialNumber: this.serial, label: this.label })
-    try {
-      return work(other)
-    } finally {
       other.#session.close()
     }
   }

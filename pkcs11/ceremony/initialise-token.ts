@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import graphene from 'graphene-pk11'
 import { createDurably } from '../../core/durable-file.ts'
 import { Pin } from '../pin.ts'
-import { findSlot, openModule } from '../token.ts'
+import { findSlot, openModule } from '../slots.ts'
 import { syncFolder } from './sync-folder.ts'
 
 export interface InitialiseToken {

@@ -5,7 +5,8 @@ import type { TokenSettings } from '../lane-message.ts'
 import type { PinSource } from '../pin.ts'
 import { CKK, CKM } from '../mechanisms.ts'
 import { CKO, type KeySpec } from '../templates.ts'
-import { findSlot, openModule, Token, TokenAway } from '../token.ts'
+import { findSlot, openModule } from '../slots.ts'
+import { Token, TokenAway } from '../token.ts'
 import { settle } from './settled-key.ts'
 
 /** A token that a ceremony works on: where both PINs are, and the folder to sync where the token lives in files. */
