@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { FilingOptions } from './admission.ts'
 import type { IssueOptions } from './grant.ts'
-import { asking } from './service-options.ts'
+import { asking, collect } from './service-options.ts'
 import type { AskOptions as Ask } from './api-command.ts'
 
 /** Who is let in, and who may more for a while: admissions and grants. */
@@ -82,14 +82,12 @@ export function addAccessCommands(program: Command): void {
       'For officers: emergency and temporary access. For hours, callers may do what no rule allows them; all of it is logged in full. docs/admissions.md',
     )
 
-  const many = (value: string, all: string[]): string[] => [...all, value]
-
   asking(grant.command('issue'))
     .description('Asks for a grant. Another officer approves it; then you run it.')
-    .requiredOption('--caller <kind:name>', 'who may (many times)', many, [])
-    .requiredOption('--operation <name>', 'what they may: an operation or a pattern such as kms.key.* (many times)', many, [])
-    .option('--zone <name>', 'only from this zone of the policy (many times)', many, [])
-    .option('--network <cidr>', 'only from this network (many times)', many, [])
+    .requiredOption('--caller <kind:name>', 'who may (many times)', collect, [])
+    .requiredOption('--operation <name>', 'what they may: an operation or a pattern such as kms.key.* (many times)', collect, [])
+    .option('--zone <name>', 'only from this zone of the policy (many times)', collect, [])
+    .option('--network <cidr>', 'only from this network (many times)', collect, [])
     .requiredOption('--reason <text>', 'why, for who approves it and for the log')
     .option('--from <time>', 'when it begins (RFC 3339); without it at once')
     .requiredOption('--until <time>', 'when it ends (RFC 3339)')

@@ -11,6 +11,7 @@ import { addPeopleCommands } from './people-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
 import { addWitnessCommands } from './witness-commands.ts'
+import { collect } from './service-options.ts'
 import { CliError } from './cli-error.ts'
 
 const program = new Command('gridseal')
@@ -59,7 +60,7 @@ program
 program
   .command('init')
   .description('Enrols the first two officers, once: from then on they enrol everybody else.')
-  .requiredOption('--officer <name=csr.pem>', 'an officer and their certificate request (twice)', (value: string, all: string[]) => [...all, value], [])
+  .requiredOption('--officer <name=csr.pem>', 'an officer and their certificate request (twice)', collect, [])
   .requiredOption('--out <folder>', 'where the certificates and the root go')
   .addHelpText('after', '\nWrites NAME.pem and NAME.id for each officer, and root.pem. When it was cut off, the same command with the same officers goes on.')
   .action(async ({ officer, out }: { officer: string[]; out: string }) => {

@@ -7,7 +7,7 @@ import type { ExportOptions } from './audit-export.ts'
 import type { MirrorOptions } from './audit-mirror.ts'
 import type { SearchOptions } from './audit-search.ts'
 import type { RevealOptions } from './personal.ts'
-import { asking, SERVICE_URL, TRUST } from './service-options.ts'
+import { asking, collect, reaching, TRUST } from './service-options.ts'
 
 /** Programs of the other side: vendors, auditors, whoever relies on keys and results. Most work offline. */
 export function addOutsideCommands(program: Command): void {
@@ -31,7 +31,7 @@ export function addOutsideCommands(program: Command): void {
     .requiredOption('--delivery <file>', 'the delivery file')
     .requiredOption('--transport-key <package.json>', 'the transport key as the service gave it (GET .../transport-keys/ID)')
     .requiredOption('--key <key.pem>', 'the private key of the encryption certificate')
-    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+    .requiredOption('--trust <root.pem>', TRUST)
     .option('--out <keys.ndjson>', 'where the keys go in clear (mode 0600); without it they are checked and forgotten')
     .action(async (options: { delivery: string; transportKey: string; key: string; trust: string; out?: string }) => {
       const { openDeliveryFile } = await import('./vendor.ts')
@@ -66,24 +66,17 @@ export function addOutsideCommands(program: Command): void {
       await verifyConsistency({ older, newer, keys: key, ...options })
     })
 
-  audit
-    .command('mirror')
+  reaching(audit.command('mirror'))
     .description('Brings a folder up to the log of a running service, verified as it comes: a static tlog-tiles log for audit verify, or for a web server.')
     .argument('<folder>', 'where the log is kept; it is made when it is not there. Its entries name people')
     .addOption(logKeys('--log-key <vkey>'))
-    .addOption(SERVICE_URL)
-    .requiredOption('--trust <root.pem>', TRUST)
-    .option('--certificate <chain.pem>', 'the auditor’s certificate')
-    .option('--key <key.pem>', 'its private key')
-    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
     .addHelpText('after', '\nMay be stopped at any moment, and goes on where it was. Exit 1 when the log does not extend what the folder has.')
     .action(async (folder: string, options: MirrorOptions) => {
       const { mirrorCommand } = await import('./audit-mirror.ts')
       await mirrorCommand(folder, options)
     })
 
-  audit
-    .command('search')
+  reaching(audit.command('search'))
     .description('Finds entries of the log of a running service, and prints each as a line of JSON; or counts them.')
     .argument('[query]', 'such as: operation:kms.key.* AND NOT code:ok since:2026-01-01')
     .option('--order <order>', 'newest or oldest first; without it newest')
@@ -92,11 +85,6 @@ export function addOutsideCommands(program: Command): void {
     .option('--personal <name>', 'asks for a personal value of this name, such as iccid, which the log keeps its blind index of (again for another)', collect)
     .option('--count <field>', 'counts in groups in place of entries: by a field, or by time')
     .option('--bucket-ms <ms>', 'of --count time: how wide a group is')
-    .addOption(SERVICE_URL)
-    .requiredOption('--trust <root.pem>', TRUST)
-    .option('--certificate <chain.pem>', 'the auditor’s certificate')
-    .option('--key <key.pem>', 'its private key')
-    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
     .addHelpText(
       'after',
       `
@@ -123,12 +111,10 @@ Examples:
       await reindexCommand(readConfig(), options)
     })
 
-  const many = (value: string, all: string[]): string[] => [...all, value]
-
   asking(audit.command('reveal'))
     .description('Asks to see the personal values behind entries. An officer approves it; then gridseal hold run shows them.')
-    .requiredOption('--entry <index>', 'the index of an entry (many times)', many, [])
-    .option('--name <name>', 'only values of this name, such as iccid (many times)', many, [])
+    .requiredOption('--entry <index>', 'the index of an entry (many times)', collect, [])
+    .option('--name <name>', 'only values of this name, such as iccid (many times)', collect, [])
     .requiredOption('--reason <text>', 'why, for who approves it and for the log')
     .action(async (options: RevealOptions) => {
       const { revealCommand } = await import('./personal.ts')
@@ -148,8 +134,7 @@ Examples:
       await verifyProof({ entry, proof, keys: key, ...(witnessPolicy === undefined ? {} : { witnessPolicy }) })
     })
 
-  audit
-    .command('export')
+  reaching(audit.command('export'))
     .description('Writes the log of a running service, or a part of it, into a file. Run again after it was cut off, it goes on where it was.')
     .addOption(new Option('--format <format>', 'ndjson for gridseal audit verify; csv; ocsf: events of OCSF 1.9.0').choices(EXPORT_FORMATS).default('ndjson'))
     .requiredOption('--out <file>', 'where it goes, once it is whole; until then FILE.part')
@@ -157,28 +142,17 @@ Examples:
     .option('--to <index>', 'the index to end before; without it what is signed')
     .option('--since <time>', 'entries written from then on (RFC 3339); of csv and ocsf')
     .option('--until <time>', 'entries written before then')
-    .addOption(SERVICE_URL)
-    .requiredOption('--trust <root.pem>', TRUST)
-    .option('--certificate <chain.pem>', 'the auditor’s certificate')
-    .option('--key <key.pem>', 'its private key')
-    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
     .action(async (options: ExportOptions) => {
       const { exportCommand } = await import('./audit-export.ts')
       await exportCommand(options)
     })
 
-  audit
-    .command('evidence')
+  reaching(audit.command('evidence'))
     .description('Has a running service make an evidence pack: entries with their proofs and the policies that decided, in one signed file.')
     .option('--operation <id>', 'all entries of this operation; may be given again', collect)
     .option('--from <index>', 'or of a range: the index to start at')
     .option('--to <index>', 'and the one to end before')
     .requiredOption('--out <file>', 'where it goes')
-    .addOption(SERVICE_URL)
-    .requiredOption('--trust <root.pem>', TRUST)
-    .option('--certificate <chain.pem>', 'the auditor’s certificate')
-    .option('--key <key.pem>', 'its private key')
-    .option('--session <file>', 'in place of a certificate: what gridseal login wrote')
     .action(async (options: EvidenceOptions) => {
       const { evidenceCommand } = await import('./audit-evidence.ts')
       await evidenceCommand(options)
@@ -202,7 +176,7 @@ Examples:
     .command('verify-statement')
     .description('Verifies offline a statement of what a key is, and prints it. Exit 1 when it is not to be believed.')
     .argument('<statement>', 'a file of the answer of GET /v1/kms/keys/ID/statement, or of its field `signed`')
-    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
+    .requiredOption('--trust <root.pem>', TRUST)
     .addHelpText('after', '\nID is the id of a key, or the name of one in the token: root:ca-cards, master:..., transport:...')
     .action(async (statement: string, { trust }: { trust: string }) => {
       const { verifyStatementFile } = await import('./key.ts')
@@ -231,8 +205,6 @@ interface TrustOptions {
   readonly key: readonly string[]
   readonly witnessPolicy?: string
 }
-
-const collect = (value: string, all: readonly string[] | undefined): readonly string[] => [...(all ?? []), value]
 
 const logKeys = (flags = '--key <vkey>'): Option =>
   new Option(flags, 'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order')

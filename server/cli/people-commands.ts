@@ -3,7 +3,7 @@ import { CliError } from './cli-error.ts'
 import type { LoginOptions } from './login.ts'
 import type { PersonOptions } from './person.ts'
 import type { ReachOptions } from './with-client.ts'
-import { SERVICE_URL, TRUST } from './service-options.ts'
+import { askingAsOfficer, SERVICE_URL, TRUST } from './service-options.ts'
 
 /** People, their ways in, and their sessions. */
 export function addPeopleCommands(program: Command): void {
@@ -21,16 +21,7 @@ A person may be registered as several things, officer and business person for on
 docs/people.md says the rest.`,
     )
 
-  /** What every command for officers takes. */
-  const officers = (command: Command): Command =>
-    command
-      .option('--json', 'the answer as JSON')
-      .addOption(SERVICE_URL)
-      .requiredOption('--certificate <chain.pem>', 'the officer’s certificate')
-      .requiredOption('--key <key.pem>', 'its private key')
-      .requiredOption('--trust <root.pem>', TRUST)
-
-  officers(person.command('register'))
+  askingAsOfficer(person.command('register'))
     .description('Registers somebody. Without --kind the person alone; with it a registration, whose person is new, or is named.')
     .argument('<name>', 'the name of the registration, and of a new person')
     .addOption(new Option('--kind <kind>', 'as what').choices(['officer', 'auditor', 'business']))
@@ -40,14 +31,14 @@ docs/people.md says the rest.`,
       await registerPersonCommand({ ...options, name })
     })
 
-  officers(person.command('list'))
+  askingAsOfficer(person.command('list'))
     .description('Lists all people: what they are registered as, and whether they log in by password.')
     .action(async (options: PersonOptions) => {
       const { listPersonsCommand } = await import('./person.ts')
       await listPersonsCommand(options)
     })
 
-  officers(person.command('ticket'))
+  askingAsOfficer(person.command('ticket'))
     .description('Gives out a ticket: with it a person sets password and one-time codes, once, within 24 hours. It also helps who has lost theirs.')
     .argument('<name>', 'the person')
     .action(async (name: string, options: PersonOptions) => {
@@ -55,7 +46,7 @@ docs/people.md says the rest.`,
       await issueTicketCommand({ ...options, name })
     })
 
-  officers(person.command('revoke'))
+  askingAsOfficer(person.command('revoke'))
     .description('Revokes a person for good: no certificate and no session of theirs works 5 s later.')
     .argument('<name>', 'the person')
     .action(async (name: string, options: PersonOptions) => {
@@ -63,7 +54,7 @@ docs/people.md says the rest.`,
       await revokePersonCommand({ ...options, name })
     })
 
-  officers(person.command('sessions'))
+  askingAsOfficer(person.command('sessions'))
     .description('Lists a person’s sessions, or ends them.')
     .argument('<name>', 'the person')
     .option('--end [id]', 'ends the session of this id; without an id all of them')

@@ -1,5 +1,5 @@
 import { CommanderError, type Command } from 'commander'
-import { asking } from './service-options.ts'
+import { asking, collect } from './service-options.ts'
 import type { AskOptions as Ask } from './api-command.ts'
 
 /** The policy: files, changes, and what it holds. */
@@ -60,7 +60,7 @@ export function addPolicyCommands(program: Command): void {
     .option('--strength <strength>', 'how the caller proved who it is: certificate, or password+totp')
     .option('--not-admitted', 'a vendor or module that is not admitted')
     .option('--uses-key', 'it would use a key')
-    .option('--fact <name=value>', 'what the operation states, such as owner=$caller (many times)', (value: string, all: string[]) => [...all, value], [])
+    .option('--fact <name=value>', 'what the operation states, such as owner=$caller (many times)', collect, [])
     .option('--at <time>', 'when (RFC 3339); without it now')
     .option('--json', 'the answer as JSON')
     .action(

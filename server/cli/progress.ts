@@ -9,7 +9,7 @@ export function showProgress(what: string): { readonly add: (count: number) => v
       const now = performance.now()
       if (!process.stderr.isTTY || now - shownAt < 200) return
       shownAt = now
-      const rate = Math.round(total / Math.max(1, now - started)) * 1000
+      const rate = Math.round((total * 1000) / Math.max(1, now - started))
       process.stderr.write(`\r\u001b[K${total.toLocaleString('en')} ${what}, ${rate.toLocaleString('en')} a second`)
     },
     end: () => {

@@ -1,7 +1,7 @@
 import { Argument, CommanderError, type Command } from 'commander'
 import { readConfig } from '../config.ts'
 import type { AskOptions } from './api-command.ts'
-import { asking } from './service-options.ts'
+import { asking, askingAsOfficer } from './service-options.ts'
 import type { ExportOptions } from './token-backup.ts'
 import type { RotateOptions } from './token-rotation.ts'
 
@@ -132,8 +132,7 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
       await replaceCheckpointKeyCommand({ config: readConfig(), ...options })
     })
 
-  token
-    .command('rotate')
+  askingAsOfficer(token.command('rotate'))
     .description('Replaces a root key by its next generation, while the service runs. Two officers: one asks, another approves.')
     .addArgument(new Argument('[key]', 'which root key').choices(['storage-kek', 'row-mac', 'group-mac']))
     .option('--reason <text>', 'asks for the rotation of the key: why, for who approves it')
@@ -142,11 +141,6 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     .option('--accept-refused <id>', 'gives up the rows of no generation that a rotation has found, as you have looked into them')
     .option('--count <n>', 'with --accept-refused: how many')
     .option('--status [id]', 'shows how far a rotation is; without an id the newest')
-    .option('--json', 'the rotation as JSON')
-    .option('--url <url>', 'the service', 'https://127.0.0.1:8443')
-    .requiredOption('--certificate <chain.pem>', 'the officer’s certificate')
-    .requiredOption('--key <key.pem>', 'its private key')
-    .requiredOption('--trust <root.pem>', 'the service’s root certificate, from its officers')
     .addHelpText(
       'after',
       `
