@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { ApiClient } from '../../clients/api.ts'
-import type { AskOptions as Options } from './api-command.ts'
+import { type AskOptions as Options, tell } from './api-command.ts'
 import { CliError } from './cli-error.ts'
 import { tellOrHeld } from './hold.ts'
+import { timeOf } from './time-option.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 /** What is filed, as the command line has it: each part may be left out where it does not change. */
@@ -157,16 +158,6 @@ function digestOf(file: string): string {
   } catch {
     throw new CliError(`${file} cannot be read.`)
   }
-}
-
-function timeOf(text: string, option: string): string {
-  const time = Date.parse(text)
-  if (Number.isNaN(time)) throw new CliError(`${option}: found ${text}, expected a time (RFC 3339): 2027-11-26T00:00:00+08:00.`)
-  return new Date(time).toISOString()
-}
-
-function tell<Answer>({ json }: Options, answer: Answer, lines: (answer: Answer) => readonly string[]): void {
-  console.log(json === true ? JSON.stringify(answer, undefined, 2) : lines(answer).join('\n'))
 }
 
 const callerOf = (subject: string): string => subject.replace('urn:gridseal:', '')

@@ -11,8 +11,13 @@ export async function show<Answer>(
 ): Promise<Answer> {
   assertReach(options)
   const answer = await withClient(options, (client) => (method === 'GET' ? client.get<Answer>(address) : client.post<Answer>(address, body ?? {})))
-  console.log(options.json === true ? JSON.stringify(answer, undefined, 2) : lines(answer).join('\n'))
+  tell(options, answer, lines)
   return answer
+}
+
+/** Prints an answer that is there: as JSON, or as `lines` says. */
+export function tell<Answer>({ json }: Pick<AskOptions, 'json'>, answer: Answer, lines: (answer: Answer) => readonly string[]): void {
+  console.log(json === true ? JSON.stringify(answer, undefined, 2) : lines(answer).join('\n'))
 }
 
 /** Nothing but a UUID goes into an address. */

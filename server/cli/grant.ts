@@ -1,6 +1,7 @@
-import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
+import { type AskOptions as Options, show, tell, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
 import { tellOrHeld } from './hold.ts'
+import { timeOf } from './time-option.ts'
 import { assertReach, withClient } from './with-client.ts'
 
 const GRANTS = '/v1/policies/grants'
@@ -78,7 +79,7 @@ export async function reportGrantCommand(grantId: string, options: Options): Pro
         from = (uses.at(-1)?.index ?? 0) + 1
         continue
       }
-      return print(options, { grant: page.grant, uses }, () => [
+      return tell(options, { grant: page.grant, uses }, () => [
         ...describe(page.grant),
         ...(uses.length === 0 ? ['Nothing was done under it.'] : [`${String(uses.length)} entries of the log:`, ...uses.map(describeUse)]),
       ])
@@ -89,16 +90,6 @@ export async function reportGrantCommand(grantId: string, options: Options): Pro
 const urnOf = (caller: string): string => {
   if (!/^[a-z]+:[a-z0-9][a-z0-9._-]{0,55}$/.test(caller)) throw new CliError(`--caller: found ${caller}, expected kind:name, such as module:billing.`)
   return `urn:gridseal:${caller}`
-}
-
-function timeOf(text: string, option: string): string {
-  const time = Date.parse(text)
-  if (Number.isNaN(time)) throw new CliError(`${option}: found ${text}, expected a time (RFC 3339): 2026-11-26T18:00:00+08:00.`)
-  return new Date(time).toISOString()
-}
-
-function print<Answer>({ json }: Options, answer: Answer, lines: (answer: Answer) => readonly string[]): void {
-  console.log(json === true ? JSON.stringify(answer, undefined, 2) : lines(answer).join('\n'))
 }
 
 const describe = (g: Grant): string[] => [

@@ -1,5 +1,5 @@
 import { ApiProblem } from '../../clients/api.ts'
-import { type AskOptions as Options, show, uuidOf } from './api-command.ts'
+import { type AskOptions as Options, show, tell, uuidOf } from './api-command.ts'
 
 export const HOLDS = '/v1/policies/holds'
 
@@ -67,13 +67,13 @@ export async function askOrHeld<Answer extends object>(ask: () => Promise<Answer
 
 /** Prints what a request answers, or how it goes on where another officer has to approve it first. */
 export async function tellOrHeld<Answer extends object>(
-  { json }: Pick<Options, 'json'>,
+  options: Pick<Options, 'json'>,
   ask: () => Promise<Answer>,
   lines: (answer: Answer) => readonly string[],
 ): Promise<void> {
   const asked = await askOrHeld(ask)
-  const told = 'holdId' in asked ? asked : asked.answer
-  console.log(json === true ? JSON.stringify(told, undefined, 2) : ('holdId' in asked ? heldLines(asked.holdId) : lines(asked.answer)).join('\n'))
+  if ('holdId' in asked) tell(options, asked, ({ holdId }) => heldLines(holdId))
+  else tell(options, asked.answer, lines)
 }
 
 /** What is told of a request that waits for another officer. */

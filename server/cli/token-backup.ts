@@ -5,7 +5,7 @@ import { PgKeyBackupStore } from '../../pkcs11/key-backup-store.pg.ts'
 import type { Config } from '../config.ts'
 import { tokenOptions } from '../token-options.ts'
 import { verifierKey } from '../token-succession.ts'
-import { type AskOptions, uuidOf } from './api-command.ts'
+import { type AskOptions, tell, uuidOf } from './api-command.ts'
 import { CliError } from './cli-error.ts'
 import { askOrHeld, heldLines, HOLDS } from './hold.ts'
 import { withDatabase } from './stopped-service.ts'
@@ -42,13 +42,12 @@ export async function exportBackupCommand({ reason, run, out, ...options }: Expo
   const exported = await withClient(options, (client) => client.post<Exported>(`${HOLDS}/${uuidOf(run, 'a held request')}/run`))
   writeDurably(out, exported.backup)
   const { keys, kek } = parseBackup(exported.backup)
-  console.log(
-    `${out} holds ${String(keys.length)} keys of the token ${kek.backup.tokenSerial}. It is useless without the recipient’s token: keep it anywhere, in more than one place. SHA-256, as in the log:\n${exported.sha256}`,
-  )
-  if (exported.missing.length > 0) {
-    console.log(`NOT IN IT, since the database has no backup of them: ${exported.missing.join(', ')}. They are lost with their token.`)
-    process.exitCode = 1
-  }
+  const { sha256, missing } = exported
+  tell(options, { out, sha256, missing }, () => [
+    `${out} holds ${String(keys.length)} keys of the token ${kek.backup.tokenSerial}. It is useless without the recipient’s token: keep it anywhere, in more than one place. SHA-256, as in the log:\n${sha256}`,
+    ...(missing.length === 0 ? [] : [`NOT IN IT, since the database has no backup of them: ${missing.join(', ')}. They are lost with their token.`]),
+  ])
+  if (missing.length > 0) process.exitCode = 1
 }
 
 /** Restores a backup into the token that it was made for. */
