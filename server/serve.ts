@@ -7,19 +7,17 @@ import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
-import type { HsmStats } from '../pkcs11/index.ts'
-import type { WitnessStatus } from '../policies/audit/index.ts'
-import { alarmKinds } from '../policies/alarms/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
 import { type Config, ConfigError } from './config.ts'
 import { faultsOf } from './crash-at.ts'
-import { Health, type PartState } from './health.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
 import { createPlainListener } from './plain-listener.ts'
 import { pemBlocks } from './pem.ts'
+import { serviceHealth } from './service-health.ts'
+import { addServiceMetrics } from './service-metrics.ts'
 import { type OpenService, openService } from './service.ts'
 import { SessionIdentities } from './session-identity.ts'
 import { loadTlsIdentity } from './tls-identity.ts'
@@ -46,74 +44,8 @@ export async function serve(config: Config): Promise<void> {
 
 async function listen(config: Config, service: OpenService, logger: Logger): Promise<() => Promise<void>> {
   const metrics = new Metrics()
-  const lanes = service.hsm.stats
-  metrics.gauge('gridseal_token_state', 'The token: 2 ready, 1 degraded (some lanes work), 0 away.', () => TOKEN_STATES[lanes().token.state])
-  metrics.gauge('gridseal_token_state_since_seconds', 'Since when it is in that state, Unix time.', () => lanes().token.since.getTime() / 1000)
-  metrics.gauge('gridseal_lanes_ready', 'Lanes that work.', () => lanes().lanes.ready)
-  metrics.gauge('gridseal_lanes_load', 'What waits for the lanes, counted in P-256 signatures.', () => lanes().lanes.load)
-  metrics.gauge('gridseal_lane_restarts', 'Lanes that were replaced.', () => lanes().lanes.restarts)
-  metrics.gauge('gridseal_lane_deadlines', 'Lanes that were killed because they gave no sign of life.', () => lanes().lanes.deadlines)
-  for (const [name, help, read] of OWN_KEY_USES) metrics.gauge(name, help, () => read(lanes()))
-  const rotation = (): OpenService['rotations']['rotationJob']['progress'] => service.rotations.rotationJob.progress
-  metrics.gauge(
-    'gridseal_root_key_rotation_state',
-    'The rotation of a root key: 0 none, 1 to be approved, 2 its key is being made, 3 rows are brought under it, 4 the old key is to be destroyed.',
-    () => ROTATION_STATES[rotation().state],
-  )
-  metrics.gauge('gridseal_root_key_rows_renewed', 'Rows that this process has brought under new root keys.', () => rotation().renewed)
-  const receivers = (): ReturnType<OpenService['forwarding']['status']> => service.forwarding.status()
-  metrics.gauges('gridseal_forwarding_lag', 'Signed entries that a receiver is not known to have read; on the leader.', 'receiver', () =>
-    receivers().map(({ receiver, lag }) => [receiver, lag]),
-  )
-  metrics.gauges('gridseal_forwarding_position', 'Entries that a receiver is known to have read; on the leader.', 'receiver', () =>
-    receivers().map(({ receiver, position }) => [receiver, position ?? 0]),
-  )
-  metrics.gauges('gridseal_forwarding_up_to_seconds', 'All that was signed by then a receiver has read, Unix time; on the leader.', 'receiver', () =>
-    receivers().map(({ receiver, upTo }) => [receiver, upTo.getTime() / 1000]),
-  )
-  metrics.gauges('gridseal_forwarding_failing', '1: forwarding to a receiver fails, and is tried again.', 'receiver', () =>
-    receivers().map(({ receiver, state }) => [receiver, state === 'failing' ? 1 : 0]),
-  )
-  const witnesses = (): ReturnType<OpenService['audit']['witnesses']> => service.audit.witnesses()
-  metrics.gauge('gridseal_witnesses_well', 'Witnesses that have cosigned what there is, or will soon.', () => witnesses().filter(isWell).length)
-  metrics.gauge(
-    'gridseal_witnesses_not_well',
-    'Witnesses that are behind, or say that the log has another history.',
-    () => witnesses().filter((one) => !isWell(one)).length,
-  )
-  metrics.gauge('gridseal_witness_lag_entries', 'Signed entries that the witness furthest behind has not cosigned.', () =>
-    Math.max(0, ...witnesses().map(({ lag }) => lag)),
-  )
-  metrics.gauges('gridseal_alarm_active', 'Alarms of this node: 1 while there is one of the kind.', 'kind', () => {
-    const active = new Set(service.alarms.active.map(({ kind }) => kind))
-    return alarmKinds().map((kind) => [kind, active.has(kind) ? 1 : 0])
-  })
-  const integrity = (): OpenService['integrity']['job']['status'] => service.integrity.job.status
-  metrics.gauge('gridseal_integrity_open_findings', 'What in the database is not what the log says.', () => integrity().openFindings)
-  metrics.gauge(
-    'gridseal_integrity_passed_at_seconds',
-    'When the whole database was compared with the log last, Unix time; 0: never.',
-    () => (integrity().lastPassAt?.getTime() ?? 0) / 1000,
-  )
-  const health = new Health(
-    [
-      { name: 'database', check: () => service.database.sql.query('SELECT 1') },
-      { name: 'token', state: () => lanes().token },
-      { name: 'policy', check: () => (service.revisions.keeper.recovery === undefined ? Promise.resolve() : Promise.reject(new Error('recovery'))) },
-      // A receiver that is away is a lag, and keeps nobody from being served.
-      ...config.syslog.map(({ name }) => ({
-        name: `forwarding ${name}`,
-        state: (): PartState => {
-          const status = receivers().find(({ receiver }) => receiver === name)
-          return { state: status?.state === 'failing' ? 'degraded' : 'ready', since: status?.since ?? new Date() }
-        },
-      })),
-      { name: 'integrity', state: () => ({ state: integrity().openFindings > 0 ? 'degraded' : 'ready', since: integrity().since }) },
-      { name: 'auditLog', check: () => (service.audit.status().fault === undefined ? Promise.resolve() : Promise.reject(new Error('it has stopped'))) },
-      ...(config.witnessPolicy === undefined ? [] : [{ name: 'witnesses', state: () => witnessesState(witnesses()) }]),
-    ],
-    (part, { state, since }) => logger[state === 'ready' ? 'info' : 'warn']({ part, state, since }, 'a part changed'),
-  )
+  addServiceMetrics(metrics, service)
+  const health = serviceHealth(config, service, logger)
   await health.start()
   await service.audit.start()
   await service.audit.log.append({
@@ -211,32 +143,8 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   }
 }
 
-const isWell = ({ state }: WitnessStatus): boolean => state === 'ready' || state === 'waiting'
-
-/** Without them the service works: whoever verifies the log waits for them. */
-function witnessesState(witnesses: readonly WitnessStatus[]): PartState {
-  const unwell = witnesses.filter((one) => !isWell(one))
-  const times = (unwell.length > 0 ? unwell : witnesses).map(({ since }) => since.getTime())
-  return { state: unwell.length > 0 ? 'degraded' : 'ready', since: new Date(unwell.length > 0 ? Math.min(...times) : Math.max(0, ...times)) }
-}
-
 const AUTHORITIES = ['root', 'callers', 'cards'] as const
 const isAuthority = (name: string): name is (typeof AUTHORITIES)[number] => (AUTHORITIES as readonly string[]).includes(name)
-
-const ROTATION_STATES = { none: 0, requested: 1, making: 2, working: 3, closing: 4, retired: 0, cancelled: 0 } as const
-
-/** Uses of the keys that no caller names: they are counted and not logged singly. */
-const OWN_KEY_USES: readonly (readonly [name: string, help: string, read: (stats: HsmStats) => number])[] = [
-  ['gridseal_integrity_rows', 'Row MACs made and checked.', ({ integrity }) => integrity.rows],
-  ['gridseal_integrity_groups', 'Group MACs of the log made and checked.', ({ integrity }) => integrity.groups],
-  ['gridseal_integrity_checkpoints', 'Checkpoints signed.', ({ integrity }) => integrity.checkpoints],
-  ['gridseal_integrity_blind_indexes', 'Blind indexes made.', ({ integrity }) => integrity.blindIndexes],
-  ['gridseal_person_secrets_peppers', 'MACs by the pepper key: of passwords, recovery codes and devices.', ({ personSecrets }) => personSecrets.peppers],
-  ['gridseal_person_secrets_made', 'Secrets of one-time codes made.', ({ personSecrets }) => personSecrets.secretsMade],
-  ['gridseal_person_secrets_codes', 'HMACs of one-time codes.', ({ personSecrets }) => personSecrets.codes],
-]
-
-const TOKEN_STATES = { ready: 2, degraded: 1, away: 0 } as const
 
 /** Throws a {@link ConfigError} where the address cannot be had. */
 async function bind(server: Server, { port, host, setting }: { readonly port: number; readonly host: string; readonly setting: string }): Promise<number> {
