@@ -46,6 +46,8 @@ export interface AttestationDeps {
   readonly samePerson: SamePerson
   /** Name and version of this software, as results tell it: `gridseal 0.1.0`. */
   readonly build: string
+  /** Of the log: sequence numbers go on above them. Default none. */
+  readonly recoveries?: number
   readonly now?: () => Date
   /** `n` unpredictable bytes: nonces are made of them. Default node's. */
   readonly random?: (n: number) => Uint8Array
@@ -69,12 +71,12 @@ export interface AttestationFeature {
 }
 
 export function attestationFeature(given: AttestationDeps): AttestationFeature {
-  const { hsm, sealer, sql, gate, cards, cardRows, samePerson, build, random = (n) => randomBytes(n) } = given
+  const { hsm, sealer, sql, gate, cards, cardRows, samePerson, build, recoveries = 0, random = (n) => randomBytes(n) } = given
   const databaseNow = databaseClock(sql)
   const deps: Deps = {
     ...{ hsm, cards, cardRows, samePerson, build, random },
     challenges: new PgChallengeStore({ sql, sealer }),
-    sequences: new PgSqnStore({ sql, sealer }),
+    sequences: new PgSqnStore({ sql, sealer, recoveries }),
     decoys: new PgDecoyStore({ sql, sealer }),
     bindings: new PgBindingStore({ sql, sealer }),
     unbindRequests: new PgUnbindRequestStore({ sql, sealer }),

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { base64url, fromBase64url } from '../core/bytes.ts'
-import { OUR_IND, seqOf, sqnOf } from './sqn.ts'
+import { OUR_IND, RECOVERY_JUMP, seqOf, sqnOf } from './sqn.ts'
+import { PgSqnStore } from './sqn-store.pg.ts'
 import type { ChallengeAnswer, TestCard } from './testing/cards.ts'
 import { type Attester, openAttester, terminal } from './testing/attester.ts'
 import { readAutn } from './testing/milenage.ts'
@@ -103,5 +104,33 @@ describe('the sequence number of a card', () => {
     await attester.challenge(card.iccid, 'milenage')
     await attester.db.ownerSql.query('UPDATE attestation_sqn SET seq = 0 WHERE card_id = $1', [card.known?.id])
     expect((await attester.refused(terminal, 'card.challenge', { iccid: card.iccid, method: 'milenage' })).code).toBe('integrity-failed')
+  })
+})
+
+describe('after a recovery of the log', () => {
+  const row = { cardId: 'a-card', version: 0 }
+  const storeAfter = (recoveries: number): PgSqnStore => new PgSqnStore({ sql: attester.db.sql, sealer: attester.soft.sealer, recoveries })
+  const advance = async (store: PgSqnStore): Promise<number> => {
+    const last = await store.find(row.cardId)
+    const next = { ...last, seq: last.seq + 1, version: last.version + 1 }
+    await attester.db.transact((tx) => store.advance(tx, next))
+    return next.seq
+  }
+
+  it('is above all that it may have been, once for each, whether the card had one or not', async () => {
+    expect(await advance(storeAfter(0))).toBe(1)
+    expect(await advance(storeAfter(1))).toBe(1 + RECOVERY_JUMP + 1)
+    expect(await advance(storeAfter(1))).toBe(1 + RECOVERY_JUMP + 2)
+    expect(await advance(storeAfter(3))).toBe(1 + 3 * RECOVERY_JUMP + 3)
+    expect(await storeAfter(2).find('another-card')).toEqual({ cardId: 'another-card', seq: 2 * RECOVERY_JUMP, recoveries: 2, version: 0 })
+  })
+
+  it('is taken by a card at once: the jump is less than what it accepts (TS 33.102 C.2.1)', () => {
+    expect(255 * RECOVERY_JUMP).toBeLessThan(2 ** 28)
+  })
+
+  it('is refused where the database says that it is above more than it is', async () => {
+    await attester.db.ownerSql.query(`UPDATE attestation_sqn SET recoveries = 9 WHERE card_id = $1`, [row.cardId])
+    await expect(storeAfter(9).find(row.cardId)).rejects.toMatchObject({ code: 'integrity-failed' })
   })
 })

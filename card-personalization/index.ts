@@ -1,5 +1,6 @@
 import type { CardFacts } from '../core/card-facts.ts'
 import { type Faults, noFaults } from '../core/fault-point.ts'
+import type { IccidRange } from '../core/iccid.ts'
 import type { KeyId } from '../core/ids.ts'
 import type { Problem } from '../core/problem.ts'
 import type { RowSealer, SealedRow } from '../core/row.ts'
@@ -34,11 +35,14 @@ import { sealDelivery } from './operations/seal-delivery.ts'
 import { submitOrder } from './operations/submit-order.ts'
 import { keyedCard } from './order.ts'
 import { orderTables, PgOrderStore } from './order-store.pg.ts'
+import { IssuedIccids } from './issued-iccids.ts'
 import { orderedIccids } from './ordered-iccids.pg.ts'
 import { DERIVATION_TYPES, findProfile, type ProfileId, PROFILES } from './profile.ts'
 import { PgProfileStore, profileTables } from './profile-store.pg.ts'
 import { PgTransportKeyStore, transportKeyTables } from './transport-key-store.pg.ts'
 import { PgVendorStore, vendorTable } from './vendor-store.pg.ts'
+
+export { behindEachRun } from './iccid-runs.pg.ts'
 
 export interface CardPersonalizationDeps {
   readonly hsm: Hsm
@@ -52,6 +56,8 @@ export interface CardPersonalizationDeps {
   readonly samePerson: SamePerson
   /** The delivery certificate and those above it up to the root, DER. Asked at each sealing. */
   readonly deliveryChain: () => Promise<readonly Uint8Array[]>
+  /** ICCIDs that count as issued: see {@link IssuedIccids}. Default none. */
+  readonly issuedIccids?: readonly IccidRange[]
   /** Lanes of the token. Twice as many chunks are filled at a time, so that a lane has work while another chunk is written. Default 2. */
   readonly lanes?: number
   readonly now?: () => Date
@@ -115,6 +121,7 @@ export function cardPersonalizationFeature(given: CardPersonalizationDeps): Card
     transportKeys: new PgTransportKeyStore({ sql, sealer }),
     cards,
     deliveries: new PgDeliveryStore({ sql, sealer }),
+    issuedIccids: new IssuedIccids(given.issuedIccids ?? []),
     now: given.now ?? (() => new Date()),
     deliveryChain: given.deliveryChain,
     wake: () => fillJob.wake(),

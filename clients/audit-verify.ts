@@ -88,6 +88,10 @@ export function describeReport(report: LogReport): string {
     `${report.ok ? 'VERIFIED' : 'NOT VERIFIED'}: ${report.origin}, ${report.size} entries (${kinds.join(', ')}), ${report.checkpoints} checkpoints, ${report.epochs} writer epochs`,
     ...(report.firstTime === undefined ? [] : [`from ${report.firstTime} to ${report.lastTime ?? report.firstTime}`]),
     ...(report.root === undefined ? [] : [`root ${report.root}`]),
+    ...report.recoveries.map(
+      ({ index, time, oldOrigin, logSize, lostSize }) =>
+        `recovered at ${time} (entry ${index}): entries ${logSize} to ${lostSize} of ${oldOrigin} are not in this log; who kept them has them still`,
+    ),
     ...findings.map(({ code, index, detail }) => `  ${code}${index === undefined ? '' : ` at ${index}`}: ${detail}`),
     ...(findingCount > findings.length ? [`  and ${findingCount - findings.length} more`] : []),
     ...openIntents.map(({ index, id, operation, time }) => `  open: ${operation} ${id}, begun ${time}, entry ${index}`),

@@ -75,6 +75,11 @@ export class SimulatedCard {
     return { kind: 'res', res: milenage.f2 }
   }
 
+  /** Of those that it accepted, of any IND; 0 before the first. */
+  get highestSeq(): number {
+    return Math.max(0, ...[...this.#seen.values()].map(Number))
+  }
+
   /** As if another authentication centre with the same IND had gone ahead: the card answers AUTS until it is resynchronised. */
   moveAhead(seq: bigint, ind: bigint): void {
     this.#seen.set(ind, seq)

@@ -5,6 +5,9 @@
 
 const DIGITS = /^[0-9]+$/
 
+/** The first and the last of ICCIDs in a row: of one length, without check digits. */
+export type IccidRange = readonly [first: string, last: string]
+
 /** The Luhn digit (ISO/IEC 7812-1 annex B) that completes `body`. */
 export function luhnDigit(body: string): string {
   let sum = 0

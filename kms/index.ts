@@ -37,6 +37,7 @@ import { signOperation } from './keys/operations/sign.ts'
 import { verifyOperation } from './keys/operations/verify.ts'
 
 export type { CardCertificate, CardCertificates, CardSubject, IssuedCardCertificates, PlannedCardCertificates } from './certificates/card-certificates.ts'
+export { highestCrlNumber } from './certificates/crl-store.pg.ts'
 export type { ServedCrl } from './certificates/crls.ts'
 export type { Registration } from './certificates/operations/deps.ts'
 
@@ -53,6 +54,8 @@ export interface KmsDeps {
   readonly organization?: string
   /** Base URL below which verifiers find the CRLs, without a slash at its end. Absent: certificates name no CRL. */
   readonly crlUrl?: string | undefined
+  /** See {@link CrlDeps}. */
+  readonly crlNumberFloor?: number
   /** Through which the CRL job goes. Absent: it does nothing. */
   readonly gate?: Gate | undefined
   /** Told of every failure of the CRL job. */
@@ -122,6 +125,7 @@ export function kmsFeature({
   cardFacts = () => Promise.resolve({}),
   organization = 'Gridseal',
   crlUrl,
+  crlNumberFloor = 0,
   gate,
   onCrlFailure,
   crlPollMs,
@@ -132,7 +136,7 @@ export function kmsFeature({
   const keys = new PgKeyStore(sql, sealer)
   const certificates = new PgCertificateStore(sql, sealer)
   const deps: CertificateDeps = { hsm, sealer, certificates, callers, cardFacts, now, random, organization, crlUrl }
-  const crlDeps = { ...deps, crls: new PgCrlStore(sql, sealer) }
+  const crlDeps = { ...deps, crls: new PgCrlStore(sql, sealer), crlNumberFloor }
   const issueCrl = issueCrlOperation(crlDeps)
   const crls = crlReader(crlDeps)
   const crlJob = new CrlJob({

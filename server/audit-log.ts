@@ -1,14 +1,13 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { TokenAdoption } from '../pkcs11/ceremonies.ts'
 import type { OpenHsm } from '../pkcs11/index.ts'
 import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
-import { type AuditFeature, auditFeature, type AuditSettings, logKey } from '../policies/audit/index.ts'
+import { type AuditFeature, auditFeature, type AuditSettings, type LogKey, logKey } from '../policies/audit/index.ts'
 import type { Config } from './config.ts'
 import type { Database } from './database.ts'
 import { version } from './project-file.ts'
-import { replacedKeys } from './token-succession.ts'
+import { type LogHistory, originAfter, replacedKeys } from './token-succession.ts'
 import { loadWitnessPolicy } from './witness-policy-file.ts'
 
 interface LogParts extends Required<Pick<AuditSettings, 'now' | 'callersOf'>> {
@@ -16,33 +15,30 @@ interface LogParts extends Required<Pick<AuditSettings, 'now' | 'callersOf'>> {
   readonly logger: Logger
   readonly database: Database
   readonly integrity: OpenHsm['integrity']
-  /** Of tokens: the log's keys changed with them. */
-  readonly adoptions: readonly TokenAdoption[]
+  /** The log's keys and its origin changed with it. */
+  readonly history: LogHistory
 }
 
 /** The audit log as the settings want it: signed by the token, kept in file and token, told to witnesses. */
-export function openAuditLog({ config, logger, database, integrity, adoptions, now, callersOf }: LogParts): AuditFeature {
+export function openAuditLog({ config, logger, database, integrity, history, now, callersOf }: LogParts): AuditFeature {
+  const origin = originAfter(config.origin, history)
   return auditFeature({
-    ...{ sql: database.sql, connect: () => database.connect(), integrity, origin: config.origin, writers: config.writers, version: version(), now, callersOf },
+    ...{ sql: database.sql, connect: () => database.connect(), integrity, origin, writers: config.writers, version: version(), now, callersOf },
     checkpointFile: join(config.data, 'checkpoint'),
     ...(config.tokenHeadSeconds === 0 ? {} : { tokenHead: { keeper: integrity, everyMs: config.tokenHeadSeconds * 1000 } }),
-    ...witnessesOf(config, logger, integrity),
-    replaced: replacedKeys(adoptions),
+    ...witnessesOf(config, logger, logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)),
+    replaced: replacedKeys(config.origin, history),
     onFault: (fault) => logger.fatal({ cause: String(fault) }, 'the audit log has stopped for good: a person has to look'),
     onError: (error) => logger.warn({ cause: String(error) }, 'the audit log is tried again'),
     onReconciled: (report) => logger.info(report, 'operations that a crash left open'),
   })
 }
 
-function witnessesOf(
-  { origin, witnessPolicy, witnessesMustAnswer }: Config,
-  logger: Logger,
-  { checkpointKey: { algorithm, publicKey } }: OpenHsm['integrity'],
-): Pick<AuditSettings, 'witnesses'> {
+function witnessesOf({ witnessPolicy, witnessesMustAnswer }: Config, logger: Logger, key: LogKey): Pick<AuditSettings, 'witnesses'> {
   if (witnessPolicy === undefined) return {}
   return {
     witnesses: {
-      policy: loadWitnessPolicy(witnessPolicy, logKey(origin, algorithm, publicKey)),
+      policy: loadWitnessPolicy(witnessPolicy, key),
       mustAnswer: witnessesMustAnswer,
       onChange: ({ name, state, since, lag, problem }) =>
         logger[state === 'ready' || state === 'waiting' ? 'info' : 'warn'](

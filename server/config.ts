@@ -81,7 +81,7 @@ const SETTINGS = {
       .string()
       .regex(/^[^\s+]{1,200}$/, 'an origin has no spaces and no plus sign')
       .default('gridseal.example/audit/1'),
-    about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes.',
+    about: 'The name of the audit log (C2SP tlog-checkpoint origin). It never changes; a recovery from the loss of entries adds to it.',
   },
   syslog: {
     env: 'GRIDSEAL_SYSLOG',

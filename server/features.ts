@@ -13,7 +13,7 @@ import { admissionFeature } from '../policies/admissions/index.ts'
 import { alarmFeature, type ClockWatch } from '../policies/alarms/index.ts'
 import { evidenceFeature } from '../policies/audit/evidence/index.ts'
 import { type Forwarding, forwardersBehind } from '../policies/audit/forwarding/index.ts'
-import type { AuditFeature } from '../policies/audit/index.ts'
+import { type AuditFeature, floorsOf, type LogRecovery } from '../policies/audit/index.ts'
 import type { Caller } from '../policies/caller.ts'
 import type { callerFeature } from '../policies/callers/index.ts'
 import { type Decide, RateTable } from '../policies/firewall/index.ts'
@@ -52,6 +52,8 @@ interface Foundations {
   readonly audit: AuditFeature
   readonly forwarding: Forwarding
   readonly callers: ReturnType<typeof callerFeature>
+  /** Of the log: what is issued goes on above them. */
+  readonly recoveries: readonly LogRecovery[]
 }
 
 /** What every feature has: its operations, and the tables whose rows it seals. */
@@ -64,8 +66,9 @@ interface Feature {
 export type Features = ReturnType<typeof assembleFeatures>
 
 /** Puts them together. Nothing of them runs yet, and everything is denied until {@link Features.decideBy}. */
-export function assembleFeatures({ config, logger, faults, times, shared, hsm, generations, clock, audit, forwarding, callers }: Foundations) {
+export function assembleFeatures({ config, logger, faults, times, shared, hsm, generations, clock, audit, forwarding, callers, recoveries }: Foundations) {
   const { sql, now } = shared
+  const floors = floorsOf(recoveries)
   const later = (what: string, problem: Problem, about: object = {}): void => logger.warn({ ...about, code: problem.code, cause: causeOf(problem) }, what)
   let policy: Decide = () => {
     throw new Error('the policy is not compiled yet')
@@ -135,6 +138,7 @@ export function assembleFeatures({ config, logger, faults, times, shared, hsm, g
   })
   const kms = kmsFeature({
     ...{ ...shared, gate, token: hsm.identity, crlUrl: config.crlUrl, callers: callers.callers, cardFacts: (cardId) => cards.factsOf(cardId) },
+    crlNumberFloor: floors.crlNumber,
     onCrlFailure: (problem, authority) => later('a CRL is issued later', problem, { authority }),
   })
   const evidence = evidenceFeature({
@@ -149,6 +153,7 @@ export function assembleFeatures({ config, logger, faults, times, shared, hsm, g
     lanes: config.lanes,
     certifier: kms.cardCertificates,
     samePerson: callers.samePerson,
+    issuedIccids: floors.iccids,
     deliveryChain: () => kms.certificates.serviceChain('delivery'),
     onFillFailure: (problem, order) => later('filling is tried again', problem, { order }),
   })
@@ -156,6 +161,7 @@ export function assembleFeatures({ config, logger, faults, times, shared, hsm, g
     ...shared,
     gate,
     build: `gridseal ${version()}`,
+    recoveries: recoveries.length,
     samePerson: callers.samePerson,
     onPurgeFailure: (problem) => later('old challenges are purged later', problem),
     cards: {

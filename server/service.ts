@@ -7,7 +7,7 @@ import { openHsm, type OpenHsm } from '../pkcs11/index.ts'
 import { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
 import { ClockWatch, databaseTime } from '../policies/alarms/index.ts'
 import type { Forwarding } from '../policies/audit/forwarding/index.ts'
-import type { AuditFeature } from '../policies/audit/index.ts'
+import { type AuditFeature, loadRecoveries } from '../policies/audit/index.ts'
 import { callerUrn } from '../policies/caller.ts'
 import { callerFeature } from '../policies/callers/index.ts'
 import { openAuditLog, openForwarding } from './audit-log.ts'
@@ -106,7 +106,7 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
   })
   closers.push(() => generations.follower.close())
   generations.follower.start()
-  const adoptions = await loadAdoptions(rootKeys, integrity)
+  const history = { adoptions: await loadAdoptions(rootKeys, integrity), recoveries: await loadRecoveries(sql, integrity) }
   if (!isInspection) {
     await recordPendingBackup({ data: config.data, sql, sealer: integrity })
     await loadNotes(sql, integrity)
@@ -118,7 +118,7 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
     const person = (await callers.persons.findByName(name)) ?? (await callers.persons.find(name))
     return person === undefined ? [] : (await callers.callers.listOf([person.id])).map(callerUrn)
   }
-  const audit = openAuditLog({ config, logger, database, integrity, adoptions, now, callersOf })
+  const audit = openAuditLog({ config, logger, database, integrity, history, now, callersOf })
   closers.push(() => audit.close())
   const forwarding = openForwarding({ config, logger, database, audit })
   closers.push(() => forwarding.stop())
@@ -128,7 +128,20 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
   clock.start()
   closers.push(() => clock.stop())
 
-  const features = assembleFeatures({ config, logger, faults, times, shared, hsm, generations, clock, audit, forwarding, callers })
+  const features = assembleFeatures({
+    config,
+    logger,
+    faults,
+    times,
+    shared,
+    hsm,
+    generations,
+    clock,
+    audit,
+    forwarding,
+    callers,
+    recoveries: history.recoveries,
+  })
   const { sharing, alarms, revisions, jobs } = features
   keepers.push(features.cards, features.attestation, features.people)
   closers.push(
@@ -139,7 +152,15 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
   )
   if (!isInspection) await establish(features, { config, logger })
   await first.end()
-  return { ...features, database, hsm, audit, forwarding, callers, logCeremonies: () => logCeremonies({ audit, database, adoptions, sealer: integrity }) }
+  return {
+    ...features,
+    database,
+    hsm,
+    audit,
+    forwarding,
+    callers,
+    logCeremonies: () => logCeremonies({ audit, database, origin: config.origin, history, sealer: integrity }),
+  }
 }
 
 /** The database, started where it is the embedded one, and of this version. */

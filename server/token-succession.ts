@@ -1,4 +1,4 @@
-import { hex, sha256, utf8 } from '../core/bytes.ts'
+import { base64, hex, sha256, utf8 } from '../core/bytes.ts'
 import { operationId, type OperationId } from '../core/ids.ts'
 import { digestRow, type RowDigest, type RowSealer } from '../core/row.ts'
 import type { Sql } from '../core/tx.ts'
@@ -6,9 +6,20 @@ import { backupFacts } from '../kms/root-keys/index.ts'
 import { adoptionRow, type CheckpointKey, PendingBackup, type TokenAdoption, type TokenBackup } from '../pkcs11/ceremonies.ts'
 import { PgKeyBackupStore } from '../pkcs11/key-backup-store.pg.ts'
 import type { PgRootKeyStore } from '../pkcs11/root-key-store.pg.ts'
-import { type AuditFeature, type CheckpointAlgorithm, type LogKey, logKey } from '../policies/audit/index.ts'
+import {
+  type AuditFeature,
+  type CheckpointAlgorithm,
+  LOG_RECOVERED,
+  type LogKey,
+  logKey,
+  type LogRecovery,
+  parseLogKey,
+  type ReplacedKey,
+  recoveryRow,
+} from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { type EventFacts, loadNotes, noteRow, noteCeremony } from './ceremony-notes.ts'
+import { ConfigError } from './config.ts'
 import type { Database } from './database.ts'
 
 /** What ceremonies of the command line left in the database, and what the service makes of it. */
@@ -22,11 +33,38 @@ export async function loadAdoptions(store: PgRootKeyStore, sealer: RowSealer): P
 
 const algorithmOf = ({ algorithm }: CheckpointKey): CheckpointAlgorithm => (algorithm === 'ed25519' ? 'ed25519' : 'ecdsa-p256')
 
-/** The keys that signed checkpoints before the token's. */
-export const replacedKeys = (
-  adoptions: readonly TokenAdoption[],
-): { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array; readonly lastSize: number }[] =>
-  adoptions.map(({ oldKey, logSize }) => ({ algorithm: algorithmOf(oldKey), publicKey: oldKey.publicKey, lastSize: logSize }))
+/** What of the log's life the token alone does not tell. */
+export interface LogHistory {
+  readonly adoptions: readonly TokenAdoption[]
+  readonly recoveries: readonly LogRecovery[]
+}
+
+/** The origin in force, after so many adoptions. Each recovery has another. `first`: of the settings. Throws a {@link ConfigError} where the log was begun under another. */
+export function originAfter(first: string, { recoveries }: Pick<LogHistory, 'recoveries'>, adoptions = Number.POSITIVE_INFINITY): string {
+  const begun = recoveries[0] && parseLogKey(recoveries[0].oldKey).name
+  if (begun !== undefined && begun !== first) throw new ConfigError(`GRIDSEAL_ORIGIN is ${first}, and the log was begun as ${begun}.`)
+  const last = recoveries.findLast((recovery) => recovery.adoptions < adoptions)
+  return last === undefined ? first : parseLogKey(last.newKey).name
+}
+
+/** The keys that signed checkpoints before the one in force, the oldest first. */
+export function replacedKeys(first: string, history: LogHistory): ReplacedKey[] {
+  const adopted = history.adoptions.map(({ number, oldKey, logSize }) => ({
+    after: number - 0.5,
+    replaced: { key: logKeyOf(originAfter(first, history, number), oldKey), lastSize: logSize },
+  }))
+  const recovered = history.recoveries.map(({ adoptions, oldKey, logSize }) => ({
+    after: adoptions,
+    replaced: { key: parseLogKey(oldKey), lastSize: logSize },
+  }))
+  const lostOf = new Map(history.recoveries.map(({ oldKey, lostSize }) => [parseLogKey(oldKey).name, lostSize]))
+  return [...adopted, ...recovered]
+    .toSorted((a, b) => a.after - b.after)
+    .map(({ replaced }) => {
+      const lostSize = lostOf.get(replaced.key.name)
+      return lostSize === undefined ? replaced : { ...replaced, lostSize }
+    })
+}
 
 export const logKeyOf = (origin: string, key: CheckpointKey): LogKey => logKey(origin, algorithmOf(key), key.publicKey)
 
@@ -68,15 +106,20 @@ export async function logCeremonies({
   audit,
   database,
   sealer,
-  adoptions,
+  origin,
+  history,
 }: {
   readonly audit: AuditFeature
   readonly database: Database
   readonly sealer: RowSealer
-  readonly adoptions: readonly TokenAdoption[]
+  /** Of the settings. */
+  readonly origin: string
+  readonly history: LogHistory
 }): Promise<void> {
   const log = (held: readonly Held[]): Promise<void> => logHeld(held, { audit, database })
-  await log(adoptions.map((adoption) => heldOf(audit.key.name, adoption)))
+  const adopted = history.adoptions.map((adoption) => ({ after: adoption.number - 0.5, held: heldOf(originAfter(origin, history, adoption.number), adoption) }))
+  const recovered = history.recoveries.map((recovery) => ({ after: recovery.adoptions, held: heldRecovery(recovery) }))
+  await log([...adopted, ...recovered].toSorted((a, b) => a.after - b.after).map(({ held }) => held))
   const notes = await loadNotes(database.sql, sealer)
   await log(
     notes.map(({ id, operation, facts }) => ({ id, operation, facts: JSON.parse(facts) as EventFacts, rows: [digestRow(noteRow({ id, operation, facts }))] })),
@@ -107,6 +150,20 @@ function heldOf(origin: string, adoption: TokenAdoption): Held {
     operation: `system.${kind}`,
     facts: { oldToken: oldSerial, newToken: newSerial, ...keys, logSize, adoptedAt, authorisation: authorisation ?? 'none: both PINs' },
     rows: [digestRow(adoptionRow(adoption))],
+  }
+}
+
+/** Who keeps the lost entries can show that they were signed: root and sizes are told, and the reason stands in the sealed row, which a person wrote. */
+function heldRecovery(recovery: LogRecovery): Held {
+  const { operationId: id, oldKey, newKey, logSize, lostSize, lostRoot, floors, recoveredAt } = recovery
+  return {
+    id,
+    operation: LOG_RECOVERED,
+    facts: {
+      ...{ oldKey, newKey, logSize, lostSize, recoveredAt, crlNumber: floors.crlNumber, iccidRanges: floors.iccids.length, authorisation: 'none: both PINs' },
+      ...(lostRoot === undefined ? {} : { lostRoot: base64(lostRoot) }),
+    },
+    rows: [digestRow(recoveryRow(recovery))],
   }
 }
 

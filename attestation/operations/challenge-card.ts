@@ -90,4 +90,4 @@ export const challengeCard = (deps: Deps): Operation<Input, Target, Result, z.in
     }),
   })
 
-const after = ({ cardId, seq, version }: SequenceNumber): SequenceNumber => ({ cardId, seq: seq + 1, version: version + 1 })
+const after = (last: SequenceNumber): SequenceNumber => ({ ...last, seq: last.seq + 1, version: last.version + 1 })

@@ -8,6 +8,7 @@ import type { Permit } from '../../policies/permit.ts'
 import type { CardStore } from '../card-store.ts'
 import type { CertificatesOf } from '../delivery-body.ts'
 import type { DeliveryStore } from '../delivery-store.ts'
+import type { IssuedIccids } from '../issued-iccids.ts'
 import type { Order } from '../order.ts'
 import type { OrderStore } from '../order-store.ts'
 import type { ProfileStore } from '../profile-store.ts'
@@ -47,6 +48,7 @@ export interface Deps {
   readonly transportKeys: TransportKeyStore
   readonly profiles: ProfileStore
   readonly orders: OrderStore
+  readonly issuedIccids: IssuedIccids
   readonly cards: CardStore
   readonly deliveries: DeliveryStore
   readonly certifier: CardCertifier

@@ -7,6 +7,7 @@ import { type Caller, callerUrn } from '../../policies/caller.ts'
 import { type Operation, operation } from '../../policies/operation.ts'
 import { FaultList } from '../fault-list.ts'
 import { MAX_INP_CHARACTERS } from '../inp.ts'
+import type { IssuedIccids } from '../issued-iccids.ts'
 import { PURCHASE_ORDER, readInpOrder } from '../inp-order.ts'
 import { chunkRow, type Order, type OrderChunk, orderRow } from '../order.ts'
 import { CHUNK_CARDS, digestCards, digestOrder, MAX_CARDS, type OrderContent, readJsonOrder } from '../order-content.ts'
@@ -67,7 +68,7 @@ interface Target {
   readonly standing: Order | undefined
 }
 
-export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 'now'>): Operation<Input, Target, Order, OrderView> =>
+export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 'issuedIccids' | 'now'>): Operation<Input, Target, Order, OrderView> =>
   operation({
     name: 'card-personalization.order.submit',
     summary: 'Takes an order of cards, as JSON or as INP text, or tells every fault of it. Its ICCIDs and IMSIs are taken for ever.',
@@ -104,7 +105,7 @@ export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orde
     respond: (_target, order) => viewOrder(order),
   })
 
-async function locate(deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 'now'>, input: Input, caller: Caller): Promise<Target> {
+async function locate(deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 'issuedIccids' | 'now'>, input: Input, caller: Caller): Promise<Target> {
   const { content, faults } =
     input.inp === undefined ? readJsonOrder({ ...input, profile: input.profile ?? '', transportKeyId: input.transportKeyId ?? '' }) : readInpOrder(input.inp)
   const vendor = caller.kind === 'vendor' ? await deps.vendors.findByCaller(caller.name) : undefined
@@ -131,6 +132,7 @@ async function locate(deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 
     return { ...target, problem, order, chunks, standing }
   }
   addTaken(content, await deps.orders.findTaken(content.cards), faults)
+  addLost(content, deps.issuedIccids, faults)
   return { ...target, problem: faults.problem(), order, chunks }
 }
 
@@ -174,5 +176,16 @@ function addTaken(content: OrderContent, taken: Taken, faults: FaultList): void 
     if (taken.iccids.has(iccid))
       faults.add({ message: `the ICCID ${iccid} was ordered before: an ICCID is issued once, ever`, ...content.places.card(position, 'iccid') })
     if (taken.imsis.has(imsi)) faults.add({ message: `the IMSI ${imsi} was ordered before`, ...content.places.card(position, 'imsi') })
+  })
+}
+
+/** A fault for each card whose order may be among what the database has lost. */
+function addLost(content: OrderContent, issued: IssuedIccids, faults: FaultList): void {
+  content.cards.forEach(({ iccid }, position) => {
+    if (issued.has(iccid))
+      faults.add({
+        message: `the ICCID ${iccid} may have been issued before the log was recovered: an ICCID is issued once, ever. Order others`,
+        ...content.places.card(position, 'iccid'),
+      })
   })
 }

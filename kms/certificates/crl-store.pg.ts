@@ -25,10 +25,14 @@ interface Columns {
 const COLUMNS = 'authority, version, mac, planned_number, planned_tbs_sha256, number, this_update, next_update, count, recent, digest'
 const FIND = `select ${COLUMNS} from crls where authority = $1`
 const DER = 'select der from crls where authority = $1 and version = $2 and der is not null'
+const HIGHEST = 'select coalesce(max(planned_number), 0) as number from crls'
 const RESERVE = `insert into crls as c (authority, version, mac, planned_number, planned_tbs_sha256) values ($1, $2, $3, $4, $5)
   on conflict (authority) do update set version = $2, mac = $3, planned_number = $4, planned_tbs_sha256 = $5 where c.version = $2 - 1 returning version`
 const REPLACE = `update crls set version = $2, mac = $3, number = $4, this_update = $5, next_update = $6, count = $7, recent = $8, digest = $9, der = $10
   where authority = $1 and version = $2 - 1 returning version`
+
+/** The highest number that any authority's CRL has, issued or planned; 0 where there is none. */
+export const highestCrlNumber = async (sql: Sql): Promise<number> => (await sql.query<{ number: number }>(HIGHEST))[0]?.number ?? 0
 
 /** {@link CrlStore} in the table `crls`. */
 export class PgCrlStore implements CrlStore {

@@ -20,7 +20,13 @@ export interface Crls {
 /** A list that is older is replaced, revocations or not. */
 const FRESH_MS = 24 * 3_600_000
 
-export function crlReader({ crls, certificates, sealer, now }: Pick<CrlDeps, 'crls' | 'certificates' | 'sealer' | 'now'>): Crls {
+export function crlReader({
+  crls,
+  certificates,
+  sealer,
+  now,
+  crlNumberFloor,
+}: Pick<CrlDeps, 'crls' | 'certificates' | 'sealer' | 'now' | 'crlNumberFloor'>): Crls {
   const kept = new Map<AuthorityName, { readonly version: number; readonly mac: Uint8Array; readonly served: ServedCrl }>()
   return {
     find: async (authority) => {
@@ -44,7 +50,7 @@ export function crlReader({ crls, certificates, sealer, now }: Pick<CrlDeps, 'cr
     },
     isDue: async (authority) => {
       const issued = (await crls.find(authority))?.record.issued
-      if (issued === undefined || now().getTime() - issued.thisUpdate.getTime() >= FRESH_MS) return true
+      if (issued === undefined || issued.number <= crlNumberFloor || now().getTime() - issued.thisUpdate.getTime() >= FRESH_MS) return true
       return (await certificates.countRevoked(authority, new Date(issued.thisUpdate.getTime() - OVERLAP_MS))) !== issued.recent
     },
   }

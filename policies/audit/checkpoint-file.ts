@@ -2,9 +2,12 @@ import { open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { HeadAnchor } from './head-anchor.ts'
 
+/** What it is called to people. */
+export const CHECKPOINT_FILE = 'the checkpoint file'
+
 /** A file beside the data: temporary file, fsync, rename, fsync of the folder. */
 export const checkpointFile = (path: string): HeadAnchor => ({
-  name: 'the checkpoint file',
+  name: CHECKPOINT_FILE,
   read: async () => {
     try {
       return await readFile(path, 'utf8')

@@ -78,21 +78,58 @@ export function openCheckpoint(note: string, key: LogKey): Checkpoint {
   return checkpoint
 }
 
-/** A key of the log whose place another took. */
+/** A key of the log whose place another took: another key, or the same under another origin. */
 export interface ReplacedKey {
   readonly key: LogKey
   /** Entries under its last checkpoint. It signs none over more. */
   readonly lastSize: number
+  /** Entries that checkpoints of its origin were over, as the recovery from their loss says ({@link LogRecovery}). Absent: none were lost. */
+  readonly lostSize?: number
 }
 
-/** A checkpoint by the log's key, or by one that it replaced, over what that had to sign. Throws a {@link NoteError}. */
+/** A checkpoint over entries that are lost, as a recovery says. */
+export class LostCheckpoint extends NoteError {
+  override readonly name: string = 'LostCheckpoint'
+}
+
+/**
+ * A checkpoint by the log's key, or by one that it replaced, over what that had to sign. Throws a {@link LostCheckpoint} where a recovery names it, and else a
+ * {@link NoteError}.
+ */
 export function openSuccession(note: string, key: LogKey, replaced: readonly ReplacedKey[]): Checkpoint {
   const old = replaced.find((one) => isSignedBy(note, one.key))
   const checkpoint = openCheckpoint(note, old?.key ?? key)
-  if (old !== undefined && checkpoint.size > old.lastSize) {
-    throw new NoteError(`the checkpoint over ${checkpoint.size} entries is by a key that was replaced when it had signed ${old.lastSize}`)
+  if (old === undefined || checkpoint.size <= old.lastSize) return checkpoint
+  const { lastSize, lostSize = 0 } = old
+  if (checkpoint.size <= lostSize)
+    throw new LostCheckpoint(`entries ${lastSize} to ${checkpoint.size} of its checkpoint are lost: the log was recovered without them`)
+  throw new NoteError(`the checkpoint over ${checkpoint.size} entries is by a key that was replaced when it had signed ${lastSize}`)
+}
+
+/** Whether the log was recovered from the loss of what the checkpoint is over: nothing follows from it any more. */
+export function isLost(note: string, { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] }): boolean {
+  try {
+    openSuccession(note, key, replaced)
+    return false
+  } catch (error) {
+    if (error instanceof NoteError) return error instanceof LostCheckpoint
+    throw error
   }
-  return checkpoint
+}
+
+/**
+ * A checkpoint by the log's public key under an origin that the log never had, as far as is known: what a database that was set back past a recovery finds beside it.
+ * Undefined where it is not that.
+ */
+export function ofUnknownShard(note: string, { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] }): Checkpoint | undefined {
+  try {
+    const { origin } = parseCheckpoint(splitNote(note).text)
+    if ([key, ...replaced.map((old) => old.key)].some(({ name }) => name === origin)) return undefined
+    return openCheckpoint(note, logKey(origin, key.algorithm, key.publicKey.spki))
+  } catch (error) {
+    if (error instanceof NoteError) return undefined
+    throw error
+  }
 }
 
 /** Whether the key signed the checkpoint. */

@@ -27,15 +27,26 @@ export type Notable =
   | { readonly at: number; readonly is: 'intent'; readonly id: string; readonly operation: string; readonly time: string }
   /** Of a durable operation. */
   | { readonly at: number; readonly is: 'outcome'; readonly id: string }
-  /** The checkpoint key was replaced. */
-  | { readonly at: number; readonly is: 'succession'; readonly newKey: unknown; readonly logSize: unknown }
+  /** The checkpoint key was replaced; with `recovery`: the log was recovered from the loss of entries, under another origin. */
+  | { readonly at: number; readonly is: 'succession'; readonly newKey: unknown; readonly logSize: unknown; readonly recovery?: Recovery }
   | { readonly at: number; readonly is: 'malformed'; readonly reason: string }
+
+interface Recovery {
+  readonly lostSize: unknown
+  readonly time: string
+}
 
 export const ENTRY_KINDS: readonly EntryKind[] = ['intent', 'outcome', 'item', 'refusal', 'event']
 export const MALFORMED = 255
 
-/** Events that name a successor of the checkpoint key: facts `newKey` (C2SP note form) and `logSize` (entries under the last checkpoint of the one before). */
-const SUCCESSIONS: ReadonlySet<string> = new Set(['system.token-restored', 'system.checkpoint-key-replaced'])
+/** The event of a recovery: see recovery.ts. */
+export const LOG_RECOVERED = 'system.log-recovered'
+
+/**
+ * Events that name a successor of the checkpoint key: facts `newKey` (C2SP note form) and `logSize` (entries under the last checkpoint of the one before); of a
+ * recovery also `lostSize` (entries under the largest checkpoint that is known of the one before).
+ */
+const SUCCESSIONS: ReadonlySet<string> = new Set(['system.token-restored', 'system.checkpoint-key-replaced', LOG_RECOVERED])
 
 const scanner = new EntryScanner()
 
@@ -107,8 +118,9 @@ function notableOf(entry: Read, bytes: Uint8Array, at: number): Notable | undefi
   if (kind === 'intent') return { at, is: 'intent', id: entry.id, operation: entry.operation, time: entry.time }
   if (kind === 'outcome') return entry.durable ? { at, is: 'outcome', id: entry.id } : undefined
   if (kind !== 'event' || !SUCCESSIONS.has(entry.operation)) return undefined
-  const { newKey, logSize }: NonNullable<Entry['facts']> = parseEntry(bytes).facts ?? {}
-  return { at, is: 'succession', newKey, logSize }
+  const { newKey, logSize, lostSize }: NonNullable<Entry['facts']> = parseEntry(bytes).facts ?? {}
+  const recovery = entry.operation === LOG_RECOVERED ? { recovery: { lostSize, time: entry.time } } : {}
+  return { at, is: 'succession', newKey, logSize, ...recovery }
 }
 
 /** A piece of an export: its entries, and the other lines where they stand. */

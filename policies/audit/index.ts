@@ -1,4 +1,5 @@
 import { utf8 } from '../../core/bytes.ts'
+import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
 import type { AnyOperation } from '../operation.ts'
 import { type CheckpointAlgorithm, checkpointText, type LogKey, logKey, type ReplacedKey, signedNote } from './checkpoint.ts'
@@ -9,6 +10,7 @@ import type { AuditLog } from './log.ts'
 import { PgAuditLog } from './log.pg.ts'
 import { type GroupTable, groupTable } from './group-table.pg.ts'
 import type { LogFault } from './log-fault.ts'
+import { findLoss, type KeptNote, type Loss } from './loss.ts'
 import { EMPTY_ROOT } from './merkle.ts'
 import { auditOperations } from './operations/index.ts'
 import { type PublicTiles, publicTiles } from './public-tiles.ts'
@@ -20,20 +22,26 @@ import { OpenSegments } from './search/open-segments.ts'
 import { Searcher } from './search/searcher.ts'
 import type { ReadEntries } from './search/segment-reader.ts'
 import { PgTermStore } from './search/term-store.pg.ts'
+import { recoveryTable } from './recovery-store.pg.ts'
 import { Reconciler, type ReconcileReport, type Resolver } from './reconcile.ts'
 import { PgOpenIntentStore } from './reconcile.pg.ts'
 import { Sequencer, type SequencerStatus } from './sequencer.ts'
 import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
-import type { CheckGroups } from './take-over.ts'
+import { type CheckGroups, checkTree } from './take-over.ts'
 import { type HeadKeeper, tokenHead } from './token-head.ts'
 import { Witnessing, type WitnessingSettings, type WitnessStatus } from './witnessing.ts'
 
+export { CHECKPOINT_FILE } from './checkpoint-file.ts'
+export type { KeptNote, Loss } from './loss.ts'
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
 export { NoteError } from './note.ts'
 export { parseTilePath } from './tile-path.ts'
 export type { PublicTiles } from './public-tiles.ts'
-export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession } from './checkpoint.ts'
+export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession, parseLogKey, type ReplacedKey } from './checkpoint.ts'
+export { LOG_RECOVERED } from './entry-digest.ts'
+export { type Floors, floorsOf, type LogRecovery, newOrigin, recoveryRow } from './recovery.ts'
+export { insertRecovery, loadRecoveries } from './recovery-store.pg.ts'
 export { parseWitnessPolicy, quorumHolds, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
 export type { WitnessStatus } from './witnessing.ts'
 
@@ -52,10 +60,10 @@ export interface AuditSettings {
   /** Dedicated connections: one for each writer slot, one for the sequencer. */
   readonly connect: Connect
   readonly integrity: AuditKeys
-  /** The log's name. It never changes. */
+  /** The log's name. Only a recovery changes it. */
   readonly origin: string
-  /** Checkpoint keys that signed before the token's, with the size of their last checkpoints. Default none. */
-  readonly replaced?: readonly { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array; readonly lastSize: number }[]
+  /** Keys that signed checkpoints before the token's under this origin, the oldest first. Default none. */
+  readonly replaced?: readonly ReplacedKey[]
   /** Path of the file that keeps the last signed checkpoint outside the database. The last one that satisfies the policy of witnesses stands beside it, as `...-witnessed`. */
   readonly checkpointFile: string
   /** Default: the log has no witnesses. */
@@ -84,8 +92,15 @@ export interface AuditFeature {
   /** Keys that signed before it, the oldest first. */
   readonly replaced: readonly ReplacedKey[]
   /** The last signed checkpoints that are kept outside the database, and where: each place has one, or none yet. */
-  keptCheckpoints(): Promise<readonly { readonly where: string; readonly note: string }[]>
+  keptCheckpoints(): Promise<readonly KeptNote[]>
+  /**
+   * What the database lacks of what the log has signed, as file, token and witnesses say, and `others`. Throws a {@link LogFault} where it is not the beginning of that.
+   * `unasked`: witnesses that do not answer, and why. For a log that is not started.
+   */
+  findLoss(others: readonly KeptNote[]): Promise<Loss & { readonly unasked: readonly { readonly name: string; readonly problem: string }[] }>
   readonly operations: readonly AnyOperation[]
+  /** Its tables whose rows bear MACs. */
+  readonly sealedTables: readonly SealedTable[]
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
   /** What anybody may have of the log. */
@@ -122,7 +137,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     checkpointFile,
     tokenHead: inToken,
     witnesses,
-    replaced: replacedKeys = [],
+    replaced = [],
     writers = 6,
     version = '0',
     now = () => new Date(),
@@ -132,7 +147,6 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     onReconciled,
   } = settings
   const key = logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)
-  const replaced = replacedKeys.map(({ algorithm, publicKey, lastSize }) => ({ key: logKey(origin, algorithm, publicKey), lastSize }))
   const anchors = [fileAt(checkpointFile), ...(inToken === undefined ? [] : [tokenHead({ ...inToken, origin, onError: (error) => onError?.(error) })])]
   const appenders = writers < 8 ? 1 : 2
   const log = new PgAuditLog({
@@ -162,13 +176,15 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
       onWitnessed: (note) => witnessedFile.write(note),
       ...(onError === undefined ? {} : { onError }),
     })
+  const sequencerStore = new PgSequencerStore({ connect, sql })
+  const checkGroups: CheckGroups = (groups) => integrity.checkGroups(groups)
   const sequencer: Sequencer = new Sequencer({
-    store: new PgSequencerStore({ connect, sql }),
+    store: sequencerStore,
     anchors,
     admit: (signed) => witnessing?.admit(signed) ?? Promise.resolve(),
     key,
     replaced,
-    checkGroups: (groups) => integrity.checkGroups(groups),
+    checkGroups,
     signCheckpoint: (text) => integrity.signCheckpoint(text),
     ...(onFault === undefined ? {} : { onFault }),
     ...(onError === undefined ? {} : { onError }),
@@ -190,14 +206,23 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   const newestWitnessed = (): Promise<string | undefined> => witnessing?.newest() ?? Promise.resolve(undefined)
   const signedLog = { reader, key, replaced, newestWitnessed }
   const earlyFailures = new EarlyFailures({ log, now })
+  const keptCheckpoints = async (): Promise<KeptNote[]> => {
+    const notes = await Promise.all(anchors.map(async (anchor) => ({ where: anchor.name, note: await anchor.read() })))
+    return notes.flatMap(({ where, note }) => (note === undefined ? [] : [{ where, note }]))
+  }
   let isStarted = false
   return {
     log,
     key,
     replaced,
-    keptCheckpoints: async () => {
-      const notes = await Promise.all(anchors.map(async (anchor) => ({ where: anchor.name, note: await anchor.read() })))
-      return notes.flatMap(({ where, note }) => (note === undefined ? [] : [{ where, note }]))
+    keptCheckpoints,
+    findLoss: async (others) => {
+      if (!(await sequencerStore.lead())) throw new Error('another process leads the log: the service is running')
+      const { signed } = await checkTree({ store: sequencerStore, anchors: [], key, replaced, checkGroups })
+      const asked = (await witnessing?.askSizes(signed)) ?? []
+      const told = asked.flatMap((one) => ('size' in one ? [{ where: `the witness ${one.name}`, size: one.size }] : []))
+      const loss = await findLoss({ store: sequencerStore, key, replaced, checkGroups, kept: [...(await keptCheckpoints()), ...others], told })
+      return { ...loss, unasked: asked.flatMap((one) => ('size' in one ? [] : [one])) }
     },
     reader,
     searcher,
@@ -205,6 +230,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     operations: auditOperations({ ...signedLog, searcher, version, placesOfTime: (range, size) => searcher.placesOfTime(range, size) }),
     publicTiles: publicTiles(signedLog, async ({ note }) => (await newestWitnessed()) ?? note),
     earlyFailures,
+    sealedTables: [recoveryTable(sql)],
     groups: groupTable(sql),
     flush: () => sequencer.flush(),
     status: () => sequencer.status,

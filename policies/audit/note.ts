@@ -5,7 +5,7 @@ import { type PublicKey, readPublicKey } from '../../core/public-key.ts'
 
 /** Thrown on a note, checkpoint or key that is not of the right form, or that the key did not sign. */
 export class NoteError extends Error {
-  override readonly name = 'NoteError'
+  override readonly name: string = 'NoteError'
 }
 
 export interface SignatureLine {

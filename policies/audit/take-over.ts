@@ -1,5 +1,5 @@
 import { equalBytes } from '../../core/bytes.ts'
-import { type Checkpoint, type LogKey, NoteError, openSuccession, type ReplacedKey } from './checkpoint.ts'
+import { type Checkpoint, isLost, type LogKey, NoteError, ofUnknownShard, openSuccession, type ReplacedKey } from './checkpoint.ts'
 import { decodeBundle, groupMessage } from './group.ts'
 import type { HeadAnchor } from './head-anchor.ts'
 import { LogFault } from './log-fault.ts'
@@ -12,6 +12,7 @@ import { storedNodes } from './stored-nodes.ts'
 export type CheckGroups = (groups: readonly { readonly message: Uint8Array; readonly mac: Uint8Array }[]) => Promise<boolean[]>
 
 const PAGE = 1000
+const RECOVER = 'gridseal audit recover'
 
 export interface SignedHead extends Checkpoint {
   readonly note: string
@@ -37,7 +38,8 @@ export async function checkTree(deps: {
   for (const anchor of [...anchors, published]) {
     const { name } = anchor
     const note = await anchor.read()
-    if (note === undefined) continue
+    // What a recovery gave up may still be kept outside the database.
+    if (note === undefined || (anchor !== published && isLost(note, { key, replaced }))) continue
     const checkpoint = openStored(note, { key, replaced }, name)
     if (checkpoint.size > size) throw behind(name, checkpoint.size, size)
     if (!equalBytes(rootOf(await storedEdge(store, checkpoint.size)), checkpoint.root)) {
@@ -63,13 +65,22 @@ export const behind = (where: string, size: number, databaseSize: number): LogFa
   new LogFault(
     'database-behind',
     `${where} holds a signed checkpoint over ${size} entries, and the database has ${databaseSize}. The database was restored from an older copy, or entries were removed: ` +
-      'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database.',
+      'what was acknowledged since is missing, and going on would sign a second history. Restore the newer database; where it is lost for good: ' +
+      `${RECOVER}.`,
   )
 
 function openStored(note: string, { key, replaced }: { readonly key: LogKey; readonly replaced: readonly ReplacedKey[] }, where: string): Checkpoint {
   try {
     return openSuccession(note, key, replaced)
   } catch (error) {
+    const other = ofUnknownShard(note, { key, replaced })
+    if (other !== undefined)
+      throw new LogFault(
+        'database-behind',
+        `${where} holds a checkpoint of ${other.origin}, which this log became by a recovery that the database does not know: it was restored from a copy of before. ` +
+          `Restore a later one; where there is none: ${RECOVER}.`,
+        { cause: error },
+      )
     const reason = error instanceof NoteError ? ` (${error.message})` : ''
     throw new LogFault(
       'checkpoint-invalid',
@@ -79,8 +90,8 @@ function openStored(note: string, { key, replaced }: { readonly key: LogKey; rea
   }
 }
 
-/** The edge at a size, from the stored tiles. */
-async function storedEdge(store: SequencerStore, size: number): Promise<Edge> {
+/** The edge at a size, from the stored tiles. Throws a {@link LogFault} where they are not there. */
+export async function storedEdge(store: SequencerStore, size: number): Promise<Edge> {
   const nodeAt = await storedNodes(
     (places) => store.tiles(places),
     (node) => edgeAt(size, node),

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../core/bytes.ts'
 import { newOperationId, type OperationId } from '../../core/ids.ts'
 import { systemCaller } from '../caller.ts'
-import { checkpointText, logKey, openCheckpoint, signedNote } from './checkpoint.ts'
+import { type Checkpoint, checkpointText, logKey, openCheckpoint, signedNote } from './checkpoint.ts'
 import { encodeEntry } from './entry.ts'
 import { encodeExportLine } from './export.ts'
 import type { EntryKind } from './log.ts'
@@ -224,5 +224,51 @@ describe('a log whose key was replaced', () => {
     const lines = linesBy(whole, { 3: 'old', 6: 'new' })
     expect(codesOf(verify(lines))).toEqual(expect.arrayContaining(['wrong-log', 'key-replaced', 'checkpoint-invalid']))
     expect(codesOf(follow(new LogVerifier(newKey), lines))).toContain('checkpoint-invalid')
+  })
+})
+
+describe('a log that was recovered from the loss of entries', () => {
+  const shard = logKey('grid.example/audit/2', 'ed25519', pair.publicKey.export({ type: 'spki', format: 'der' }))
+  const shardNote = (entries: readonly Uint8Array[]): string => {
+    const text = checkpointText({ origin: shard.name, size: entries.length, root: rootOf(append(EMPTY_EDGE, entries.map(leafHash))) })
+    return signedNote(text, shard, sign(null, utf8(text), pair.privateKey))
+  }
+  const recovered = encodeEntry(
+    {
+      kind: 'event',
+      id: newOperationId(),
+      operation: 'system.log-recovered',
+      caller: systemCaller('ceremony'),
+      facts: { public: { oldKey: key.vkey, newKey: shard.vkey, logSize: 3, lostSize: 20 } },
+    },
+    { time: new Date(1_790_000_000_000), writer: { slot: 9, epoch: 1_000_001, seq: 0 }, effect: 'transient', salt: () => new Uint8Array(16) },
+  ).bytes
+  const entries = [...honest.slice(0, 5), recovered]
+  const lines = [
+    encodeExportLine({ kind: 'header', origin: shard.name, vkey: shard.vkey }),
+    ...entries.flatMap((bytes, index) => [
+      encodeExportLine({ kind: 'entry', index, bytes }),
+      ...(index === 2 ? [encodeExportLine({ kind: 'checkpoint', note: noteOver(entries.slice(0, 3)) })] : []),
+    ]),
+    encodeExportLine({ kind: 'checkpoint', note: shardNote(entries) }),
+  ].map((line) => line.trimEnd())
+  const lostOver = (size: number): Checkpoint => ({ origin: key.name, size, root: new Uint8Array(32).fill(9) })
+  const verifyWith = (known: readonly Checkpoint[]): LogReport => follow(new LogVerifier(shard, { replaced: [key], known }), lines)
+
+  it('verifies by the keys of both origins, and tells what is lost', () => {
+    const report = verifyWith([{ origin: key.name, size: 3, root: rootOf(append(EMPTY_EDGE, entries.slice(0, 3).map(leafHash))) }])
+    expect(report).toMatchObject({ ok: true, findings: [], recoveries: [{ index: 5, oldOrigin: key.name, logSize: 3, lostSize: 20 }] })
+  })
+
+  it.each([4, 6, 20])('names the loss to who holds a checkpoint over %s entries of before', (size) => {
+    expect(verifyWith([lostOver(size)]).findings).toMatchObject([{ code: 'entries-lost', index: 5 }])
+  })
+
+  it.each<[string, Checkpoint, FindingCode]>([
+    ['one over fewer entries than the log says it kept', lostOver(2), 'root-mismatch'],
+    ['one over more entries than the log says were lost', lostOver(21), 'known-checkpoint-missing'],
+    ['one of the new origin', { ...lostOver(6), origin: shard.name }, 'root-mismatch'],
+  ])('does not excuse %s', (_what, known, code) => {
+    expect(verifyWith([known]).findings).toMatchObject([{ code }])
   })
 })

@@ -6,6 +6,17 @@ import { append, EMPTY_EDGE, rootOf } from './merkle.ts'
 
 /** Verifies a log with its public key alone. Pure: no clock, no network, no database. */
 
+/** The log lost entries, and two holders of its token let it go on under another origin. */
+export interface Recovered {
+  /** Of the entry that says so. */
+  readonly index: number
+  readonly time: string
+  readonly oldOrigin: string
+  /** Entries under the last checkpoint of the old origin that the log still has, and under the largest that was known. What lies between is lost. */
+  readonly logSize: number
+  readonly lostSize: number
+}
+
 /** What is wrong with a log. Each is named for what an auditor has to ask about. */
 export type FindingCode =
   | 'line-malformed'
@@ -22,6 +33,7 @@ export type FindingCode =
   | 'checkpoint-misplaced'
   | 'uncovered' // entries after the last checkpoint, or no checkpoint at all
   | 'known-checkpoint-missing' // shorter than a checkpoint the auditor held before
+  | 'entries-lost' // a checkpoint the auditor held before is over entries from the loss of which the log was recovered
   | 'sequence-gap' // an entry of a writer is missing, or doubled
   | 'epoch-order' // an entry of a writer's older epoch after one of a newer
   | 'intent-doubled'
@@ -54,6 +66,8 @@ export interface LogReport {
   readonly firstTime?: string
   readonly lastTime?: string
   readonly openIntents: readonly OpenIntent[]
+  /** No fault by themselves; whoever keeps a log of before has the entries. */
+  readonly recoveries: readonly Recovered[]
   /** The first 100. */
   readonly findings: readonly Finding[]
   readonly findingCount: number
@@ -87,6 +101,9 @@ export class LogVerifier {
   #newestKey = 0
   #lastSigner = 0
   readonly #known: Checkpoint[]
+  /** Of those, what the log does not contain: a recovery may come that says why. */
+  readonly #missing: Checkpoint[] = []
+  readonly #recoveries: Recovered[] = []
   #edge = EMPTY_EDGE
   #visit: ((level: number, index: number, node: Uint8Array) => void) | undefined
   /** Leaf hashes not yet in the edge. */
@@ -157,7 +174,8 @@ export class LogVerifier {
   }
 
   finish(): LogReport {
-    for (const { size } of this.#known) this.#find('known-checkpoint-missing', `the log ends before ${size} entries, which it had signed`)
+    for (const known of this.#missing) this.#findMissing(known, 'root-mismatch', 'are not those of the checkpoint held from before')
+    for (const known of this.#known) this.#findMissing(known, 'known-checkpoint-missing', 'were signed before, and are not all there')
     if (this.#covered < this.#size || this.#checkpoints === 0) this.#find('uncovered', `no checkpoint covers entries ${this.#covered} to ${this.#size}`)
     if (this.#checkpoints > 0 && this.#lastSigner < this.#keys.length - 1)
       this.#find('key-replaced', 'the last checkpoint is not by the newest key: the export is from before that, or the log was set back')
@@ -172,6 +190,7 @@ export class LogVerifier {
       epochs: this.#next.size,
       ...(this.#firstTime === undefined || this.#lastTime === undefined ? {} : { firstTime: this.#firstTime, lastTime: this.#lastTime }),
       openIntents: [...this.#open.values()],
+      recoveries: this.#recoveries,
       findings: this.#findings,
       findingCount: this.#findingCount,
     }
@@ -225,10 +244,19 @@ export class LogVerifier {
   #compareKnown(): void {
     while (this.#known[0]?.size === this.#size) {
       const known = this.#known.shift()
-      if (known !== undefined && !equalBytes(known.root, this.#rootNow())) {
-        this.#find('root-mismatch', `the first ${known.size} entries are not those of the checkpoint held from before`, known.size)
-      }
+      if (known !== undefined && !equalBytes(known.root, this.#rootNow())) this.#missing.push(known)
     }
+  }
+
+  #findMissing({ origin, size }: Checkpoint, code: FindingCode, what: string): void {
+    const recovery = this.#recoveries.find(({ oldOrigin, logSize, lostSize }) => oldOrigin === origin && logSize < size && size <= lostSize)
+    if (recovery === undefined) return this.#find(code, `the first ${size} entries of ${origin} ${what}`, Math.min(size, this.#size))
+    const { index, logSize, lostSize, time } = recovery
+    this.#find(
+      'entries-lost',
+      `entries ${logSize} to ${lostSize} of ${origin} are lost, as its recovery of ${time} says; a checkpoint held from before is over ${size}`,
+      index,
+    )
   }
 
   #rootNow(): Uint8Array {
@@ -249,7 +277,7 @@ export class LogVerifier {
 
   #note(more: Notable, index: number): void {
     if (more.is === 'malformed') return this.#find('entry-malformed', more.reason, index)
-    if (more.is === 'succession') return this.#succeed(more.newKey, more.logSize, index)
+    if (more.is === 'succession') return this.#succeed(more, index)
     const { id } = more
     if (more.is === 'intent') {
       if (this.#early.delete(id)) return
@@ -261,12 +289,15 @@ export class LogVerifier {
     }
   }
 
-  #succeed(newKey: unknown, logSize: unknown, index: number): void {
+  #succeed({ newKey, logSize, recovery }: Notable & { readonly is: 'succession' }, index: number): void {
     const successor = this.#keys.findIndex(({ vkey }) => vkey === newKey)
     if (successor < 0) return this.#find('key-replaced', `the key ${String(newKey)} took the place of the one before it, and is not among those given`, index)
     if (this.#lastSigner < successor && this.#covered > Number(logSize))
       this.#find('key-replaced', `a checkpoint over ${this.#covered} entries is by a key that was replaced when it had signed ${String(logSize)}`, index)
     this.#newestKey = Math.max(this.#newestKey, successor)
+    if (recovery === undefined) return
+    const { lostSize, time } = recovery
+    this.#recoveries.push({ index, time, oldOrigin: this.#keys[successor - 1]?.name ?? 'unknown', logSize: Number(logSize), lostSize: Number(lostSize) })
   }
 
   #find(code: FindingCode, detail: string, index?: number): void {

@@ -120,6 +120,25 @@ export class Witnessing {
     )
   }
 
+  /** How much each witness says it has cosigned of the log; a reason of one that cannot be asked. Throws a {@link LogFault} on one of another history. */
+  async askSizes(signed: SignedHead | undefined): Promise<readonly ({ readonly name: string } & ({ readonly size: number } | { readonly problem: string }))[]> {
+    const { timeoutMs = 5000 } = this.#settings
+    const { size, note } = signed ?? this.#open(await this.#settings.signEmpty())
+    return Promise.all(
+      this.#asked.map(async ({ witness }) => {
+        const { name, url } = witness
+        try {
+          const reply = await submitCheckpoint(url, { oldSize: size, proof: [], note }, { timeoutMs, signal: this.#stop.signal })
+          if (reply.kind === 'other-history') throw await this.#otherHistory(witness, size, reply.reason)
+          return { name, size: reply.kind === 'size' ? reply.size : size }
+        } catch (error) {
+          if (!(error instanceof WitnessError)) throw error
+          return { name, problem: messageOf(error) }
+        }
+      }),
+    )
+  }
+
   start(): void {
     for (const { loop } of this.#asked) loop.start()
   }

@@ -1,7 +1,7 @@
 import { breather } from '../../core/breather.ts'
 import { equalBytes } from '../../core/bytes.ts'
 import type { RowDigest } from '../../core/row.ts'
-import { type Checkpoint, type LogKey, NoteError, openSuccession, type ReplacedKey } from '../audit/checkpoint.ts'
+import { type Checkpoint, isLost, type LogKey, NoteError, openSuccession, type ReplacedKey } from '../audit/checkpoint.ts'
 import { commitmentOf, type Entry } from '../audit/entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from '../audit/group.ts'
 import { append, type Edge, EMPTY_EDGE, leafHash, rootOf } from '../audit/merkle.ts'
@@ -71,7 +71,7 @@ export class LogPass {
     const tree = await source.tree()
     const { size } = tree.head.edge
     const kept = this.#deps.kept.flatMap(({ where, note }): Signed[] => {
-      const checkpoint = this.#open(note, where)
+      const checkpoint = isLost(note, this.#deps) ? undefined : this.#open(note, where)
       return checkpoint === undefined ? [] : [{ checkpoint, where }]
     })
     this.#behind(kept, size)

@@ -31,6 +31,10 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
     mayBeUnnamed: true,
     why: 'Who adopts a token does so before the service runs with it: the entry comes with the next start.',
   },
+  log_recoveries: {
+    mayBeUnnamed: true,
+    why: 'The log is recovered before the service runs with it: the entry comes with the next start.',
+  },
   ceremony_notes: {
     mayBeUnnamed: true,
     why: 'Ceremonies of the command line note what they did beside the service: the entry comes within a minute.',

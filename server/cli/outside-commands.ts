@@ -5,6 +5,7 @@ import { readConfig } from '../config.ts'
 import type { EvidenceOptions } from './audit-evidence.ts'
 import type { ExportOptions } from './audit-export.ts'
 import type { MirrorOptions } from './audit-mirror.ts'
+import type { RecoverOptions } from './audit-recover.ts'
 import type { SearchOptions } from './audit-search.ts'
 import type { RevealOptions } from './personal.ts'
 import { asking, collect, reaching, TRUST } from './service-options.ts'
@@ -109,6 +110,23 @@ Examples:
     .action(async (options: { check?: boolean }) => {
       const { reindexCommand } = await import('./audit-index.ts')
       await reindexCommand(readConfig(), options)
+    })
+
+  audit
+    .command('recover')
+    .description(
+      'On the host of the service, while it is stopped: lets the log go on, under another origin, where entries that it signed are lost for good. Without --accept-loss it only tells what is lost.',
+    )
+    .option('--checkpoint <file>', 'a signed checkpoint that another node or an auditor keeps (many times)', collect, [])
+    .option('--accept-loss <n>', 'does it: n is the number of entries that it told. Two people: the user’s PIN, and the officer’s (GRIDSEAL_OFFICER_PIN_FILE)')
+    .option('--reason <text>', 'why they cannot be had back; it is kept')
+    .option('--issued <first-last>', 'ICCIDs of orders that are lost (many times)', collect, [])
+    .option('--iccid-margin <n>', 'so many ICCIDs behind each run of ordered ones count as issued')
+    .option('--nothing-ordered', 'no order of cards was taken since')
+    .addHelpText('after', '\nA newer copy of the database is better than this. More: docs/log-recovery.md\nExit codes: 0, told or done; 1, refused.')
+    .action(async (options: RecoverOptions) => {
+      const { recoverLogCommand } = await import('./audit-recover.ts')
+      await recoverLogCommand(readConfig(), options)
     })
 
   asking(audit.command('reveal'))

@@ -12,8 +12,7 @@ export async function withStoppedService<Result>(config: Config, work: (sql: Sql
   return withDatabase(config, async (sql) => {
     // What a service that starts takes too, and waits for.
     await sql.query(`SELECT pg_advisory_lock(hashtext('gridseal.start'))`)
-    const running = await sql.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gridseal'`)
-    if (running.length > 0)
+    if (await isRunning(sql))
       throw new CliError('The service is running on this database. Stop it first, on every machine: this ceremony is held while it is stopped.')
     return work(sql)
   })
@@ -37,4 +36,14 @@ export async function withDatabase<Result>(
   } finally {
     for (const close of closers.toReversed()) await close()
   }
+}
+
+/** A service that has just ended may have connections for a moment. */
+async function isRunning(sql: Sql): Promise<boolean> {
+  for (let tries = 0; tries < 20; tries += 1) {
+    const running = await sql.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gridseal'`)
+    if (running.length === 0) return false
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  return true
 }

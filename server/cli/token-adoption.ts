@@ -7,10 +7,10 @@ import { sealRow } from '../../core/sealed-records.ts'
 import type { Sql } from '../../core/tx.ts'
 import { adoptionRow, checkpointKeyOf, identityFault, SYSTEM_KEYS, type TokenAdoption, TokenCeremonies, type TokenIdentity } from '../../pkcs11/ceremonies.ts'
 import { PgRootKeyStore } from '../../pkcs11/root-key-store.pg.ts'
-import { logKey, openSuccession } from '../../policies/audit/index.ts'
+import { loadRecoveries, openSuccession } from '../../policies/audit/index.ts'
 import type { Config } from '../config.ts'
 import { tokenOptions } from '../token-options.ts'
-import { loadAdoptions, logKeyOf, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
+import { loadAdoptions, type LogHistory, logKeyOf, originAfter, recordPendingBackup, replacedKeys, verifierKey } from '../token-succession.ts'
 import { CliError } from './cli-error.ts'
 import { currentRowMac, sealerOf, sound } from './ceremony-token.ts'
 import { withStoppedService } from './stopped-service.ts'
@@ -21,10 +21,12 @@ export interface AdoptionOptions {
   readonly token?: string
   /** Both holders of the token's PINs stand in for the decision of two officers. */
   readonly serviceCannotRun?: boolean
+  /** The checkpoint in the data folder may be ahead of the database: the log is recovered next. */
+  readonly databaseIsBehind?: boolean
 }
 
 /** Records that a restored token took the place of the one that the database knows. */
-export async function adoptTokenCommand({ config, token, serviceCannotRun = false }: AdoptionOptions): Promise<void> {
+export async function adoptTokenCommand({ config, token, serviceCannotRun = false, databaseIsBehind = false }: AdoptionOptions): Promise<void> {
   const ceremonies = new TokenCeremonies(tokenOptions(config, token))
   const { identity } = sound(await ceremonies.show())
   await withStoppedService(config, async (sql) => {
@@ -34,10 +36,18 @@ export async function adoptTokenCommand({ config, token, serviceCannotRun = fals
       return console.log(`The database knows the token ${identity.serial} as its own: nothing was to do.`)
     }
     const ceremony = standing.known.serial === identity.serial ? 'replace-checkpoint-key' : 'adopt-token'
-    const authorisation = await decisionOn({ ...standing, sql, ceremonies, ceremony, token: identity.serial, serviceCannotRun })
-    const adoption = await adopt(config, { sql, standing, identity, authorisation })
+    const authorisation = await decisionOn({
+      ...standing,
+      adoptions: standing.history.adoptions,
+      sql,
+      ceremonies,
+      ceremony,
+      token: identity.serial,
+      serviceCannotRun,
+    })
+    const adoption = await adopt(config, { sql, standing, identity, authorisation, databaseIsBehind })
     console.log(
-      `The token ${adoption.newSerial} took the place of ${adoption.oldSerial}. The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own:\n${verifierKey(config.origin, adoption.newKey)}`,
+      `The token ${adoption.newSerial} took the place of ${adoption.oldSerial}. The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own:\n${verifierKey(originAfter(config.origin, standing.history), adoption.newKey)}`,
     )
   })
 }
@@ -54,19 +64,27 @@ export async function replaceCheckpointKeyCommand({ config, token, serviceCannot
     if (standing.isAdopted && before.checkpointLabels.length > 1) {
       const destroyed = await ceremonies.destroyOldCheckpointKeys()
       console.log(
-        `The replacement that was under way has come to its end (destroyed: ${destroyed.join(', ')}). The log's key is:\n${verifierKey(config.origin, checkpointKeyOf(before.identity.keys))}`,
+        `The replacement that was under way has come to its end (destroyed: ${destroyed.join(', ')}). The log's key is:\n${verifierKey(originAfter(config.origin, standing.history), checkpointKeyOf(before.identity.keys))}`,
       )
       return
     }
     if (standing.isAdopted && serviceCannotRun)
       throw new CliError('The service can run with this token: two officers decide there. See: gridseal token authorise')
     const { serial } = before.identity
-    const authorisation = await decisionOn({ ...standing, sql, ceremonies, ceremony: 'replace-checkpoint-key', token: serial, serviceCannotRun })
+    const authorisation = await decisionOn({
+      ...standing,
+      adoptions: standing.history.adoptions,
+      sql,
+      ceremonies,
+      ceremony: 'replace-checkpoint-key',
+      token: serial,
+      serviceCannotRun,
+    })
     const identity = await ceremonies.makeNextCheckpointKey()
     const adoption = await adopt(config, { sql, standing, identity, authorisation })
     await ceremonies.destroyOldCheckpointKeys()
     console.log(
-      `The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own; the old one is destroyed:\n${verifierKey(config.origin, adoption.newKey)}`,
+      `The log goes on after ${adoption.logSize} entries with a new key, which auditors are told by a way of its own; the old one is destroyed:\n${verifierKey(originAfter(config.origin, standing.history), adoption.newKey)}`,
     )
   })
 }
@@ -76,7 +94,7 @@ interface Standing {
   readonly known: TokenIdentity
   /** With this checkpoint key and this serial. */
   readonly isAdopted: boolean
-  readonly adoptions: readonly TokenAdoption[]
+  readonly history: LogHistory
   readonly rowMac: KeyId
   readonly sealer: RowSealer
 }
@@ -89,8 +107,9 @@ async function standingOf(
   const known = await assertSameButCheckpoint(sql, identity, { sameToken })
   const rowMac = await currentRowMac(store)
   const sealer = sealerOf(ceremonies, rowMac)
+  const history = { adoptions: await loadAdoptions(store, sealer), recoveries: await loadRecoveries(sql, sealer) }
   const isSameKey = equalBytes(checkpointKeyOf(known.keys).publicKey, checkpointKeyOf(identity.keys).publicKey)
-  return { known, isAdopted: known.serial === identity.serial && isSameKey, adoptions: await loadAdoptions(store, sealer), rowMac, sealer }
+  return { known, isAdopted: known.serial === identity.serial && isSameKey, history, rowMac, sealer }
 }
 
 /** What the database knows, where the token differs from it in the checkpoint key, and where it may in the serial, and in nothing else. */
@@ -111,18 +130,25 @@ async function adopt(
   config: Config,
   {
     sql,
-    standing: { known, adoptions, sealer },
+    standing: { known, history, sealer },
     identity,
     authorisation,
-  }: { readonly sql: Sql; readonly standing: Standing; readonly identity: TokenIdentity; readonly authorisation: OperationId | undefined },
+    databaseIsBehind = false,
+  }: {
+    readonly sql: Sql
+    readonly standing: Standing
+    readonly identity: TokenIdentity
+    readonly authorisation: OperationId | undefined
+    readonly databaseIsBehind?: boolean
+  },
 ): Promise<TokenAdoption> {
   const [oldKey, newKey] = [checkpointKeyOf(known.keys), checkpointKeyOf(identity.keys)]
   const adoption: TokenAdoption = {
-    number: adoptions.length + 1,
+    number: history.adoptions.length + 1,
     operationId: newOperationId(),
     kind: known.serial === identity.serial ? 'checkpoint-key-replaced' : 'token-restored',
     ...{ oldSerial: known.serial, newSerial: identity.serial, oldKey, newKey },
-    logSize: await signedSize(config, { sql, oldKey, adoptions }),
+    logSize: await signedSize(config, { sql, oldKey, history, databaseIsBehind }),
     adoptedAt: new Date().toISOString(),
     ...(authorisation === undefined ? {} : { authorisation }),
   }
@@ -134,13 +160,17 @@ async function adopt(
 /** Entries under the last checkpoint of the database, which the old key must have signed; the one in the data folder may not be ahead of it. */
 async function signedSize(
   config: Config,
-  { sql, oldKey, adoptions }: { readonly sql: Sql; readonly oldKey: TokenAdoption['oldKey']; readonly adoptions: readonly TokenAdoption[] },
+  {
+    sql,
+    oldKey,
+    history,
+    databaseIsBehind,
+  }: { readonly sql: Sql; readonly oldKey: TokenAdoption['oldKey']; readonly history: LogHistory; readonly databaseIsBehind: boolean },
 ): Promise<number> {
-  const named = (key: ReturnType<typeof replacedKeys>[number]) => ({ key: logKey(config.origin, key.algorithm, key.publicKey), lastSize: key.lastSize })
-  const key = logKeyOf(config.origin, oldKey)
+  const key = logKeyOf(originAfter(config.origin, history), oldKey)
   const sizeOf = (note: string, where: string): number => {
     try {
-      return openSuccession(note, key, replacedKeys(adoptions).map(named)).size
+      return openSuccession(note, key, replacedKeys(config.origin, history)).size
     } catch (error) {
       throw new CliError(`The checkpoint in ${where} is not by the log's key: ${error instanceof Error ? error.message : String(error)}. Nothing was changed.`)
     }
@@ -148,10 +178,10 @@ async function signedSize(
   const [row] = await sql.query<{ note: string }>('SELECT note FROM audit_checkpoints ORDER BY size DESC LIMIT 1')
   const size = row === undefined ? 0 : sizeOf(row.note, 'the table audit_checkpoints')
   const file = join(config.data, 'checkpoint')
-  const kept = existsSync(file) ? sizeOf(readFileSync(file, 'utf8'), file) : 0
+  const kept = !databaseIsBehind && existsSync(file) ? sizeOf(readFileSync(file, 'utf8'), file) : 0
   if (kept > size)
     throw new CliError(
-      `${file} is a signed checkpoint over ${kept} entries, and the database has one over ${size}: it was restored from an older copy. Restore the newer one first.`,
+      `${file} is a signed checkpoint over ${kept} entries, and the database has one over ${size}: it was restored from an older copy. Restore the newer one first; where it is lost for good: --database-is-behind, and then gridseal audit recover.`,
     )
   return size
 }

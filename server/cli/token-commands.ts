@@ -99,7 +99,8 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     )
     .option('--token <uri>', 'PKCS#11 URI of the restored token; without it that of the settings')
     .option('--service-cannot-run', BOTH_PINS)
-    .action(async (options: { token?: string; serviceCannotRun?: boolean }) => {
+    .option('--database-is-behind', 'the database is an older copy, and the newer one is lost for good: gridseal audit recover comes next')
+    .action(async (options: { token?: string; serviceCannotRun?: boolean; databaseIsBehind?: boolean }) => {
       const { adoptTokenCommand } = await import('./token-adoption.ts')
       await adoptTokenCommand({ config: readConfig(), ...options })
     })

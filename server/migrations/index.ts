@@ -21,6 +21,7 @@ import * as integrity from './0019-integrity.ts'
 import * as auditSearch from './0020-audit-search.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 import * as erasuresAndAlarms from './0022-erasures-and-alarms.ts'
+import * as logRecoveries from './0023-log-recoveries.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -53,4 +54,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0020-audit-search', up: auditSearch.up },
   { name: '0021-audit-forwarding', up: auditForwarding.up },
   { name: '0022-erasures-and-alarms', up: erasuresAndAlarms.up },
+  { name: '0023-log-recoveries', up: logRecoveries.up },
 ]

@@ -13,6 +13,8 @@ import type { CertificateDeps } from './deps.ts'
 /** What issuing CRLs needs. */
 export interface CrlDeps extends Omit<CertificateDeps, 'callers' | 'cardFacts'> {
   readonly crls: CrlStore
+  /** Numbers go on above it: an RFC 5280 5.2.3 number is used once, and lost entries of the log may have used some. */
+  readonly crlNumberFloor: number
 }
 
 interface Planned {
@@ -102,7 +104,7 @@ async function plan(
     authority,
     revoked.filter(({ serial }) => !old.serials.has(serial)).map(({ serial }) => serial),
   )
-  const number = (before?.record.plannedNumber ?? 0) + 1
+  const number = Math.max(before?.record.plannedNumber ?? 0, deps.crlNumberFloor) + 1
   if (number <= above) throw new Problem('integrity-failed', `The stored CRL of the ${authority} CA is older than one that was issued.`)
   const nextUpdate = new Date(thisUpdate.getTime() + CRL_DAYS * 86_400_000)
   const tbs = encodeTbsCrl({ issuer, number, thisUpdate, nextUpdate, entries: Buffer.concat([old.entries, ...added]) })
