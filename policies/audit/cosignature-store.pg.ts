@@ -5,6 +5,8 @@ const COSIGNED = `
   SELECT c.note, coalesce((SELECT array_agg(line ORDER BY key) FROM audit_cosignatures s WHERE s.size = c.size), '{}') AS lines
   FROM audit_checkpoints c`
 
+const LAST_SIZE = `SELECT s.size FROM audit_cosignatures s JOIN audit_checkpoints c USING (size) WHERE s.key = $1 AND starts_with(c.note, $2) ORDER BY s.size DESC LIMIT 1`
+
 export class PgCosignatureStore implements CosignatureStore {
   readonly #sql: Sql
 
@@ -20,8 +22,8 @@ export class PgCosignatureStore implements CosignatureStore {
     return (await this.#sql.query<{ line: string }>('SELECT line FROM audit_cosignatures WHERE key = $1 AND size = $2', [vkey, size]))[0]?.line
   }
 
-  async lastSize(vkey: string): Promise<number> {
-    return Number((await this.#sql.query<{ size: string | null }>('SELECT max(size) AS size FROM audit_cosignatures WHERE key = $1', [vkey]))[0]?.size ?? 0)
+  async lastSize(vkey: string, origin: string): Promise<number> {
+    return Number((await this.#sql.query<{ size: string }>(LAST_SIZE, [vkey, `${origin}\n`]))[0]?.size ?? 0)
   }
 
   async record({ vkey, size, line }: { readonly vkey: string; readonly size: number; readonly line: string }): Promise<void> {

@@ -5,7 +5,7 @@ export interface CosignatureStore {
   /** The line of this witness (by its verifier key) over the checkpoint of this size. */
   find(vkey: string, size: number): Promise<string | undefined>
   /** The largest size that this witness cosigned, as far as is known here; 0: none. */
-  lastSize(vkey: string): Promise<number>
+  lastSize(vkey: string, origin: string): Promise<number>
   /** Adds one; a second of the same witness and size changes nothing. */
   record(cosignature: { readonly vkey: string; readonly size: number; readonly line: string }): Promise<void>
   /** The checkpoint of this size with its cosignatures. */

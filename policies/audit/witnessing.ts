@@ -103,7 +103,7 @@ export class Witnessing {
    * `signed`: the last signed checkpoint.
    */
   async admit(signed: SignedHead | undefined): Promise<void> {
-    const newest = signed ?? this.#open(await this.#settings.signEmpty())
+    const newest = await this.#shown(signed)
     await Promise.all(
       this.#asked.map(async (one) => {
         try {
@@ -123,7 +123,7 @@ export class Witnessing {
   /** How much each witness says it has cosigned of the log; a reason of one that cannot be asked. Throws a {@link LogFault} on one of another history. */
   async askSizes(signed: SignedHead | undefined): Promise<readonly ({ readonly name: string } & ({ readonly size: number } | { readonly problem: string }))[]> {
     const { timeoutMs = 5000 } = this.#settings
-    const { size, note } = signed ?? this.#open(await this.#settings.signEmpty())
+    const { size, note } = await this.#shown(signed)
     return Promise.all(
       this.#asked.map(async ({ witness }) => {
         const { name, url } = witness
@@ -163,7 +163,7 @@ export class Witnessing {
 
   /** Answers how long to wait for the next turn. */
   async #turn(one: Asked): Promise<number> {
-    const { store, leads, intervalMs = 1000, onError, onFault } = this.#settings
+    const { store, key, leads, intervalMs = 1000, onError, onFault } = this.#settings
     if (!leads()) {
       // Another leader asks it meanwhile: what is known of it here grows old.
       Object.assign(one, { size: undefined, lackingMs: undefined, failures: 0 })
@@ -175,6 +175,7 @@ export class Witnessing {
       const note = await store.lastCheckpoint()
       if (note === undefined) return intervalMs
       newest = this.#open(note)
+      if (newest.origin !== key.name) return intervalMs
       if (newest.size !== one.size) await this.#ask(one, newest)
       return intervalMs
     } catch (error) {
@@ -195,7 +196,7 @@ export class Witnessing {
     const { witness } = one
     let newest = first
     one.lackingMs ??= performance.now()
-    let oldSize = one.size ?? (await store.lastSize(witness.key.vkey))
+    let oldSize = one.size ?? (await store.lastSize(witness.key.vkey, this.#settings.key.name))
     for (let exchange = 0; exchange < MAX_EXCHANGES; exchange += 1) {
       if (oldSize > newest.size) {
         // It may know a checkpoint that was signed after this one was read.
@@ -279,6 +280,11 @@ export class Witnessing {
     const since = change.state === undefined || change.state === before.state ? before.since : new Date()
     one.status = { ...before, ...change, since }
     if (since !== before.since) this.#settings.onChange?.(one.status)
+  }
+
+  /** What a witness is shown at first: a checkpoint of the origin in force, of which it knows nothing where that has signed none. */
+  async #shown(signed: SignedHead | undefined): Promise<SignedHead> {
+    return signed?.origin === this.#settings.key.name ? signed : this.#open(await this.#settings.signEmpty())
   }
 
   #open(note: string): SignedHead {
