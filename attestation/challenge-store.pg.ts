@@ -7,6 +7,7 @@ import type { SealedTable } from '../core/sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from '../core/tx.ts'
 import { type Challenge, challengeId, challengeRow, type Method } from './challenge.ts'
 import { type ChallengeStore, hasEnded, MOST_PURGED, type SealedChallenge, spentAlready } from './challenge-store.ts'
+import { anyOf } from '../core/kept-plan.pg.ts'
 import { losing, openRecords } from '../core/sealed-records.ts'
 
 interface NonceColumns {
@@ -26,6 +27,9 @@ const INSERT = `INSERT INTO attestation_nonces (${COLUMNS}) SELECT * FROM
   unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[], $9::bytea[])`
 const SPEND = `UPDATE attestation_nonces AS n SET version = 2, mac = s.mac FROM unnest($1::bytea[], $2::bytea[]) AS s (nonce, mac)
   WHERE n.nonce = s.nonce AND n.version = 1 AND n.expires_at > clock_timestamp() RETURNING n.nonce`
+/** Of one: a plan that PostgreSQL keeps. That of a list it makes anew each time. */
+const SPEND_ONE = `UPDATE attestation_nonces SET version = 2, mac = $2
+  WHERE nonce = $1 AND version = 1 AND expires_at > clock_timestamp() RETURNING nonce`
 
 export class PgChallengeStore implements ChallengeStore {
   readonly #sealer: RowSealer
@@ -35,7 +39,7 @@ export class PgChallengeStore implements ChallengeStore {
   constructor({ sql, sealer }: { readonly sql: Sql; readonly sealer: RowSealer }) {
     this.#sealer = sealer
     this.#read = batched(async (nonces: string[]) => {
-      const rows = await sql.query<NonceColumns>(`SELECT ${COLUMNS} FROM attestation_nonces WHERE nonce = ANY($1)`, [nonces.map(fromHex)])
+      const rows = await sql.query<NonceColumns>(`SELECT ${COLUMNS} FROM attestation_nonces WHERE nonce = ${anyOf('bytea')}`, [nonces.map(fromHex)])
       return new Map(rows.map((row) => [hex(row.nonce), row]))
     })
   }
@@ -82,13 +86,19 @@ export class PgChallengeStore implements ChallengeStore {
     // In one order, so that two batches with the same challenges seldom wait for each other; PostgreSQL may still take the rows in another.
     const ordered = [...sealed].sort((a, b) => Buffer.compare(a.challenge.nonce, b.challenge.nonce))
     const nonces = ordered.map(({ challenge }) => challenge.nonce)
-    const written = await losing('challenge', sqlOf(tx).query<{ nonce: Uint8Array }>(SPEND, [nonces, ordered.map(({ mac }) => mac)]))
+    const written = await losing('challenge', this.#spend(tx, ordered))
     if (written.length === sealed.length) return new Map()
     const done = new Set(written.map(({ nonce }) => hex(nonce)))
     const left = nonces.filter((nonce) => !done.has(hex(nonce)))
     const open = await sqlOf(tx).query<{ nonce: Uint8Array }>('SELECT nonce FROM attestation_nonces WHERE nonce = ANY($1) AND version = 1', [left])
     const ended = new Set(open.map(({ nonce }) => hex(nonce)))
     return new Map(left.map((nonce) => [challengeId({ nonce }), ended.has(hex(nonce)) ? hasEnded() : spentAlready()]))
+  }
+
+  #spend(tx: Tx, sealed: readonly SealedChallenge[]): Promise<{ nonce: Uint8Array }[]> {
+    const [one] = sealed
+    if (one !== undefined && sealed.length === 1) return sqlOf(tx).query(SPEND_ONE, [one.challenge.nonce, one.mac])
+    return sqlOf(tx).query(SPEND, [sealed.map(({ challenge }) => challenge.nonce), sealed.map(({ mac }) => mac)])
   }
 
   async purge(tx: Tx): Promise<number> {

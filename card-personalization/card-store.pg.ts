@@ -1,5 +1,6 @@
 import { batched } from '../core/batch.ts'
 import type { KeyId } from '../core/ids.ts'
+import { anyOf } from '../core/kept-plan.pg.ts'
 import { Problem } from '../core/problem.ts'
 import type { RowSealer } from '../core/row.ts'
 import { pgSealedTable } from '../core/sealed-table.pg.ts'
@@ -44,11 +45,11 @@ export class PgCardStore implements CardStore {
     this.#sql = sql
     this.#sealer = sealer
     this.findByIccid = batched(async (iccids: string[]) => {
-      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.iccid = any($1)`, [iccids])
+      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.iccid = ${anyOf('text')}`, [iccids])
       return new Map(rows.map((row) => [row.iccid, found(row)]))
     })
     this.findById = batched(async (ids: string[]) => {
-      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.id = any($1)`, [ids])
+      const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.id = ${anyOf('text')}`, [ids])
       return new Map(rows.map((row) => [row.id, found(row)]))
     })
   }

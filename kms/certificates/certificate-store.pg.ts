@@ -1,4 +1,5 @@
 import { batched } from '../../core/batch.ts'
+import { anyOf } from '../../core/kept-plan.pg.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Row, RowSealer } from '../../core/row.ts'
 import { pgSealedTable } from '../../core/sealed-table.pg.ts'
@@ -28,11 +29,11 @@ interface Columns {
 
 const COLUMNS =
   'serial, version, mac, authority, profile, subject_kind, subject_id, tbs_sha256, der, fingerprint_sha256, not_before, not_after, state, reason, revoked_at'
-const BY_SERIAL = `select ${COLUMNS} from certificates where serial = any($1)`
-const BY_FINGERPRINT = `select ${COLUMNS} from certificates where fingerprint_sha256 = any($1)`
+const BY_SERIAL = `select ${COLUMNS} from certificates where serial = ${anyOf('text')}`
+const BY_FINGERPRINT = `select ${COLUMNS} from certificates where fingerprint_sha256 = ${anyOf('text')}`
 const CURRENT = `select ${COLUMNS} from certificates where subject_kind = $1 and subject_id = $2 and state = 'issued' order by not_after desc, serial limit 1`
 const LAST = `select distinct on (subject_id) ${COLUMNS} from certificates
-  where subject_kind = $1 and subject_id = any($2) and state <> 'reserved' order by subject_id, not_before desc, state, serial`
+  where subject_kind = $1 and subject_id = ${anyOf('text', 2)} and state <> 'reserved' order by subject_id, not_before desc, state, serial`
 const REVOKED = `select serial, revoked_at as "revokedAt" from certificates where authority = $1 and state = 'revoked' and revoked_at >= $2
   order by revoked_at, serial`
 const COUNT_REVOKED = `select count(*)::int as count from certificates where authority = $1 and state = 'revoked' and revoked_at >= $2`
