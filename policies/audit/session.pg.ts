@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { Client, QueryConfig, QueryResult } from 'pg'
 
 /** A dedicated connection, in the service's role. main.ts hands in how to get one. */
@@ -49,6 +50,7 @@ export class Session {
   async query<Row extends object = Record<string, unknown>>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
     let name = this.#names.get(text)
     if (name === undefined && this.#names.size < 1000) this.#names.set(text, (name = `s${this.#names.size}`))
+    this.#gather()
     try {
       return await this.#client.query<Row>(this.#timed({ ...(name === undefined ? {} : { name }), text, values: [...values] }))
     } catch (error) {
@@ -59,6 +61,7 @@ export class Session {
 
   /** BEGIN, COMMIT, ROLLBACK: without parameters and not prepared. Gives the command that the server says it ran. */
   async command(text: 'BEGIN' | 'COMMIT' | 'ROLLBACK'): Promise<string> {
+    this.#gather()
     try {
       return (await this.#client.query(this.#timed({ text }))).command
     } catch (error) {
@@ -71,9 +74,22 @@ export class Session {
   async end(): Promise<void> {
     this.#lose()
     // To a server that is not heard of any more even the farewell would wait for minutes.
-    const timer = setTimeout(() => (this.#client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(), END_TIMEOUT_MS)
+    const timer = setTimeout(() => this.#stream.destroy(), END_TIMEOUT_MS)
     await this.#client.end().catch(() => undefined)
     clearTimeout(timer)
+  }
+
+  /** pg's types do not know of it. */
+  get #stream(): Duplex {
+    return (this.#client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream
+  }
+
+  /** What is sent in one turn goes out by one write, which takes longer than most statements of a writer. */
+  #gather(): void {
+    const stream = this.#stream
+    if (stream.writableCorked > 0) return
+    stream.cork()
+    process.nextTick(() => stream.uncork())
   }
 
   #lose(): void {
