@@ -46,11 +46,11 @@ export class PgCardStore implements CardStore {
     this.#sealer = sealer
     this.findByIccid = batched(async (iccids: string[]) => {
       const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.iccid = ${anyOf('text')}`, [iccids])
-      return new Map(rows.map((row) => [row.iccid, found(row)]))
+      return new Map(foundAll(rows).map((one) => [one.card.iccid, one]))
     })
     this.findById = batched(async (ids: string[]) => {
       const rows = await sql.query<CardWithOrder>(`${SELECT_WITH_ORDER} WHERE c.id = ${anyOf('text')}`, [ids])
-      return new Map(rows.map((row) => [row.id, found(row)]))
+      return new Map(foundAll(rows).map((one) => [one.card.id, one]))
     })
   }
 
@@ -102,15 +102,25 @@ const toCard = (row: CardColumns): Card => ({
   version: row.version,
 })
 
-function found(row: CardWithOrder): FoundCard {
-  const card = toCard(row)
+/** What one statement read: cards of one order share it, which is made and encoded once. */
+function foundAll(rows: readonly CardWithOrder[]): FoundCard[] {
+  const orders = new Map<string, Pick<FoundCard, 'order' | 'sealedOrder'>>()
+  return rows.map((row) => {
+    const card = toCard(row)
+    const shared = orders.get(row.order_id) ?? orderOf(row)
+    orders.set(row.order_id, shared)
+    return { card, sealed: { row: cardRow(card), mac: row.mac }, ...shared }
+  })
+}
+
+function orderOf(row: CardWithOrder): Pick<FoundCard, 'order' | 'sealedOrder'> {
   const order: Order = toOrder({
     ...{ id: row.of_id, vendor_id: row.of_vendor_id, profile: row.of_profile, transport_key_id: row.of_transport_key_id },
     ...{ purchase_order: row.of_purchase_order, content_digest: row.of_content_digest, quantity: row.of_quantity, region: row.of_region },
     ...{ state: row.of_state, submitted_by: row.of_submitted_by, submitted_at: row.of_submitted_at, decided_by: row.of_decided_by },
     ...{ decided_at: row.of_decided_at, version: row.of_version, mac: row.of_mac },
   })
-  return { card, sealed: { row: cardRow(card), mac: row.mac }, order, sealedOrder: { row: orderRow(order), mac: row.of_mac } }
+  return { order, sealedOrder: { row: orderRow(order), mac: row.of_mac } }
 }
 
 export const cardTable = (sql: Sql): SealedTable =>

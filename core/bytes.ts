@@ -26,13 +26,18 @@ export const sha256 = (...parts: readonly Uint8Array[]): Uint8Array =>
 
 /** Fields made unambiguous: each as a 4-byte big-endian length and its bytes. Text is UTF-8. */
 export function frame(fields: readonly (Uint8Array | string)[]): Uint8Array {
-  const parts = fields.map((field) => (typeof field === 'string' ? Buffer.from(field, 'utf8') : field))
-  const out = Buffer.allocUnsafe(parts.reduce((total, part) => total + 4 + part.length, 0))
+  let length = 4 * fields.length
+  for (const field of fields) length += typeof field === 'string' ? Buffer.byteLength(field) : field.length
+  const out = Buffer.allocUnsafe(length)
   let at = 0
-  for (const part of parts) {
-    at = out.writeUInt32BE(part.length, at)
-    out.set(part, at)
-    at += part.length
+  for (const field of fields) {
+    const start = at + 4
+    if (typeof field === 'string') at = start + out.write(field, start)
+    else {
+      out.set(field, start)
+      at = start + field.length
+    }
+    out.writeUInt32BE(at - start, start - 4)
   }
   return out
 }
