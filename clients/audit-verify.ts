@@ -85,7 +85,7 @@ export function describeReport(report: LogReport): string {
   const { entries, openIntents, findings, findingCount } = report
   const kinds = Object.entries(entries).map(([kind, count]) => `${count} ${kind}`)
   return printableLines([
-    `${report.ok ? 'VERIFIED' : 'NOT VERIFIED'}: ${report.origin}, ${report.size} entries (${kinds.join(', ')}), ${report.checkpoints} checkpoints, ${report.epochs} writer epochs`,
+    `${report.ok ? 'VERIFIED' : 'NOT VERIFIED'}: ${report.origin}, ${report.from === undefined ? '' : `from entry ${report.from} on, `}${report.size} entries (${kinds.join(', ')}), ${report.checkpoints} checkpoints, ${report.epochs} writer epochs`,
     ...(report.firstTime === undefined ? [] : [`from ${report.firstTime} to ${report.lastTime ?? report.firstTime}`]),
     ...(report.root === undefined ? [] : [`root ${report.root}`]),
     ...report.recoveries.map(

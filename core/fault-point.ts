@@ -12,6 +12,12 @@ export const FAULT_POINTS = [
   'rotation.page-renewed', // a page of rows is under it; the next is not begun
   'rotation.closing', // nothing is under the old one, and nobody uses it; it is still in the token
   'rotation.retired', // it is destroyed, and recorded so
+  'prune.heads-written', // row heads of a prune of the log stand; nothing refers to them
+  'prune.recorded', // the prune is recorded; the log has no event of it, and nothing is deleted
+  'prune.logged', // the log has the event under a signed checkpoint; nothing is deleted
+  'prune.entries-page', // a page or partition of entries is deleted; the next is not begun
+  'prune.entries-deleted', // all entries are deleted; their groups stand
+  'prune.groups-deleted', // their groups too; the index of searches still has them
 ] as const
 export type FaultPoint = (typeof FAULT_POINTS)[number]
 

@@ -10,6 +10,7 @@ export const PROBLEMS = {
   'not-found': { status: 404, title: 'There is no such thing here' },
   'method-not-allowed': { status: 405, title: 'This address does not take that method' },
   'conflict': { status: 409, title: 'The present state does not allow this' },
+  'archived': { status: 410, title: 'This part of the audit log is in its archive alone' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'media-type-unsupported': { status: 415, title: 'The content type is not one that this address takes' },
   'order-invalid': { status: 422, title: 'The order has faults' },

@@ -3,7 +3,7 @@ import type { Row, RowSealer } from './row.ts'
 
 /** The records of database rows whose MACs the token has found right. Throws `integrity-failed` for the first that it has not. */
 export async function openRecords<DatabaseRow extends { readonly mac: Uint8Array }, Record>(
-  sealer: RowSealer,
+  sealer: Pick<RowSealer, 'assertRows'>,
   rows: readonly DatabaseRow[],
   toRecord: (row: DatabaseRow) => Record,
   toRow: (record: Record) => Row,

@@ -2,7 +2,7 @@ import type { Row } from './row.ts'
 import type { Placed, SealedTable } from './sealed-table.ts'
 import { type Sql, sqlOf, type Tx } from './tx.ts'
 
-type KeyType = 'text' | 'int' | 'uuid' | 'bytea'
+type KeyType = 'text' | 'int' | 'bigint' | 'uuid' | 'bytea'
 
 export interface PgSealedTable<Columns> {
   readonly name: string

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import type { RowSealer } from '../core/row.ts'
 import type { OpenHsm } from '../pkcs11/index.ts'
 import { type Forwarding, forwardingFeature } from '../policies/audit/forwarding/index.ts'
 import { type AuditFeature, auditFeature, type AuditSettings, type LogKey, logKey } from '../policies/audit/index.ts'
@@ -15,15 +16,17 @@ interface LogParts extends Required<Pick<AuditSettings, 'now' | 'callersOf'>> {
   readonly logger: Logger
   readonly database: Database
   readonly integrity: OpenHsm['integrity']
+  /** Of rows, where something remembers those that are right. */
+  readonly sealer: RowSealer
   /** The log's keys and its origin changed with it. */
   readonly history: LogHistory
 }
 
 /** The audit log as the settings want it: signed by the token, kept in file and token, told to witnesses. */
-export function openAuditLog({ config, logger, database, integrity, history, now, callersOf }: LogParts): AuditFeature {
+export function openAuditLog({ config, logger, database, integrity, sealer, history, now, callersOf }: LogParts): AuditFeature {
   const origin = originAfter(config.origin, history)
   return auditFeature({
-    ...{ sql: database.sql, connect: () => database.connect(), integrity, origin, writers: config.writers, version: version(), now, callersOf },
+    ...{ sql: database.sql, connect: () => database.connect(), integrity, sealer, origin, writers: config.writers, version: version(), now, callersOf },
     checkpointFile: join(config.data, 'checkpoint'),
     ...(config.tokenHeadSeconds === 0 ? {} : { tokenHead: { keeper: integrity, everyMs: config.tokenHeadSeconds * 1000 } }),
     ...witnessesOf(config, logger, logKey(origin, integrity.checkpointKey.algorithm, integrity.checkpointKey.publicKey)),

@@ -77,6 +77,7 @@ export const OPERATION_LIST: readonly OperationFacts[] = [
   { name: 'policies.audit.export', effect: 'transient', isRouted: true },
   { name: 'policies.audit.get', effect: 'transient', isRouted: true },
   { name: 'policies.audit.proof', effect: 'transient', isRouted: true },
+  { name: 'policies.audit.proof-of-entry', effect: 'transient', isRouted: true },
   { name: 'policies.audit.query', effect: 'transient', isRouted: true },
   { name: 'policies.audit.reveal', effect: 'transient', isRouted: true },
   { name: 'policies.audit.search', effect: 'transient', isRouted: true },

@@ -4,7 +4,7 @@ import { EntryScanner } from './entry-scan.ts'
 import { parseExportLine } from './export.ts'
 import { decodeBundle } from './group.ts'
 import type { EntryKind } from './log.ts'
-import { leafHash } from './merkle.ts'
+import { type Edge, leafHash } from './merkle.ts'
 
 /**
  * What the verification of a log needs of entries, and no more: made of any piece of a log by itself, so that pieces are read side by side, and
@@ -132,7 +132,7 @@ export interface ExportDigest extends EntryDigest {
 }
 
 export type ExportMark = { readonly before: number } & (
-  | { readonly is: 'header'; readonly origin: string; readonly vkey: string }
+  | { readonly is: 'header'; readonly origin: string; readonly vkey: string; readonly begins?: Edge }
   | { readonly is: 'checkpoint'; readonly note: string }
   | { readonly is: 'malformed' }
 )
@@ -149,8 +149,10 @@ export function digestLines(bytes: Uint8Array): ExportDigest {
     from = end + 1
     const before = entries.length
     if (line === undefined) lines.push({ before, is: 'malformed' })
-    else if (line.kind === 'header') lines.push({ before, is: 'header', origin: line.origin, vkey: line.vkey })
-    else if (line.kind === 'checkpoint') lines.push({ before, is: 'checkpoint', note: line.note })
+    else if (line.kind === 'header') {
+      const { origin, vkey, begins } = line
+      lines.push({ before, is: 'header', origin, vkey, ...(begins === undefined ? {} : { begins }) })
+    } else if (line.kind === 'checkpoint') lines.push({ before, is: 'checkpoint', note: line.note })
     else {
       entries.push(line.bytes)
       indexes.push(line.index)

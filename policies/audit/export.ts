@@ -1,18 +1,23 @@
 import { base64, fromStrictBase64 } from '../../core/bytes.ts'
+import type { Edge } from './merkle.ts'
 
 /**
  * An exported log: one JSON object a line. The header; then each entry in order of its index, and each checkpoint where its size is reached,
  * so that who reads needs no more memory than the tree's edge; the last line is a checkpoint over all. Pure.
  */
 export type ExportLine =
-  | { readonly kind: 'header'; readonly origin: string; readonly vkey: string }
+  /** `begins`: of one that does not begin with the first entry: the tree over those before. Not trusted: with it and the entries a signed root is made, or not. */
+  | { readonly kind: 'header'; readonly origin: string; readonly vkey: string; readonly begins?: Edge }
   | { readonly kind: 'entry'; readonly index: number; readonly bytes: Uint8Array }
   | { readonly kind: 'checkpoint'; readonly note: string }
 
 const FORMAT = 'gridseal-audit-export-v1'
 
 export function encodeExportLine(line: ExportLine): string {
-  if (line.kind === 'header') return `${JSON.stringify({ format: FORMAT, origin: line.origin, key: line.vkey })}\n`
+  if (line.kind === 'header') {
+    const begins = line.begins && { from: line.begins.size, edge: line.begins.nodes.map(base64) }
+    return `${JSON.stringify({ format: FORMAT, origin: line.origin, key: line.vkey, ...begins })}\n`
+  }
   if (line.kind === 'entry') return `{"index":${line.index},"entry":"${base64(line.bytes)}"}\n`
   return `${JSON.stringify({ checkpoint: line.note })}\n`
 }
@@ -32,8 +37,18 @@ export function parseExportLine(text: string): ExportLine | undefined {
   const { index, entry, checkpoint, origin, key } = line
   if (typeof entry === 'string' && Number.isSafeInteger(index)) return entryLine(Number(index), entry)
   if (typeof checkpoint === 'string') return { kind: 'checkpoint', note: checkpoint }
-  if (line['format'] === FORMAT && typeof origin === 'string' && typeof key === 'string') return { kind: 'header', origin, vkey: key }
-  return undefined
+  if (line['format'] !== FORMAT || typeof origin !== 'string' || typeof key !== 'string') return undefined
+  if (line['from'] === undefined && line['edge'] === undefined) return { kind: 'header', origin, vkey: key }
+  const begins = parseEdge(line['from'], line['edge'])
+  return begins && { kind: 'header', origin, vkey: key, begins }
+}
+
+/** A hash for each bit of the size. */
+function parseEdge(size: unknown, hashes: unknown): Edge | undefined {
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size <= 0 || !Array.isArray(hashes)) return undefined
+  const nodes = hashes.flatMap((hash: unknown) => (typeof hash === 'string' ? (fromStrictBase64(hash) ?? []) : []))
+  const isWhole = nodes.length === hashes.length && nodes.length === [...size.toString(2)].filter((bit) => bit === '1').length
+  return isWhole && nodes.every((node) => node.length === 32) ? { size, nodes } : undefined
 }
 
 /** As {@link encodeExportLine} writes it: nearly every line, and read without making a value of it. */

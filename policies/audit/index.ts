@@ -1,4 +1,5 @@
 import { utf8 } from '../../core/bytes.ts'
+import type { RowSealer } from '../../core/row.ts'
 import type { SealedTable } from '../../core/sealed-table.ts'
 import type { Sql } from '../../core/tx.ts'
 import type { AnyOperation } from '../operation.ts'
@@ -13,6 +14,8 @@ import type { LogFault } from './log-fault.ts'
 import { findLoss, type KeptNote, type Loss } from './loss.ts'
 import { EMPTY_ROOT } from './merkle.ts'
 import { auditOperations } from './operations/index.ts'
+import type { MinimumIndex } from './prune/prune-record.ts'
+import { PgPruneStore, pruneTable, unverifiedMinimumIndex } from './prune/prune-store.pg.ts'
 import { type PublicTiles, publicTiles } from './public-tiles.ts'
 import type { LogReader } from './reader.ts'
 import { PgLogReader, readStored } from './reader.pg.ts'
@@ -36,12 +39,19 @@ export { CHECKPOINT_FILE } from './checkpoint-file.ts'
 export type { KeptNote, Loss } from './loss.ts'
 export type { GroupTable, PlacedGroup } from './group-table.pg.ts'
 export { NoteError } from './note.ts'
+export { ArchiveError, archivedEntries, archivedEntry, archivedRoot, isSameRoot } from './prune/archive.ts'
+export { allowPruning, cutSegment, deleteEntries, deleteGroups, deleteSegments, youngestBefore } from './prune/deletion.pg.ts'
+export { pruneObstacle } from './prune/prune-conditions.pg.ts'
+export { pruneFacts, type PruneRecord, pruneRow } from './prune/prune-record.ts'
+export { insertPrune, PgPruneStore } from './prune/prune-store.pg.ts'
 export { parseTilePath } from './tile-path.ts'
 export type { PublicTiles } from './public-tiles.ts'
 export { type CheckpointAlgorithm, type LogKey, logKey, openSuccession, parseLogKey, type ReplacedKey } from './checkpoint.ts'
 export { LOG_RECOVERED } from './entry-digest.ts'
 export { type Floors, floorsOf, type LogRecovery, newOrigin, recoveryRow } from './recovery.ts'
 export { insertRecovery, loadRecoveries } from './recovery-store.pg.ts'
+export { storedRoot } from './stored-root.pg.ts'
+export { readStored } from './reader.pg.ts'
 export { parseWitnessPolicy, quorumHolds, type WitnessPolicy, WitnessPolicyError } from './witness-policy.ts'
 export type { WitnessStatus } from './witnessing.ts'
 
@@ -52,6 +62,8 @@ export interface AuditKeys {
   signCheckpoint(text: Uint8Array): Promise<Uint8Array>
   readonly checkpointKey: { readonly algorithm: CheckpointAlgorithm; readonly publicKey: Uint8Array }
   blindIndex(values: readonly { readonly name: string; readonly value: string }[]): Promise<Uint8Array[]>
+  /** As a {@link RowSealer} does: of the records of what was pruned. */
+  assertRows: RowSealer['assertRows']
 }
 
 export interface AuditSettings {
@@ -60,6 +72,8 @@ export interface AuditSettings {
   /** Dedicated connections: one for each writer slot, one for the sequencer. */
   readonly connect: Connect
   readonly integrity: AuditKeys
+  /** As `integrity` checks rows, where something remembers those that are right. Default `integrity`. */
+  readonly sealer?: Pick<RowSealer, 'assertRows'>
   /** The log's name. Only a recovery changes it. */
   readonly origin: string
   /** Keys that signed checkpoints before the token's under this origin, the oldest first. Default none. */
@@ -101,6 +115,8 @@ export interface AuditFeature {
   readonly operations: readonly AnyOperation[]
   /** Its tables whose rows bear MACs. */
   readonly sealedTables: readonly SealedTable[]
+  /** What was pruned of the log. */
+  readonly prunes: PgPruneStore
   readonly earlyFailures: EarlyFailures
   readonly reader: LogReader
   /** What anybody may have of the log. */
@@ -124,8 +140,12 @@ export interface AuditFeature {
   close(): Promise<void>
 }
 
-/** The index that is searched, for who has the database and nothing else. */
-export const auditIndex = (sql: Sql): IndexUpkeep => indexUpkeep({ store: new PgTermStore(sql), read: (from, to) => readStored(sql, from, to) })
+/**
+ * The index that is searched, for who has the database and nothing else. `minimumIndex`: default what the database says, unchecked: where that is made up, the index
+ * lacks entries, and the integrity check tells of the record.
+ */
+export const auditIndex = (sql: Sql, minimumIndex: MinimumIndex = unverifiedMinimumIndex(sql)): IndexUpkeep =>
+  indexUpkeep({ store: new PgTermStore(sql, minimumIndex), read: (from, to) => readStored(sql, from, to) })
 
 /** Writing works at once, and before {@link AuditFeature.start}. */
 export function auditFeature(settings: AuditSettings): AuditFeature {
@@ -157,7 +177,9 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     appenders,
     now,
   })
-  const reader = new PgLogReader(sql, (groups) => integrity.checkGroups(groups))
+  const prunes = new PgPruneStore({ sql, sealer: settings.sealer ?? integrity })
+  const minimumIndex: MinimumIndex = async () => (await prunes.newest())?.before ?? 0
+  const reader = new PgLogReader(sql, { checkGroups: (groups) => integrity.checkGroups(groups), minimumIndex })
   const witnessedFile = fileAt(`${checkpointFile}-witnessed`)
   const witnessing: Witnessing | undefined =
     witnesses &&
@@ -198,7 +220,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     ...(onReconciled === undefined ? {} : { onReport: onReconciled }),
     ...(onError === undefined ? {} : { onError }),
   })
-  const terms = new PgTermStore(sql)
+  const terms = new PgTermStore(sql, minimumIndex)
   const read: ReadEntries = (from, to) => reader.read(from, to)
   const blindIndex: AuditKeys['blindIndex'] = (values) => integrity.blindIndex(values)
   const searcher = new Searcher({ store: terms, open: new OpenSegments(read), log: reader, blindIndex, callersOf: settings.callersOf })
@@ -226,11 +248,12 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     },
     reader,
     searcher,
-    index: auditIndex(sql),
+    index: auditIndex(sql, minimumIndex),
+    prunes,
     operations: auditOperations({ ...signedLog, searcher, version, placesOfTime: (range, size) => searcher.placesOfTime(range, size) }),
     publicTiles: publicTiles(signedLog, async ({ note }) => (await newestWitnessed()) ?? note),
     earlyFailures,
-    sealedTables: [recoveryTable(sql)],
+    sealedTables: [recoveryTable(sql), pruneTable(sql)],
     groups: groupTable(sql),
     flush: () => sequencer.flush(),
     status: () => sequencer.status,

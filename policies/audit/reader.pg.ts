@@ -3,6 +3,7 @@ import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
 import { EntryError, parseEntry } from './entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from './group.ts'
+import { archived, type MinimumIndex } from './prune/prune-record.ts'
 import type { EntryFilter, FoundEntry, LogReader } from './reader.ts'
 import type { PersonalPlace, SearchedLog } from './search/searcher.ts'
 import type { CheckGroups } from './take-over.ts'
@@ -42,18 +43,22 @@ const missing = (index: string): Problem =>
 export class PgLogReader implements LogReader, SearchedLog {
   readonly #sql: Sql
   readonly #checkGroups: CheckGroups
+  readonly minimumIndex: MinimumIndex
 
-  constructor(sql: Sql, checkGroups: CheckGroups) {
+  constructor(sql: Sql, { checkGroups, minimumIndex }: { readonly checkGroups: CheckGroups; readonly minimumIndex: MinimumIndex }) {
     this.#sql = sql
     this.#checkGroups = checkGroups
+    this.minimumIndex = minimumIndex
   }
 
   async search({ operationId, from, limit }: EntryFilter): Promise<FoundEntry[]> {
+    const first = Math.max(from, await this.minimumIndex())
+    if (operationId === undefined && first > from) throw archived(first)
     const rows =
       operationId === undefined
         ? await this.#sql.query<IndexRow>(`SELECT ${COLUMNS} FROM audit_entries WHERE index >= $1 ORDER BY index LIMIT $2`, [from, limit])
-        : await this.#sql.query<IndexRow>(`${OF_OPERATIONS} WHERE index >= $2 ORDER BY index LIMIT $3`, [[operationId], from, limit])
-    return this.#entries(rows)
+        : await this.#sql.query<IndexRow>(`${OF_OPERATIONS} WHERE index >= $2 ORDER BY index LIMIT $3`, [[operationId], first, limit])
+    return this.#orArchived(Number(rows[0]?.index ?? from), () => this.#entries(rows))
   }
 
   async at(indexes: readonly number[]): Promise<FoundEntry[]> {
@@ -62,10 +67,12 @@ export class PgLogReader implements LogReader, SearchedLog {
       `SELECT ${COLUMNS} FROM unnest($1::bigint[]) WITH ORDINALITY AS a (index, at) JOIN audit_entries e USING (index) ORDER BY a.at`,
       [indexes],
     )
-    indexes.forEach((index, at) => {
-      if (Number(rows[at]?.index) !== index) throw missing(String(index))
+    return this.#orArchived(Math.min(...indexes), async () => {
+      indexes.forEach((index, at) => {
+        if (Number(rows[at]?.index) !== index) throw missing(String(index))
+      })
+      return this.#entries(rows)
     })
-    return this.#entries(rows)
   }
 
   async indexesOf(operationIds: readonly string[], from: number, to: number): Promise<number[]> {
@@ -78,7 +85,7 @@ export class PgLogReader implements LogReader, SearchedLog {
   }
 
   read(from: number, to: number): ReturnType<LogReader['read']> {
-    return readStored(this.#sql, from, to)
+    return this.#orArchived(from, () => readStored(this.#sql, from, to))
   }
 
   async lastCheckpoint(): Promise<string | undefined> {
@@ -95,6 +102,17 @@ export class PgLogReader implements LogReader, SearchedLog {
 
   async tiles(places: readonly { readonly level: number; readonly index: number }[]): Promise<Tile[]> {
     return (await this.#sql.query<TileRow>(TILES_AT, placesAsked(places))).map(tileOf)
+  }
+
+  /** What is missing may have been pruned meanwhile, or long ago: that is nobody's fault. `first`: the lowest index that `work` reads. */
+  async #orArchived<Result>(first: number, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof Problem && error.code === 'integrity-failed')) throw error
+      const minimum = await this.minimumIndex()
+      throw first < minimum ? archived(minimum) : error
+    }
   }
 
   /** The entries behind index rows, checked. */

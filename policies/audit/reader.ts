@@ -1,4 +1,5 @@
 import type { Entry } from './entry.ts'
+import type { MinimumIndex } from './prune/prune-record.ts'
 import type { Tile } from './tiles.ts'
 
 /** An entry as it was committed, with its place in the tree. */
@@ -23,6 +24,8 @@ export interface EntryFilter {
  * entry, an entry that was edited and one that is gone are the problem `integrity-failed`; that nothing was left out only the verification of an export shows.
  */
 export interface LogReader {
+  /** Entries below it were pruned: who asks for one of them gets the problem `archived`, and by an operation's id none of them is found. */
+  readonly minimumIndex: MinimumIndex
   /** In order of their index, those of one operation or all. What else is searched by: search/searcher.ts. */
   search(filter: EntryFilter): Promise<FoundEntry[]>
   /** Entries from..to (to not included), without gaps. */

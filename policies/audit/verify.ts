@@ -2,7 +2,7 @@ import { base64, equalBytes } from '../../core/bytes.ts'
 import { type Checkpoint, type LogKey, NoteError, openCheckpoint } from './checkpoint.ts'
 import { ENTRY_KINDS, type EntryDigest, type ExportDigest, type Notable } from './entry-digest.ts'
 import type { EntryKind } from './log.ts'
-import { append, EMPTY_EDGE, rootOf } from './merkle.ts'
+import { append, type Edge, EMPTY_EDGE, rootOf } from './merkle.ts'
 
 /** Verifies a log with its public key alone. Pure: no clock, no network, no database. */
 
@@ -57,6 +57,8 @@ export interface LogReport {
   readonly ok: boolean
   readonly origin: string
   readonly size: number
+  /** The first entry of an export that begins later than the log: of what was before it only the hashes were there. */
+  readonly from?: number
   /** Base64, of the last checkpoint that holds. */
   readonly root?: string
   readonly checkpoints: number
@@ -105,6 +107,8 @@ export class LogVerifier {
   readonly #missing: Checkpoint[] = []
   readonly #recoveries: Recovered[] = []
   #edge = EMPTY_EDGE
+  /** The first entry. */
+  #from = 0
   #visit: ((level: number, index: number, node: Uint8Array) => void) | undefined
   /** Leaf hashes not yet in the edge. */
   #leaves: Uint8Array[] = []
@@ -151,7 +155,7 @@ export class LogVerifier {
     for (const line of piece.lines) {
       entriesUntil(line.before)
       if (line.is === 'malformed') this.#find('line-malformed', 'a line is not a header, entry or checkpoint')
-      else if (line.is === 'header') this.#header(line.origin, line.vkey)
+      else if (line.is === 'header') this.#header(line.origin, line.vkey, line.begins)
       else {
         if (this.#headers === 0) this.#header('', '')
         this.addCheckpoint(opened[checkpoints] ?? { fault: 'it was not opened' })
@@ -179,11 +183,13 @@ export class LogVerifier {
     if (this.#covered < this.#size || this.#checkpoints === 0) this.#find('uncovered', `no checkpoint covers entries ${this.#covered} to ${this.#size}`)
     if (this.#checkpoints > 0 && this.#lastSigner < this.#keys.length - 1)
       this.#find('key-replaced', 'the last checkpoint is not by the newest key: the export is from before that, or the log was set back')
-    for (const [id, index] of this.#early) this.#find('outcome-without-intent', `operation ${id} ended without having begun`, index)
+    // Of operations that end in an export that begins later, the intent may stand before it.
+    if (this.#from === 0) for (const [id, index] of this.#early) this.#find('outcome-without-intent', `operation ${id} ended without having begun`, index)
     return {
       ok: this.#findingCount === 0,
       origin: this.#key.name,
       size: this.#size,
+      ...(this.#from === 0 ? {} : { from: this.#from }),
       ...(this.#root === undefined ? {} : { root: this.#root }),
       checkpoints: this.#checkpoints,
       entries: this.#entries,
@@ -196,8 +202,24 @@ export class LogVerifier {
     }
   }
 
-  #header(origin: string, vkey: string): void {
+  /** The tree goes on from what it is said to have been: only the right one leads to a signed root. */
+  #begin(edge: Edge): void {
+    this.#edge = edge
+    this.#from = this.#size = this.#covered = edge.size
+    for (; this.#known[0] !== undefined && this.#known[0].size < edge.size; this.#known.shift())
+      this.#find(
+        'known-checkpoint-missing',
+        `the export begins at ${edge.size}: whether the log contains that over ${this.#known[0].size} entries, its archive shows`,
+      )
+    this.#compareKnown()
+  }
+
+  #header(origin: string, vkey: string, begins?: Edge): void {
     this.#headers += 1
+    if (this.#headers === 1 && begins !== undefined) {
+      if (this.#size === 0) this.#begin(begins)
+      else this.#find('line-malformed', 'a header after entries')
+    }
     if (this.#headers > 1) this.#find('line-malformed', 'a second header')
     else if (origin !== this.#key.name || !this.#keys.some((key) => key.vkey === vkey))
       this.#find('wrong-log', `the export says that it is of ${origin || 'no log'} with the key ${vkey || '(none)'}`)
@@ -270,7 +292,8 @@ export class LogVerifier {
     if (epoch < newest) this.#find('epoch-order', `writer ${slot}: epoch ${epoch} wrote after epoch ${newest} had begun`, index)
     else if (epoch > newest) this.#newest.set(slot, epoch)
     const place = `${slot}/${epoch}`
-    const next = this.#next.get(place) ?? 0
+    // The first epoch of a slot that a later begin shows was under way.
+    const next = this.#next.get(place) ?? (this.#from > 0 && newest === 0 ? seq : 0)
     if (seq !== next) this.#find('sequence-gap', `writer ${slot}, epoch ${epoch}: sequence ${seq} stands where ${next} should`, index)
     this.#next.set(place, seq + 1)
   }

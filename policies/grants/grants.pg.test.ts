@@ -18,7 +18,7 @@ const searcher: Pick<Searcher, 'prepare' | 'search'> = {
   prepare: (query) => Promise.resolve({ query, text: '', blind: [] }),
   search: ({ query }, page) => {
     asked.push({ query, page })
-    return Promise.resolve({ entries: logged.map((entry, index) => ({ index, bytes: new Uint8Array(), entry })), searchedTo: 0, size: 0 })
+    return Promise.resolve({ entries: logged.map((entry, index) => ({ index, bytes: new Uint8Array(), entry })), archivedBefore: 0, searchedTo: 0, size: 0 })
   },
 }
 

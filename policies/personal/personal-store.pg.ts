@@ -18,14 +18,17 @@ const KEPT = `
     UNION ALL SELECT writer, epoch, seq, name, NULL, NULL, erasure FROM audit_erasures
   ) k USING (writer, epoch, seq)`
 
-/** An entry is as old as its group. */
+/** An entry is as old as its group; one that was pruned, as the youngest that was. */
 const TALLY = `
   SELECT count(*) AS values, count(DISTINCT (p.writer, p.epoch, p.seq)) AS entries, min(g.created_at) AS earliest, max(g.created_at) AS latest,
     coalesce(array_agg(DISTINCT p.name ORDER BY p.name), '{}') AS names,
     count(*) FILTER (WHERE g.created_at >= clock_timestamp() - $2::int * interval '1 day') AS retained
   FROM audit_personal p
   CROSS JOIN LATERAL (
-    SELECT created_at FROM audit_groups g WHERE g.writer = p.writer AND g.epoch = p.epoch AND g.first_seq <= p.seq ORDER BY g.first_seq DESC LIMIT 1
+    SELECT coalesce(
+      (SELECT created_at FROM audit_groups g WHERE g.writer = p.writer AND g.epoch = p.epoch AND g.first_seq <= p.seq ORDER BY g.first_seq DESC LIMIT 1),
+      (SELECT max(youngest_at) FROM audit_prunes)
+    ) AS created_at
   ) g
   WHERE p.blind_index = ANY ($1::bytea[])`
 

@@ -70,6 +70,7 @@ function readerOf({ entries }: DatabaseLog): LogReader {
         found.map(({ facts, ...entry }, index) => ({ index, bytes: new Uint8Array(), entry: { ...entry, facts: facts?.public } as unknown as Entry })),
       )
     },
+    minimumIndex: () => Promise.resolve(0),
     ...{ read: none, lastCheckpoint: none, checkpoints: none, tiles: none },
   }
 }

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
-/** Rows of `audit_entries` in one partition. */
-const PARTITION_ROWS = 10_000_000
+/** Rows of `audit_entries` in one partition: of those that are made here, and later ({@link makePartitions}). */
+export const PARTITION_ROWS = 10_000_000
 const PARTITIONS = 20
 
 const APPEND_ONLY = ['audit_writers', 'audit_groups', 'audit_entries', 'audit_tiles', 'audit_checkpoints'] as const

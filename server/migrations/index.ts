@@ -22,6 +22,7 @@ import * as auditSearch from './0020-audit-search.ts'
 import * as auditForwarding from './0021-audit-forwarding.ts'
 import * as erasuresAndAlarms from './0022-erasures-and-alarms.ts'
 import * as logRecoveries from './0023-log-recoveries.ts'
+import * as logPruning from './0024-log-pruning.ts'
 
 /** One step of the one story that all tables have. Forward only. */
 export interface Migration {
@@ -55,4 +56,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0021-audit-forwarding', up: auditForwarding.up },
   { name: '0022-erasures-and-alarms', up: erasuresAndAlarms.up },
   { name: '0023-log-recoveries', up: logRecoveries.up },
+  { name: '0024-log-pruning', up: logPruning.up },
 ]

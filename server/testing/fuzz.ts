@@ -148,6 +148,7 @@ export async function seedsOf(site: EdgeSite): Promise<Readonly<Record<string, S
     'policies.integrity.check': { who: alice, fields: {} },
     'policies.audit.get': { who: auditor, fields: { operationId: NOWHERE } },
     'policies.audit.proof': { who: auditor, fields: { operationId: NOWHERE, from: '0', limit: '10' } },
+    'policies.audit.proof-of-entry': { who: auditor, fields: { index: '3' } },
     'policies.audit.checkpoint': { who: auditor, fields: {} },
     'policies.audit.export': { who: auditor, fields: { format: 'csv', from: '0', to: '9', since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z' } },
     'policies.audit.evidence': { who: auditor, fields: { from: 0, to: 3 } },

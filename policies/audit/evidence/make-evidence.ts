@@ -59,6 +59,7 @@ export const makeEvidence = (deps: EvidenceDeps & { readonly sign: (pack: Eviden
       const size = provable.last?.checkpoint.size ?? 0
       if (operations === undefined) {
         const asked = { from: from ?? 0, to: to ?? 0 }
+        // What was pruned is no entry that the service can show: the reader says so.
         const isThere = asked.from < asked.to && asked.to <= size && asked.to - asked.from <= MOST_ENTRIES
         const entries = isThere ? await readWithoutGaps(deps.log.reader, asked.from, asked.to - asked.from) : []
         return { asked, by, signed: signedOver(provable, entries), entries, strangers: [] }

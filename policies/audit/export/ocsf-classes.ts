@@ -85,6 +85,7 @@ const PLACES: Readonly<Record<string, readonly [OcsfClassName, number]>> = {
   'policies.revision.roll-back': ['entityManagement', 11],
 
   'system.checkpoint-key-replaced': ['entityManagement', 3],
+  'system.log-pruned': ['entityManagement', 4],
   'system.root-keys-added': ['entityManagement', 1],
   'system.started': ['applicationLifecycle', 3],
   'system.token-restored': ['entityManagement', 3],

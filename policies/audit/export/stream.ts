@@ -2,7 +2,9 @@ import { utf8 } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { LogKey } from '../checkpoint.ts'
 import { encodeExportLine } from '../export.ts'
+import { type Edge, edgeAt } from '../merkle.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
+import { storedNodes } from '../stored-nodes.ts'
 
 /** Exports as streams of bytes, a page of entries in memory at a time. Where an entry is gone, or is not what was committed, they throw `integrity-failed`: the file then ends short. */
 
@@ -17,9 +19,30 @@ interface Range {
 const RAW_PAGE = 1000
 const CHECKED_PAGE = 500
 
+/** What an export that does not begin with the first entry is to be verified with: the tree over those before it. Throws `integrity-failed` where tiles are missing. */
+export async function beginsAt(reader: Pick<LogReader, 'tiles'>, from: number): Promise<Edge | undefined> {
+  if (from === 0) return undefined
+  const nodeAt = await storedNodes(
+    (places) => reader.tiles(places),
+    (node) => edgeAt(from, node),
+  )
+  try {
+    return edgeAt(from, nodeAt)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new Problem('integrity-failed', `Tiles of the first ${from} entries of the audit log are missing. Keep the database as it is.`, { cause: error })
+  }
+}
+
 /** The lines that a verifier takes: a header, each entry as it stands, and each checkpoint where its size is reached. What is cut off can be gone on with at an entry's index. */
-export async function* exportChunks({ reader, key, from, to: end }: Range & { readonly key: LogKey }): AsyncGenerator<Uint8Array> {
-  yield utf8(encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey }))
+export async function* exportChunks({
+  reader,
+  key,
+  begins,
+  from,
+  to: end,
+}: Range & { readonly key: LogKey; readonly begins?: Edge | undefined }): AsyncGenerator<Uint8Array> {
+  yield utf8(encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey, ...(begins === undefined ? {} : { begins }) }))
   for (let at = from; at < end; at += RAW_PAGE) {
     const to = Math.min(at + RAW_PAGE, end)
     const [entries, checkpoints] = await Promise.all([reader.read(at, to), reader.checkpoints(at, to)])

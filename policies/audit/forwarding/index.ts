@@ -24,7 +24,7 @@ export interface Forwarding {
 
 /** Forwards the log to other systems, each by itself: docs/audit-export.md. */
 export function forwardingFeature({ sql, audit, receivers, ...settings }: ForwardingSettings): Forwarding {
-  const positions = new PgPositionStore(sql, audit.key.name)
+  const positions = new PgPositionStore(sql, audit.key.name, () => audit.reader.minimumIndex())
   const forwarders = receivers.map(
     (receiver) =>
       new Forwarder({

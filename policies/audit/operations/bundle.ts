@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { Problem } from '../../../core/problem.ts'
 import { type Download, operation } from '../../operation.ts'
 import { encodeBundle } from '../group.ts'
+import { archived } from '../prune/prune-record.ts'
 import type { LogReader } from '../reader.ts'
 import { TILE_WIDTH } from '../tiles.ts'
 import { lastSigned, type SignedLog } from './export.ts'
@@ -37,14 +38,15 @@ export const readBundles = (log: SignedLog) =>
     output: z.custom<never>(() => false),
     locate: async ({ index, count, width }) => {
       const from = index * TILE_WIDTH
-      return { index, count, width, from, to: from + (count - 1) * TILE_WIDTH + width, signed: await lastSigned(log) }
+      const to = from + (count - 1) * TILE_WIDTH + width
+      return { index, count, width, from, to, signed: await lastSigned(log), minimumIndex: await log.reader.minimumIndex() }
     },
     uses: () => [],
     facts: ({ index, count, width }) => ({ public: { index, count, width } }),
-    admit: ({ to, signed }) =>
-      to > (signed?.checkpoint.size ?? 0)
-        ? new Problem('not-found', 'The last signed checkpoint is not over so many entries. Ask again in a second.')
-        : undefined,
+    admit: ({ from, to, signed, minimumIndex }) => {
+      if (to > (signed?.checkpoint.size ?? 0)) return new Problem('not-found', 'The last signed checkpoint is not over so many entries. Ask again in a second.')
+      return from < minimumIndex ? archived(minimumIndex) : undefined
+    },
     execute: (_permit, { from, to }) => log.reader.read(from, Math.min(from + PAGE, to)),
     respond: ({ from, to }, first): Download => ({ contentType: CONTENT_TYPE, chunks: bundleChunks(log.reader, { from, to }, first) }),
   })

@@ -5,8 +5,9 @@ import { operation } from '../../operation.ts'
 import { type Checkpoint, type LogKey, openSuccession, type ReplacedKey } from '../checkpoint.ts'
 import { csvEntry, csvHeader } from '../export/csv.ts'
 import { ocsfEvent } from '../export/ocsf.ts'
-import { entryLines, exportChunks } from '../export/stream.ts'
+import { beginsAt, entryLines, exportChunks } from '../export/stream.ts'
 import type { TimeRange } from '../export/time-range.ts'
+import { archived } from '../prune/prune-record.ts'
 import type { LogReader } from '../reader.ts'
 
 export interface SignedLog {
@@ -104,7 +105,7 @@ export const exportLog = ({ placesOfTime, version, ...log }: ExportedLog) =>
     locate: async (asked: Asked) => {
       const signed = await lastSigned(log)
       const size = signed?.checkpoint.size ?? 0
-      return { signed, asked, to: Math.min(asked.to ?? size, size) }
+      return { signed, asked, to: Math.min(asked.to ?? size, size), minimumIndex: await log.reader.minimumIndex() }
     },
     uses: () => [],
     facts: ({ signed, asked: { format, from, since, until }, to }) => ({
@@ -115,15 +116,19 @@ export const exportLog = ({ placesOfTime, version, ...log }: ExportedLog) =>
         ...(until === undefined ? {} : { until }),
       },
     }),
-    admit: ({ signed, asked, to }) =>
-      nothingSigned(signed) ??
-      (asked.from > to ? new Problem('conflict', `There is nothing from ${asked.from} on: the export would end before ${to}.`) : undefined),
-    execute: async (_permit, { asked: { from, since, until }, to }) => {
-      if ((since ?? until) === undefined) return { from, to }
-      const places = await placesOfTime({ since: asDate(since), until: asDate(until) }, to)
-      return { from: Math.max(from, places.from), to: Math.min(to, places.to) }
+    admit: ({ signed, asked, to, minimumIndex }) => {
+      const unsigned = nothingSigned(signed)
+      if (unsigned !== undefined) return unsigned
+      if (asked.from > to) return new Problem('conflict', `There is nothing from ${asked.from} on: the export would end before ${to}.`)
+      return asked.from < minimumIndex ? archived(minimumIndex) : undefined
     },
-    respond: ({ asked, to: end }, { from, to }): Download => {
+    execute: async (_permit, { asked: { format, from, since, until }, to }) => {
+      if (format === 'ndjson') return { from, to, begins: await beginsAt(log.reader, from) }
+      if ((since ?? until) === undefined) return { from, to, begins: undefined }
+      const places = await placesOfTime({ since: asDate(since), until: asDate(until) }, to)
+      return { from: Math.max(from, places.from), to: Math.min(to, places.to), begins: undefined }
+    },
+    respond: ({ asked, to: end }, { from, to, begins }): Download => {
       const { contentType, extension } = FORMATS[asked.format]
       const range = { reader: log.reader, from, to }
       const times = { since: asDate(asked.since), until: asDate(asked.until) }
@@ -132,7 +137,7 @@ export const exportLog = ({ placesOfTime, version, ...log }: ExportedLog) =>
         fileName: `audit-log-${asked.from}-${end}.${extension}`,
         chunks:
           asked.format === 'ndjson'
-            ? exportChunks({ ...range, key: log.key })
+            ? exportChunks({ ...range, key: log.key, begins })
             : asked.format === 'csv'
               ? entryLines({ ...range, ...times, header: csvHeader(), line: csvEntry })
               : entryLines({ ...range, ...times, header: '', line: (found) => `${JSON.stringify(ocsfEvent(found, { origin: log.key.name, version }))}\n` }),

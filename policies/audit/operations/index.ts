@@ -2,6 +2,7 @@ import type { AnyOperation } from '../../operation.ts'
 import { type ExportedLog, exportLog, getCheckpoint } from './export.ts'
 import { readBundles } from './bundle.ts'
 import { proveOperation } from './proof.ts'
+import { proveEntry } from './proof-of-entry.ts'
 import { countEntries, getOperation, queryEntries, type SearchDeps, searchEntries } from './search.ts'
 
 /** What auditors do with the log. Each of them is itself an entry. */
@@ -11,6 +12,7 @@ export const auditOperations = (deps: ExportedLog & SearchDeps): readonly AnyOpe
   countEntries(deps),
   getOperation(deps),
   proveOperation(deps),
+  proveEntry(deps),
   getCheckpoint(deps),
   exportLog(deps),
   readBundles(deps),

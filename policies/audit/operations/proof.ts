@@ -4,11 +4,13 @@ import { UUID_PATTERN } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import { operation } from '../../operation.ts'
 import { NoteError, openSuccession } from '../checkpoint.ts'
-import { inclusionProof, leafHash, type NodeAt, verifyInclusion } from '../merkle.ts'
+import { inclusionProof, leafHash, verifyInclusion } from '../merkle.ts'
 import { encodeProof } from '../proof-file.ts'
+import { archivedHint } from '../prune/prune-record.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
 import { storedNodes } from '../stored-nodes.ts'
 import { lastSigned, type Signed, type SignedLog } from './export.ts'
+import { archivedBefore } from './search.ts'
 
 const MAX_PROOFS = 100
 
@@ -42,6 +44,7 @@ export const proveOperation = (log: SignedLog) =>
         }),
       ),
       next: z.number().int().min(0).optional().meta({ description: 'Where the operation goes on: beyond this page, or not yet under a signed checkpoint.' }),
+      archivedBefore,
     }),
     // The checkpoint first: what is found after it may lie beyond it, and nothing that lies under it is missed.
     locate: async ({ operationId, from, limit }) => {
@@ -49,20 +52,28 @@ export const proveOperation = (log: SignedLog) =>
       const found = await log.reader.search({ from, limit: limit + 1, operationId })
       const size = provable.last?.checkpoint.size ?? 0
       const page = found.filter(({ index }) => index < size).slice(0, limit)
-      return { operationId, from, limit, signed: signedOver(provable, found.slice(0, limit)), found, page }
+      const minimumIndex = await log.reader.minimumIndex()
+      return { operationId, from, limit, signed: signedOver(provable, found.slice(0, limit)), found, page, minimumIndex }
     },
     uses: () => [],
     facts: ({ operationId, from, limit }) => ({ public: { operationId, from, limit } }),
-    admit: ({ found, page }) => {
+    admit: ({ found, page, minimumIndex }) => {
       if (found.length === 0)
-        return new Problem('not-found', 'The log has no entry of this operation from there on. One that has just ended is there within a second or so.')
+        return new Problem(
+          'not-found',
+          `The log has no entry of this operation from there on. One that has just ended is there within a second or so.${archivedHint(minimumIndex)}`,
+        )
       return page.length > 0 ? undefined : new Problem('conflict', 'These entries are not yet under a signed checkpoint. Ask again in a second.')
     },
     execute: async (_permit, { signed, page }) => (signed === undefined ? [] : prove(log.reader, signed, page)),
     outcomeFacts: ({ signed }, proven) => ({ public: { proven: proven.length, size: signed?.checkpoint.size ?? 0 } }),
-    respond: ({ signed, found, page }, proven) => {
+    respond: ({ signed, found, page, minimumIndex }, proven) => {
       const next = found[page.length]?.index
-      return { size: signed?.checkpoint.size ?? 0, entries: proven, ...(next === undefined ? {} : { next }) }
+      return {
+        ...{ size: signed?.checkpoint.size ?? 0, entries: proven },
+        ...(next === undefined ? {} : { next }),
+        ...(minimumIndex === 0 ? {} : { archivedBefore: minimumIndex }),
+      }
     },
   })
 
@@ -73,28 +84,43 @@ interface Proven {
 }
 
 /** Throws `integrity-failed` when the proof that the stored tiles give does not hold: nobody is to be handed one that fails elsewhere. */
-export async function prove(reader: LogReader, { note, checkpoint }: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
+export async function prove(reader: LogReader, signed: Signed, entries: readonly FoundEntry[]): Promise<Proven[]> {
+  const proofs = await proofsOf(
+    reader,
+    signed,
+    entries.map(({ index, bytes }) => ({ index, leaf: leafHash(bytes) })),
+  )
+  return entries.map(({ index, bytes }, at) => ({ index, bytes: base64(bytes), proof: proofs[at] ?? '' }))
+}
+
+/** The same of entries by their leaf hashes; default the stored ones. */
+export async function proofsOf(
+  reader: LogReader,
+  { note, checkpoint }: Signed,
+  leaves: readonly { readonly index: number; readonly leaf?: Uint8Array }[],
+): Promise<string[]> {
   const { size, root } = checkpoint
   const nodeAt = await storedNodes(
     (places) => reader.tiles(places),
-    (node) => entries.map(({ index }) => inclusionProof(index, size, node)),
+    (node) => leaves.map(({ index }) => [node(0, index), inclusionProof(index, size, node)]),
   )
-  return entries.map(({ index, bytes }) => {
-    const hashes = pathOf(index, size, nodeAt)
-    if (hashes === undefined || !verifyInclusion({ index, size, leaf: leafHash(bytes), proof: hashes, root })) {
+  return leaves.map(({ index, leaf }) => {
+    const hashes = ifThere(() => inclusionProof(index, size, nodeAt))
+    const own = leaf ?? ifThere(() => nodeAt(0, index))
+    if (hashes === undefined || own === undefined || !verifyInclusion({ index, size, leaf: own, proof: hashes, root })) {
       throw new Problem(
         'integrity-failed',
         `The stored tree does not lead from the audit log's entry ${index} to the signed checkpoint over ${size}. Verify an export, and keep the database as it is.`,
       )
     }
-    return { index, bytes: base64(bytes), proof: encodeProof({ index, hashes, note }) }
+    return encodeProof({ index, hashes, note })
   })
 }
 
 /** Undefined when a tile is missing or short. */
-function pathOf(index: number, size: number, nodeAt: NodeAt): readonly Uint8Array[] | undefined {
+function ifThere<Nodes>(read: () => Nodes): Nodes | undefined {
   try {
-    return inclusionProof(index, size, nodeAt)
+    return read()
   } catch (error) {
     if (error instanceof RangeError) return undefined
     throw error

@@ -3,10 +3,11 @@ import { base64 } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import { operation } from '../../operation.ts'
 import type { Facts } from '../log.ts'
+import { archivedHint } from '../prune/prune-record.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
 import { GROUP_FIELDS } from '../search/field.ts'
 import { EVERYTHING, type Query } from '../search/query.ts'
-import type { Page, PreparedQuery, Searcher, SearchResult } from '../search/searcher.ts'
+import type { Page, PreparedQuery, Reach, Searcher, SearchResult } from '../search/searcher.ts'
 import { filterFault, filterInput, queryInput, queryOf, uuid } from './search-input.ts'
 
 export interface SearchDeps {
@@ -21,10 +22,20 @@ const entryView = z.object({
 
 const viewOf = ({ index, bytes, entry }: FoundEntry): z.infer<typeof entryView> => ({ index, bytes: base64(bytes), entry: { ...entry } })
 
+export const archivedBefore = z
+  .number()
+  .int()
+  .min(1)
+  .optional()
+  .meta({ description: 'Entries before this index were pruned, and are in the archive of the log alone. Absent: none was.' })
+
 const reachView = {
   searchedTo: z.number().int().min(0).meta({ description: 'Entries below this index were searched.' }),
   size: z.number().int().min(0).meta({ description: 'Entries that the log has: more than that while the index is being made.' }),
+  archivedBefore,
 }
+
+const reachOf = ({ searchedTo, size, archivedBefore: before }: Reach) => ({ searchedTo, size, ...(before === 0 ? {} : { archivedBefore: before }) })
 
 const pageView = z
   .object({
@@ -34,8 +45,8 @@ const pageView = z
   })
   .meta({ id: 'AuditPage' })
 
-const pageOf = ({ entries, next, searchedTo, size }: SearchResult): z.infer<typeof pageView> => ({
-  ...{ entries: entries.map(viewOf), searchedTo, size },
+const pageOf = ({ entries, next, ...reach }: SearchResult): z.infer<typeof pageView> => ({
+  ...{ entries: entries.map(viewOf), ...reachOf(reach) },
   ...(next === undefined ? {} : { next }),
 })
 
@@ -146,8 +157,8 @@ export const countEntries = ({ searcher }: SearchDeps) =>
     facts: ({ prepared, by, bucketMs }) => factsOf(prepared, { by, ...(bucketMs === undefined ? {} : { bucketMs }) }),
     execute: (_permit, { prepared, by, most, bucketMs }) => (by === 'time' ? searcher.histogram(prepared, { bucketMs }) : searcher.count(prepared, by, most)),
     outcomeFacts: (_target, { total, searchedTo }) => ({ public: { found: total, searchedTo } }),
-    respond: (_target, { total, groups, more, bucketMs, searchedTo, size }) => ({
-      ...{ total, groups: [...groups], more, searchedTo, size },
+    respond: (_target, { total, groups, more, bucketMs, ...reach }) => ({
+      ...{ total, groups: [...groups], more, ...reachOf(reach) },
       ...(bucketMs === undefined ? {} : { bucketMs }),
     }),
   })
@@ -162,14 +173,21 @@ export const getOperation = ({ reader }: { readonly reader: LogReader }) =>
     effect: 'transient',
     route: { method: 'GET', path: '/v1/policies/audit/operations/{operationId}' },
     input: z.strictObject({ operationId: uuid.meta({ description: 'Id of the operation', example: '0198f2c1-7a40-7c3e-9d52-6a1f0b2c3d4e' }) }),
-    output: z.object({ entries: z.array(entryView) }),
-    locate: async ({ operationId }) => ({ operationId, found: await reader.search({ from: 0, limit: MAX_OF_ONE, operationId }) }),
+    output: z.object({ entries: z.array(entryView), archivedBefore }),
+    locate: async ({ operationId }) => ({
+      operationId,
+      found: await reader.search({ from: 0, limit: MAX_OF_ONE, operationId }),
+      minimumIndex: await reader.minimumIndex(),
+    }),
     uses: () => [],
     facts: ({ operationId }) => ({ public: { operationId } }),
-    admit: ({ found }) =>
+    admit: ({ found, minimumIndex }) =>
       found.length > 0
         ? undefined
-        : new Problem('not-found', 'The log has no entry of this operation. One that has just ended is there within a second or so.'),
+        : new Problem(
+            'not-found',
+            `The log has no entry of this operation. One that has just ended is there within a second or so.${archivedHint(minimumIndex)}`,
+          ),
     execute: (_permit, { found }) => Promise.resolve(found),
-    respond: (_target, found) => ({ entries: found.map(viewOf) }),
+    respond: ({ minimumIndex }, found) => ({ entries: found.map(viewOf), ...(minimumIndex === 0 ? {} : { archivedBefore: minimumIndex }) }),
   })

@@ -18,7 +18,8 @@ export type Plan =
 export interface Snapshot {
   readonly sealed: number
   readonly generation: number
-  /** Entries that are looked at: those below this index. */
+  /** Entries that are looked at: from the one on and below the other. */
+  readonly from: number
   readonly to: number
   readonly open: readonly SegmentIndex[]
 }
@@ -46,7 +47,9 @@ export class Evaluation {
 
   /** The entries of the segment that the snapshot has. */
   valid(segment: number): Bits {
-    return firstBits(Math.max(0, Math.min(SEGMENT_ENTRIES, this.#snapshot.to - segment * SEGMENT_ENTRIES)))
+    const below = (index: number): Bits => firstBits(Math.max(0, Math.min(SEGMENT_ENTRIES, index - segment * SEGMENT_ENTRIES)))
+    const bits = below(this.#snapshot.to)
+    return this.#snapshot.from > segment * SEGMENT_ENTRIES ? without(bits, below(this.#snapshot.from)) : bits
   }
 
   sealedOf(segments: Segments): Segments {

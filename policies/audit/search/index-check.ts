@@ -1,6 +1,6 @@
 import { equalBytes } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
-import { SEGMENT_ENTRIES } from './bits.ts'
+import { SEGMENT_ENTRIES, segmentOf } from './bits.ts'
 import { FIELD_NAMES, fieldOf } from './field.ts'
 import type { SealedSegment } from './segment.ts'
 import { readSegment, type ReadEntries } from './segment-reader.ts'
@@ -22,23 +22,26 @@ export interface IndexFinding {
 export async function* checkIndex({
   store,
   read,
-  from = 0,
+  from: asked = 0,
 }: {
   readonly store: TermStore
   readonly read: ReadEntries
   readonly from?: number
 }): AsyncGenerator<IndexFinding | { readonly checked: number; readonly of: number }> {
-  const { sealed, generation } = await store.position()
+  const { sealed, generation, from: minimumIndex } = await store.position()
+  const from = Math.max(asked, segmentOf(minimumIndex))
   const [stored, counts] = [new Map<number, number>(), new Map<number, number>()]
   for (let segment = from; segment < sealed; segment += 1) {
-    const made = await readSegment(segment, read).then(
+    const made = await readSegment(segment, read, minimumIndex).then(
       (index) => index.seal(),
       () => undefined,
     )
     if (made === undefined) yield { kind: 'unreadable', segment, what: 'entries' }
     else {
       const { findings, rows } = await compareSegment(store, made)
-      if ((await store.position()).generation !== generation) throw new Problem('conflict', 'The index was thrown away while it was compared. Begin again.')
+      const now = await store.position()
+      if (now.generation !== generation || now.from !== minimumIndex)
+        throw new Problem('conflict', 'The index was thrown away, or the log pruned, while it was compared. Begin again.')
       stored.set(segment, rows)
       yield* findings
     }
@@ -51,7 +54,7 @@ export async function* checkIndex({
   const now = await store.position()
   for (const [segment, rows] of counts) {
     if (segment < from || rows === stored.get(segment) || (segment < sealed && !stored.has(segment))) continue
-    if (segment < sealed || segment >= now.sealed) yield* extraRows(store, segment, read)
+    if (segment < sealed || segment >= now.sealed) yield* extraRows(store, segment, read, minimumIndex)
   }
 }
 
@@ -73,8 +76,8 @@ async function compareSegment(store: TermStore, made: SealedSegment): Promise<{ 
   return { findings, rows: stored.filter((row) => row !== undefined).length }
 }
 
-async function* extraRows(store: TermStore, segment: number, read: ReadEntries): AsyncGenerator<IndexFinding> {
-  const made = await readSegment(segment, read).then(
+async function* extraRows(store: TermStore, segment: number, read: ReadEntries, minimumIndex: number): AsyncGenerator<IndexFinding> {
+  const made = await readSegment(segment, read, minimumIndex).then(
     (index) => (index.count === SEGMENT_ENTRIES ? index.seal().terms : []),
     () => [],
   )

@@ -38,9 +38,9 @@ export class Indexer {
   /** Indexes the next whole segment. False when there is none. */
   async sealNext(): Promise<boolean> {
     const { store, read } = this.#settings
-    const { sealed, generation, size } = await store.position()
+    const { sealed, generation, size, from } = await store.position()
     if (size < (sealed + 1) * SEGMENT_ENTRIES) return false
-    await store.seal((await readSegment(sealed, read)).seal(), generation)
+    await store.seal((await readSegment(sealed, read, from)).seal(), generation)
     return true
   }
 

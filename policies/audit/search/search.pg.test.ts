@@ -28,6 +28,7 @@ let audit: AuditFeature
 let nowMs = Date.parse('2026-01-01T00:00:00Z')
 const folder = mkdtempSync(join(tmpdir(), 'gridseal-search-'))
 const keys = softKeys()
+const unpruned = () => Promise.resolve(0)
 const marked: OperationId[] = []
 
 const ICCID = '89860123456789012345'
@@ -235,7 +236,7 @@ describe('the index', () => {
   })
 
   it('is not sealed twice, nor out of order', async () => {
-    const store = new PgTermStore(db.sql)
+    const store = new PgTermStore(db.sql, unpruned)
     const { generation } = await store.position()
     const segment = { segment: 1, firstMs: 0, lastMs: 0, times: new Uint8Array(6 * 4096), terms: [] }
     expect(await store.seal(segment, generation)).toBe(false)
@@ -269,7 +270,7 @@ describe('the index', () => {
   })
 
   it('that is thrown away under a search is not believed', async () => {
-    const store = new PgTermStore(db.sql)
+    const store = new PgTermStore(db.sql, unpruned)
     const rows = store.rows.bind(store)
     let searches = 0
     store.rows = async (...asked) => {
@@ -281,7 +282,12 @@ describe('the index', () => {
       return found
     }
     const open = new OpenSegments((from, to) => audit.reader.read(from, to))
-    const searcher = new Searcher({ store, open, log: new PgLogReader(db.sql, keys.checkGroups), blindIndex: keys.blindIndex })
+    const searcher = new Searcher({
+      store,
+      open,
+      log: new PgLogReader(db.sql, { checkGroups: keys.checkGroups, minimumIndex: unpruned }),
+      blindIndex: keys.blindIndex,
+    })
     const found = await searcher.search(await searcher.prepare({ field: 'object', is: ['order 7'] }), { order: 'oldest', limit: 50 })
     expect([found.entries.length, searches]).toEqual([9, 2])
   })

@@ -11,7 +11,7 @@ const SEGMENTS = 50_000
 const SIZE = SEGMENTS * SEGMENT_ENTRIES
 const spanOf = (segment: number) => ({ segment, firstMs: segment * 1000, lastMs: segment * 1000 + 999 })
 const longLog: TermStore = {
-  position: () => Promise.resolve({ sealed: SEGMENTS, generation: 1, size: SIZE }),
+  position: () => Promise.resolve({ sealed: SEGMENTS, generation: 1, size: SIZE, from: 0 }),
   spans: (segments) => Promise.resolve(segments.map(spanOf)),
   wholeSpan: () => Promise.resolve({ firstMs: 0, lastMs: SEGMENTS * 1000 - 1 }),
   values: () => Promise.resolve(['ok']),
@@ -55,7 +55,7 @@ describe('a personal value', () => {
     const count = 25 * SEGMENT_ENTRIES
     const salt = new Uint8Array(16)
     const searcher = searcherOf({
-      store: { ...longLog, position: () => Promise.resolve({ sealed: 25, generation: 1, size: count }) },
+      store: { ...longLog, position: () => Promise.resolve({ sealed: 25, generation: 1, size: count, from: 0 }) },
       blindIndex: () => Promise.resolve([salt]),
       log: {
         at: unasked,

@@ -60,6 +60,8 @@ export interface Reach {
   readonly searchedTo: number
   /** Entries that the tree has: more where the index lags behind. */
   readonly size: number
+  /** Entries before it were pruned, and not searched: 0 where none was. */
+  readonly archivedBefore: number
 }
 
 export interface SearchResult extends Reach {
@@ -112,7 +114,7 @@ export class Searcher {
   search(prepared: PreparedQuery, { order, from, limit }: Page): Promise<SearchResult> {
     return this.#onSnapshot(prepared, async ({ plan, evaluation, snapshot, reach, salts }) => {
       const last = reach.searchedTo - 1
-      const start = order === 'oldest' ? (from ?? 0) : Math.min(from ?? last, last)
+      const start = order === 'oldest' ? Math.max(from ?? 0, reach.archivedBefore) : Math.min(from ?? last, last)
       const indexes: number[] = []
       let next: number | undefined
       for await (const { segments, found } of chunksOf(evaluation, plan, snapshot, { order, start, most: MOST_SEGMENTS })) {
@@ -126,7 +128,7 @@ export class Searcher {
         }
         const end = segments.at(-1)
         next = end === undefined ? undefined : order === 'oldest' ? (end + 1) * SEGMENT_ENTRIES : end * SEGMENT_ENTRIES - 1
-        if (next !== undefined && (next < 0 || next > last)) next = undefined
+        if (next !== undefined && (next < reach.archivedBefore || next > last)) next = undefined
       }
       const entries = await this.#settings.log.at(indexes.slice(0, limit))
       for (const { index, entry } of entries) {
@@ -149,7 +151,12 @@ export class Searcher {
     return this.#onSnapshot({ query: EVERYTHING, text: '', blind: [] }, async ({ evaluation, snapshot, reach: { searchedTo } }) => {
       const end = Math.min(size, searchedTo)
       const first = async (order: Order): Promise<number | undefined> => {
-        for await (const { segments, found } of chunksOf(evaluation, plan, { ...snapshot, to: end }, { order, start: order === 'oldest' ? 0 : end - 1 })) {
+        for await (const { segments, found } of chunksOf(
+          evaluation,
+          plan,
+          { ...snapshot, to: end },
+          { order, start: order === 'oldest' ? snapshot.from : end - 1 },
+        )) {
           for (const segment of segments) {
             const index = placesIn(found.get(segment), segment, order).find((one) => one < end)
             if (index !== undefined) return index
@@ -172,8 +179,8 @@ export class Searcher {
       const { number } = fieldOf(by)
       let total = 0
       if (isEverything(plan)) {
-        total = reach.searchedTo
-        for (const { value, count } of await store.sums(number, snapshot.sealed)) add(value, count)
+        total = reach.searchedTo - snapshot.from
+        for (const { value, count } of await store.sums(number, segmentOf(snapshot.from), snapshot.sealed)) add(value, count)
         for (const open of snapshot.open) for (const { value, bits } of open.groups(by)) add(value, countOfBoth(bits, evaluation.valid(open.segment)))
       } else {
         // By its values, each found at once: without them the index would be read along the whole field for every chunk.
@@ -224,9 +231,9 @@ export class Searcher {
     })
   }
 
-  async #bucketsFor(query: Query, { sealed, open }: Snapshot, widthMs: number | undefined): Promise<Buckets> {
+  async #bucketsFor(query: Query, { from, sealed, open }: Snapshot, widthMs: number | undefined): Promise<Buckets> {
     const spans = open.flatMap(({ span }) => span ?? [])
-    const stored = await this.#settings.store.wholeSpan(sealed)
+    const stored = await this.#settings.store.wholeSpan(segmentOf(from), sealed)
     if (stored !== undefined) spans.push(stored)
     const { sinceMs, untilMs } = boundsOf(query)
     const firstMs = Math.max(sinceMs, Math.min(...spans.map((span) => span.firstMs)))
@@ -234,18 +241,27 @@ export class Searcher {
     return bucketsOver(Number.isFinite(firstMs) && Number.isFinite(lastMs) ? { firstMs, lastMs: Math.max(firstMs, lastMs) } : undefined, widthMs)
   }
 
-  /** Runs `work` on what the index is now; again where the index was thrown away meanwhile. */
+  /** Runs `work` on what the index is now; again where the index was thrown away, or the log pruned, meanwhile. */
   async #onSnapshot<Result>(prepared: PreparedQuery, work: (parts: Parts) => Promise<Result>): Promise<Result> {
     const { store, open } = this.#settings
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const position = await store.position()
-      const { segments, to } = await open.cover(position)
-      const snapshot: Snapshot = { sealed: position.sealed, generation: position.generation, to, open: segments }
-      const planner = new Planner(this.#settings, snapshot, prepared)
-      const plan = await planner.plan(prepared.query)
-      const parts = { plan, snapshot, evaluation: new Evaluation(store, snapshot), reach: { searchedTo: to, size: position.size }, salts: planner.salts }
-      const result = await work(parts)
-      if ((await store.position()).generation === position.generation) return result
+      const isSame = async (): Promise<boolean> => {
+        const now = await store.position()
+        return now.generation === position.generation && now.from === position.from
+      }
+      try {
+        const { segments, to } = await open.cover(position)
+        const snapshot: Snapshot = { sealed: position.sealed, generation: position.generation, from: position.from, to, open: segments }
+        const planner = new Planner(this.#settings, snapshot, prepared)
+        const plan = await planner.plan(prepared.query)
+        const reach = { searchedTo: to, size: position.size, archivedBefore: position.from }
+        const result = await work({ plan, snapshot, evaluation: new Evaluation(store, snapshot), reach, salts: planner.salts })
+        if (await isSame()) return result
+      } catch (error) {
+        // What was pruned meanwhile is missing.
+        if (await isSame()) throw error
+      }
     }
     throw new Problem('log-unavailable', 'The index of the audit log is being made again. Try again in a few seconds.')
   }
@@ -278,14 +294,14 @@ interface Walk {
 async function* chunksOf(
   evaluation: Evaluation,
   plan: Plan,
-  { to }: Snapshot,
+  { from, to }: Snapshot,
   { order, start, atOnce = LAST_CHUNK, most = Number.POSITIVE_INFINITY }: Walk,
 ): AsyncGenerator<{ readonly segments: Segments; readonly found: Found }> {
-  const last = segmentOf(to - 1)
+  const [begin, last] = [segmentOf(from), segmentOf(to - 1)]
   let at = segmentOf(start)
   let left = most
-  for (let size = FIRST_CHUNK; left > 0 && at >= 0 && at <= last; size = Math.min(size * 4, atOnce)) {
-    const count = Math.min(size, left, order === 'oldest' ? last - at + 1 : at + 1)
+  for (let size = FIRST_CHUNK; left > 0 && at >= begin && at <= last; size = Math.min(size * 4, atOnce)) {
+    const count = Math.min(size, left, order === 'oldest' ? last - at + 1 : at - begin + 1)
     const first = order === 'oldest' ? at : at - count + 1
     const rising = Array.from({ length: count }, (_, step) => first + step)
     const found = await evaluation.find(plan, rising)

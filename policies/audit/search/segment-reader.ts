@@ -33,9 +33,12 @@ export async function extendSegment(index: SegmentIndex, to: number, read: ReadE
   }
 }
 
-/** The index of a whole segment. */
-export async function readSegment(segment: number, read: ReadEntries): Promise<SegmentIndex> {
-  const index = new SegmentIndex(segment)
+/** How many of the segment's first entries are before an index. */
+export const prunedOf = (segment: number, from: number): number => Math.max(0, Math.min(SEGMENT_ENTRIES, from - segment * SEGMENT_ENTRIES))
+
+/** The index of a whole segment. `from`: entries before it were pruned. */
+export async function readSegment(segment: number, read: ReadEntries, from: number): Promise<SegmentIndex> {
+  const index = new SegmentIndex(segment, prunedOf(segment, from))
   await extendSegment(index, (segment + 1) * SEGMENT_ENTRIES, read)
   return index
 }

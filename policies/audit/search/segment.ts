@@ -33,19 +33,24 @@ export class SegmentIndex {
   readonly #times: number[] = []
   readonly #terms = new Map<FieldName, Map<string, number[]>>()
   readonly #addresses = new Map<string, readonly string[]>()
+  readonly #pruned: number
 
-  constructor(segment: number) {
+  /** `pruned`: so many of its first entries were pruned. They have no terms, and the time of the first that is there. */
+  constructor(segment: number, pruned = 0) {
     this.segment = segment
+    this.#pruned = pruned
   }
 
+  /** Those that were pruned, and those that were added. */
   get count(): number {
-    return this.#times.length
+    return Math.max(this.#pruned, this.#times.length)
   }
 
   add(entry: Entry): void {
-    const place = this.#times.length
+    const place = this.count
     if (place === SEGMENT_ENTRIES) throw new RangeError('the segment is full')
-    this.#times.push(Math.max(0, Date.parse(entry.time)))
+    const timeMs = Math.max(0, Date.parse(entry.time))
+    while (this.#times.length <= place) this.#times.push(timeMs)
     for (const name of FIELD_NAMES) {
       for (const value of this.#valuesOf(name, entry)) {
         const terms = this.#termsOf(name)

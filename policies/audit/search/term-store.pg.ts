@@ -1,4 +1,5 @@
 import type { Sql } from '../../../core/tx.ts'
+import type { MinimumIndex } from '../prune/prune-record.ts'
 import type { TermRange } from './field.ts'
 import type { SealedSegment, Span, TermRow } from './segment.ts'
 import type { IndexPosition, Segments, TermStore } from './term-store.ts'
@@ -51,9 +52,11 @@ interface SpanRow {
 
 export class PgTermStore implements TermStore {
   readonly #sql: Sql
+  readonly #minimumIndex: MinimumIndex
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, minimumIndex: MinimumIndex) {
     this.#sql = sql
+    this.#minimumIndex = minimumIndex
   }
 
   async position(): Promise<IndexPosition> {
@@ -61,7 +64,7 @@ export class PgTermStore implements TermStore {
       'SELECT i.segments, i.generation, h.size FROM audit_indexed i, audit_head h WHERE i.id = 1 AND h.id = 1',
     )
     if (row === undefined) throw new Error('the table audit_indexed or audit_head is empty')
-    return { sealed: Number(row.segments), generation: row.generation, size: Number(row.size) }
+    return { sealed: Number(row.segments), generation: row.generation, size: Number(row.size), from: await this.#minimumIndex() }
   }
 
   async seal({ segment, firstMs, lastMs, times, terms }: SealedSegment, generation: number): Promise<boolean> {
@@ -92,10 +95,10 @@ export class PgTermStore implements TermStore {
     return rows.map(({ segment, value, bits }) => ({ segment: Number(segment), value, bits }))
   }
 
-  async sums(field: number, sealed: number): ReturnType<TermStore['sums']> {
+  async sums(field: number, first: number, sealed: number): ReturnType<TermStore['sums']> {
     const rows = await this.#sql.query<{ value: string; count: string }>(
-      'SELECT value, sum(count) AS count FROM audit_terms WHERE field = $1 AND segment < $2 GROUP BY value',
-      [field, sealed],
+      'SELECT value, sum(count) AS count FROM audit_terms WHERE field = $1 AND segment >= $2 AND segment < $3 GROUP BY value',
+      [field, first, sealed],
     )
     return rows.map(({ value, count }) => ({ value, count: Number(count) }))
   }
@@ -118,10 +121,10 @@ export class PgTermStore implements TermStore {
     return rows.map(({ segment, times }) => ({ segment: Number(segment), times }))
   }
 
-  async wholeSpan(sealed: number): Promise<Span | undefined> {
+  async wholeSpan(first: number, sealed: number): Promise<Span | undefined> {
     const [row] = await this.#sql.query<SpanRow | { first_ms: null }>(
-      'SELECT min(first_ms) AS first_ms, max(last_ms) AS last_ms FROM audit_segments WHERE segment < $1',
-      [sealed],
+      'SELECT min(first_ms) AS first_ms, max(last_ms) AS last_ms FROM audit_segments WHERE segment >= $1 AND segment < $2',
+      [first, sealed],
     )
     return row === undefined || row.first_ms === null ? undefined : spanOf(row)
   }

@@ -9,6 +9,8 @@ export interface IndexPosition {
   readonly generation: number
   /** Entries in the tree. */
   readonly size: number
+  /** The first entry that is there: those before it were pruned, and with them the segments that had no others. */
+  readonly from: number
 }
 
 /** Segments, rising. */
@@ -24,15 +26,15 @@ export interface TermStore {
   seal(segment: SealedSegment, generation: number): Promise<boolean>
   /** Of these segments, the rows of a field's values. */
   rows(field: number, values: readonly string[], segments: Segments): Promise<{ readonly segment: number; readonly value: string; readonly bits: Uint8Array }[]>
-  /** How many entries of all segments below `sealed` have each of a field's values. */
-  sums(field: number, sealed: number): Promise<{ readonly value: string; readonly count: number }[]>
+  /** How many entries of the segments from `first` on and below `sealed` have each of a field's values. */
+  sums(field: number, first: number, sealed: number): Promise<{ readonly value: string; readonly count: number }[]>
   /** The values of a field in a range, at most `limit`, by their bytes. */
   values(field: number, range: TermRange, limit: number): Promise<string[]>
   spans(segments: Segments): Promise<(Span & { readonly segment: number })[]>
   times(segments: Segments): Promise<{ readonly segment: number; readonly times: Uint8Array }[]>
-  /** The span of all segments below `sealed`. Undefined when there is none. */
-  wholeSpan(sealed: number): Promise<Span | undefined>
-  /** Throws the index away. Whoever leads makes it again. */
+  /** The span of all segments from `first` on and below `sealed`. Undefined when there is none. */
+  wholeSpan(first: number, sealed: number): Promise<Span | undefined>
+  /** Throws the index away. Whoever leads makes it again, of the entries that are there. */
   clear(): Promise<void>
   /** Of one segment, the stored rows of these terms, in their order: undefined for one that is not there. */
   stored(segment: number, terms: readonly Pick<TermRow, 'field' | 'value'>[]): Promise<(Pick<TermRow, 'count' | 'bits'> | undefined)[]>

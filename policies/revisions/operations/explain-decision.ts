@@ -40,7 +40,11 @@ async function findGranted(grants: ExplainDeps['grants'], entry: Entry | undefin
   return grant === undefined ? [] : [grant]
 }
 
-const noDecision = (): Problem => new Problem('not-found', 'The log has no decision of this operation. One that has just ended is there within a second or so.')
+const noDecision = (): Problem =>
+  new Problem(
+    'not-found',
+    'The log has no decision of this operation. One that has just ended is there within a second or so; an old one may be in the archive of the log alone.',
+  )
 
 const EXPLANATION = z
   .strictObject({
