@@ -1,14 +1,18 @@
 import { breather } from '../../core/breather.ts'
+import { equalBytes } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import type { RowDigest } from '../../core/row.ts'
 import type { Entry } from '../audit/entry.ts'
 import { LogFault } from '../audit/log-fault.ts'
+import type { PruneRecord } from '../audit/prune/prune-record.ts'
 import { entriesOf } from '../audit/round.ts'
 import type { IndexUpkeep } from '../audit/search/index-upkeep.ts'
 import type { Finding } from './finding.ts'
 import { subjectOf } from './finding.ts'
 import { LogPass, type LogPassDeps } from './log-pass.ts'
+import type { EpochSequence } from './log-source.ts'
 import { judgeRow, keyOf, type Naming, RowBook } from './row-book.ts'
+import { HeadsDigest, SEQUENCES, VALUES } from './row-heads.ts'
 import { pagesOf, passTables, type TablePassDeps } from './table-pass.ts'
 
 export interface CheckDeps
@@ -31,7 +35,7 @@ export interface CheckOptions {
 }
 
 export interface CheckProgress {
-  readonly part: 'tables' | 'log' | 'comparison' | 'search'
+  readonly part: 'tables' | 'heads' | 'log' | 'comparison' | 'search'
   readonly done: number
   /** Undefined where it is not known before. */
   readonly of: number | undefined
@@ -57,10 +61,30 @@ export const MOST_FINDINGS = 1_000
  *
  * It takes no snapshot, which a long pass would hold against the whole database, and rows that change meanwhile are no findings. Order: all that is committed is
  * sequenced (`began` entries); the tables are read; all is sequenced again; the log is read. So an entry before `began` was committed before any row was read: of its
- * rows what stood is that version, or one that an entry from `began` on names, which the log has by the time it is read.
+ * rows what stood is that version, or one that an entry from `began` on names, which the log has by the time it is read. What was pruned is in the row heads.
  */
 export async function checkIntegrity(deps: CheckDeps, { between = () => Promise.resolve() }: CheckOptions = {}): Promise<IntegrityReport> {
   const startedAt = deps.now()
+  for (let attempt = 1; ; attempt += 1) {
+    const pruned = await deps.source.pruned()
+    const { entries, groups, rows, findings } = await compareAll(deps, { startedAt, pruned, between })
+    const isSame = (await deps.source.pruned())?.before === pruned?.before
+    // What was pruned meanwhile was missed, or missing.
+    if (isSame) return { startedAt, endedAt: deps.now(), entries, groups, rows, findings: findings.list, findingCount: findings.count }
+    if (attempt === MOST_ATTEMPTS) throw new Problem('conflict', 'The log was pruned again and again while it was compared. Begin again.')
+  }
+}
+
+const MOST_ATTEMPTS = 3
+
+async function compareAll(
+  deps: CheckDeps,
+  {
+    startedAt,
+    pruned,
+    between,
+  }: { readonly startedAt: Date; readonly pruned: PruneRecord | undefined; readonly between: NonNullable<CheckOptions['between']> },
+): Promise<{ readonly entries: number; readonly groups: number; readonly rows: number; readonly findings: Findings }> {
   const findings = new Findings()
   const find = (finding: Finding): void => findings.add(finding)
   const book = new RowBook()
@@ -72,20 +96,61 @@ export async function checkIntegrity(deps: CheckDeps, { between = () => Promise.
       book.stand(row, isSealed),
     )
     const isStopped = !(await flushed(deps, find))
+    const begin = pruned && { index: pruned.before, root: pruned.root, epochs: await readHeads(deps, { pruned, book, startedAt, find, between }) }
     const log = new LogPass({
-      ...{ source: deps.source, key: deps.key, replaced: deps.replaced, checkGroups: deps.checkGroups, kept: await deps.kept(), find },
+      ...{ source: deps.source, key: deps.key, replaced: deps.replaced, checkGroups: deps.checkGroups, kept: await deps.kept(), find, begin },
       name: (named, entry, index) => book.name(named, { index, ageMs: ageOf(entry, startedAt) }),
       between: (done, of) => between({ part: 'log', done, of }),
     })
     const { entries, groups } = await log.run()
+    if (pruned !== undefined) {
+      for await (const page of deps.source.heads(pruned.before)) await log.compareValues(page.filter(({ relation }) => relation === VALUES))
+    }
     // Of a log that goes on, what is not sequenced now came after the tables were read.
     if (isStopped) await log.unsequenced(entries)
-    await compareRows({ ...deps, book, began, unreadable, findings, between })
+    await compareRows({ ...deps, book, began, unreadable, findings, between, pruned })
     await compareSearchIndex({ ...deps, find, between })
-    return { startedAt, endedAt: deps.now(), entries, groups, rows, findings: findings.list, findingCount: findings.count }
+    return { entries, groups, rows, findings }
   } finally {
     book.close()
   }
+}
+
+/** What the log said of rows before it was pruned, into the book. Answers how far the epochs of writers were. */
+async function readHeads(
+  { source }: Pick<CheckDeps, 'source'>,
+  {
+    pruned: { before, heads },
+    book,
+    startedAt,
+    find,
+    between,
+  }: {
+    readonly pruned: PruneRecord
+    readonly book: RowBook
+    readonly startedAt: Date
+    readonly find: (finding: Finding) => void
+    readonly between: NonNullable<CheckOptions['between']>
+  },
+): Promise<EpochSequence[]> {
+  const digest = new HeadsDigest()
+  const epochs: EpochSequence[] = []
+  let done = 0
+  for await (const page of source.heads(before)) {
+    for (const head of page) {
+      digest.add(head)
+      const { relation, subject, version, digest: named, index, timeMs } = head
+      if (relation === SEQUENCES) {
+        const [writer = 0, epoch = 0] = subject.split('/').map(Number)
+        epochs.push({ writer, epoch, seq: version })
+      } else if (relation !== VALUES) book.name({ table: relation, id: subject, version, digest: named }, { index, ageMs: startedAt.getTime() - timeMs })
+    }
+    done += page.length
+    await between({ part: 'heads', done, of: undefined })
+  }
+  if (!equalBytes(digest.finish(), heads))
+    find({ code: 'heads-differ', subject: 'audit_row_heads', detail: `they are not those that the record of the prune before entry ${before} was sealed over` })
+  return epochs
 }
 
 const ageOf = (entry: Entry, now: Date): number => now.getTime() - new Date(entry.time).getTime()
@@ -115,7 +180,8 @@ async function compareSearchIndex({
         find({ code: 'search-index-differs', subject: `search index ${found.what}, segment ${found.segment}`, detail: `its row is ${found.kind}` })
     }
   } catch (error) {
-    if (!(error instanceof Problem && error.code === 'conflict')) throw error
+    // A record of a prune that is not the token's is a finding of its own.
+    if (!(error instanceof Problem && (error.code === 'conflict' || error.code === 'integrity-failed'))) throw error
   }
 }
 
@@ -133,12 +199,14 @@ async function compareRows({
   between,
   source,
   tables,
+  pruned,
 }: CheckDeps & {
   readonly book: RowBook
   readonly began: number
   readonly unreadable: ReadonlySet<string>
   readonly findings: Findings
   readonly between: (progress: CheckProgress) => Promise<void>
+  readonly pruned: PruneRecord | undefined
 }): Promise<void> {
   const suspects = new Map<string, Map<string, Suspect>>()
   const breathe = breather()
@@ -171,6 +239,16 @@ async function compareRows({
       findings.add(findingOf(named, suspect))
     }
     const registered = tables.find(({ name }) => name === table)
+    if (known.size > 0 && pruned !== undefined) {
+      for await (const page of source.heads(pruned.before)) {
+        for (const { relation, subject, version } of page) {
+          const row = { table: relation, id: subject, version }
+          const suspect = relation === table ? known.get(keyOf(row)) : undefined
+          if (suspect !== undefined) findings.add(findingOf(row, suspect))
+          if (suspect !== undefined) known.delete(keyOf(row))
+        }
+      }
+    }
     if (known.size > 0 && registered !== undefined) {
       for await (const page of pagesOf(registered)) {
         for (const { row } of page) {

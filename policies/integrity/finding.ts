@@ -9,6 +9,8 @@ export const FINDINGS = {
   'row-differs': 'The row is not the one that the entry of its version names. It has the token’s MAC: who made it used the token past the log.',
   'content-differs':
     'Rows that belong to a sealed row are not those that it was made over. The service refuses to go on with them. Put them back from a backup.',
+  'heads-differ':
+    'The row heads are not those of the prune: with them other rows than those that the log named count as right. Put audit_row_heads back from a backup.',
   'table-unreadable': 'The table cannot be read as the service reads it. Its rows were not compared.',
   'entry-changed': 'The entry is not the one that was signed. Put audit_groups back from a backup; keep the database as it is for who investigates.',
   'entry-missing': 'The entry is not there. Put audit_groups and audit_entries back from a backup; keep the database as it is for who investigates.',

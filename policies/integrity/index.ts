@@ -15,6 +15,8 @@ import { beginCheck } from './operations/begin-check.ts'
 import { getIntegrity } from './operations/get-integrity.ts'
 
 export type { CheckProgress, IntegrityReport } from './check.ts'
+export { addRowHeads, epochsBefore, namedBelow, rowHeads } from './row-heads.pg.ts'
+export { headsIn, HeadsDigest, NewestHeads } from './row-heads.ts'
 export { type Finding, FINDINGS } from './finding.ts'
 
 export interface IntegrityDeps {
@@ -46,7 +48,7 @@ export interface IntegrityFeature {
 /** Compares the tables, the log and the schema with what was signed. */
 export function integrityFeature(deps: IntegrityDeps): IntegrityFeature {
   const { sql, audit, tables, dependents, reviewRows, checkGroups, schema, now } = deps
-  const source = pgLogSource(sql)
+  const source = pgLogSource(sql, reviewRows)
   const store = pgIntegrityStore(sql)
   const check = (options: CheckOptions = {}): Promise<IntegrityReport> =>
     checkIntegrity(

@@ -10,7 +10,8 @@ import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
 import type { CheckGroups } from '../audit/take-over.ts'
 import { type Tile, TILE_WIDTH, TileWriter } from '../audit/tiles.ts'
 import type { Finding, FindingCode } from './finding.ts'
-import type { LogSource, TreeState } from './log-source.ts'
+import type { RowHead } from './row-heads.ts'
+import type { EpochSequence, LogSource, TreeState } from './log-source.ts'
 
 export interface LogPassDeps {
   readonly source: LogSource
@@ -19,6 +20,8 @@ export interface LogPassDeps {
   readonly checkGroups: CheckGroups
   /** The last signed checkpoints that are kept outside the database, and where. */
   readonly kept: readonly { readonly where: string; readonly note: string }[]
+  /** What was pruned before the log as it stands. Default nothing. */
+  readonly begin?: LogBegin | undefined
   readonly find: (finding: Finding) => void
   /** Each row that a right entry names. */
   readonly name: (row: RowDigest, entry: Entry, index: number) => void
@@ -26,8 +29,19 @@ export interface LogPassDeps {
   readonly between: (done: number, of: number) => Promise<void>
 }
 
+/** Where the entries begin, after a prune. */
+export interface LogBegin {
+  readonly index: number
+  /** Of the tree over what was pruned, by its sealed record. */
+  readonly root: Uint8Array
+  /** How far each writer's epoch was there. */
+  readonly epochs: readonly EpochSequence[]
+}
+
 /** Entries of one page: groups have 4,096 at the most, and 8 MiB. */
 const PAGE = 1_000
+/** A whole number of tiles. */
+const PRUNED_PAGE = 64 * TILE_WIDTH
 const UNSEQUENCED_PAGE = 10_000
 
 /** A checkpoint that is the log's, and where it stands. */
@@ -47,7 +61,8 @@ interface SeenGroup {
 
 /**
  * Reads the whole log once, in the order of the tree: entries against groups, MACs and chains, the index rows against entries, the tiles, checkpoints, head and personal
- * values against all of these. Memory does not grow with the log, but with writer epochs.
+ * values against all of these. Of what was pruned it reads the hashes: with them the tree is made as with the entries, and every tile and checkpoint compared.
+ * Memory does not grow with the log, but with writer epochs.
  */
 export class LogPass {
   readonly #deps: LogPassDeps
@@ -75,17 +90,45 @@ export class LogPass {
       return checkpoint === undefined ? [] : [{ checkpoint, where }]
     })
     this.#behind(kept, size)
+    const { begin } = this.#deps
+    if (begin !== undefined) await this.#beginWith(begin)
     for (let at = 0; at < size; at = this.#edge.size) {
-      await this.#page(at, Math.min(at + PAGE, size), tree, kept)
+      if (begin !== undefined && at < begin.index) await this.#prunedPage(at, Math.min(at + PRUNED_PAGE, size, begin.index), kept)
+      else await this.#page(at, Math.min(at + PAGE, size), kept)
+      await this.#compareTiles(tree)
       await between(this.#edge.size, size)
     }
     await this.#end(tree)
-    const count = await source.countGroups(size)
+    const count = await source.countGroups(size, begin?.epochs ?? [])
     if (count > this.#groups) this.#find('group-added', 'audit_groups', `${count - this.#groups} groups that are said to be sequenced belong to no entry`)
     return { entries: size, groups: this.#groups }
   }
 
-  async #page(from: number, to: number, tree: TreeState, kept: readonly Signed[]): Promise<void> {
+  /** Of entries that were pruned the hashes: whole tiles, each of which the one above it has a hash of. */
+  async #prunedPage(from: number, to: number, kept: readonly Signed[]): Promise<void> {
+    const { source, begin } = this.#deps
+    const places = leafTilesOf(from, to)
+    const above = places.map(({ index }) => ({ level: 1, index: Math.floor(index / TILE_WIDTH) }))
+    const [tiles, checkpoints] = await Promise.all([source.tiles([...places, ...above]), source.checkpoints(from, to)])
+    const [leafOf, tileHashOf] = [0, 1].map((level) => leavesIn(tiles.filter((tile) => tile.level === level))) as [Leaves, Leaves]
+    const signed = this.#signedIn(from, to, checkpoints, kept)
+    for (const { index: tile } of places) {
+      const first = tile * TILE_WIDTH
+      const leaves = Array.from({ length: TILE_WIDTH }, (_, at) => leafOf(first + at))
+      const present = leaves.filter((leaf) => leaf !== undefined)
+      const hash = tileHashOf(tile)
+      if (present.length < TILE_WIDTH || hash === undefined || !equalBytes(rootOf(append(EMPTY_EDGE, present)), hash))
+        this.#find('tile-differs', tileName(0, tile), 'its hashes are missing, or not those that the tile above it has a hash of', first)
+      if (present.length < TILE_WIDTH) this.#isTorn = true
+      for (const [at, leaf] of leaves.entries()) {
+        this.#edge = append(this.#edge, [leaf ?? NO_LEAF], this.#tiles.visit)
+        for (const checkpoint of signed.get(first + at + 1) ?? []) this.#compareRoot(checkpoint)
+      }
+    }
+    if (this.#edge.size === begin?.index) this.#compareBegin(begin)
+  }
+
+  async #page(from: number, to: number, kept: readonly Signed[]): Promise<void> {
     const { source } = this.#deps
     const [rows, leafTiles, checkpoints] = await Promise.all([source.entries(from, to), source.tiles(leafTilesOf(from, to)), source.checkpoints(from, to)])
     const byIndex = new Map(rows.map((row) => [row.index, row]))
@@ -103,8 +146,18 @@ export class LogPass {
       for (const checkpoint of signed.get(index + 1) ?? []) this.#compareRoot(checkpoint)
       await breathe()
     }
-    await this.#compareTiles(tree)
     await this.#comparePersonal(personal)
+  }
+
+  /** The chains go on after the last group of each epoch before the begin, which stays for that. It is believed by its MAC. */
+  async #beginWith({ epochs }: LogBegin): Promise<void> {
+    for (const { writer, epoch, seq } of epochs) this.#seqs.set(`${writer}/${epoch}`, seq)
+    const groups = await this.#deps.source.groupsBefore(epochs)
+    const isMaced = await this.#deps.checkGroups(groups.map((group) => ({ message: groupMessage(group), mac: group.mac })))
+    for (const [at, { writer, epoch, firstSeq, count, chain }] of groups.entries()) {
+      this.#chains.set(`${writer}/${epoch}`, isMaced[at] === true ? { nextSeq: firstSeq + count, chain } : undefined)
+      if (isMaced[at] !== true) this.#find('group-mac', `group writer ${writer}, epoch ${epoch}, sequence ${firstSeq}`, 'its MAC is not the token’s')
+    }
   }
 
   /** The leaf of the entry, where there is one. */
@@ -234,6 +287,13 @@ export class LogPass {
         this.#find('database-behind', 'the log', `${where} has a signed checkpoint over ${checkpoint.size} entries, and the database has ${size}`)
   }
 
+  /** The hashes of what was pruned are those of the archive that was verified then. */
+  #compareBegin({ index, root }: LogBegin): void {
+    if (this.#isTorn || equalBytes(root, rootOf(this.#edge))) return
+    this.#isTorn = true
+    this.#find('root-mismatch', 'the log', `the hashes of the first ${index} entries are not those that were pruned`, index - 1)
+  }
+
   /** The first that does not hold is told: all after it do not either. */
   #compareRoot({ checkpoint, where }: Signed): void {
     if (this.#isTorn || equalBytes(checkpoint.root, rootOf(this.#edge))) return
@@ -253,10 +313,33 @@ export class LogPass {
     }
   }
 
+  /** Personal values of entries that were pruned, by their commitments: one head each. */
+  async compareValues(heads: readonly RowHead[]): Promise<void> {
+    const byPlace = new Map<string, { readonly index: number; readonly commitments: Map<string, string> }>()
+    for (const { subject, digest, index } of heads) {
+      const at = subject.indexOf(' ')
+      const [place, name] = [subject.slice(0, at), subject.slice(at + 1)]
+      const one = byPlace.get(place) ?? { index, commitments: new Map<string, string>() }
+      byPlace.set(place, { ...one, commitments: one.commitments.set(name, digest) })
+    }
+    await this.#compareCommitted(byPlace)
+  }
+
   async #comparePersonal(entries: readonly { readonly entry: Entry; readonly index: number }[]): Promise<void> {
-    if (entries.length === 0) return
-    const of = new Map(entries.map((one) => [`${one.entry.writer.slot}/${one.entry.writer.epoch}/${one.entry.writer.seq}`, one]))
-    const places = entries.map(({ entry: { writer } }) => ({ writer: writer.slot, epoch: writer.epoch, seq: writer.seq }))
+    const committed = entries.map(({ entry: { writer, personal }, index }) => {
+      const commitments = new Map(Object.entries(personal ?? {}).map(([name, { commitment }]) => [name, commitment]))
+      return [`${writer.slot}/${writer.epoch}/${writer.seq}`, { index, commitments }] as const
+    })
+    await this.#compareCommitted(new Map(committed))
+  }
+
+  /** By `slot/epoch/seq` of the entry. */
+  async #compareCommitted(of: ReadonlyMap<string, { readonly index: number; readonly commitments: ReadonlyMap<string, string> }>): Promise<void> {
+    if (of.size === 0) return
+    const places = [...of.keys()].map((place) => {
+      const [writer = 0, epoch = 0, seq = 0] = place.split('/').map(Number)
+      return { writer, epoch, seq }
+    })
     // In this order: what is erased between the two stood, or is known to be erased.
     const stored = await this.#deps.source.personal(places)
     const erased = await this.#deps.source.erased(places)
@@ -265,12 +348,12 @@ export class LogPass {
       const place = `${writer}/${epoch}/${seq}`
       there.add(`${place} ${name}`)
       const one = of.get(place)
-      if (one?.entry.personal?.[name]?.commitment === commitmentOf({ name, value, salt })) continue
-      this.#find('personal-differs', `personal value ${name} of entry ${one?.index ?? 'unknown'}`, 'it is not the one that the entry committed to', one?.index)
+      if (one === undefined || one.commitments.get(name) === commitmentOf({ name, value, salt })) continue
+      this.#find('personal-differs', `personal value ${name} of entry ${one.index}`, 'it is not the one that the entry committed to', one.index)
     }
     for (const { writer, epoch, seq, name } of erased) there.add(`${writer}/${epoch}/${seq} ${name}`)
-    for (const [place, { entry, index }] of of)
-      for (const name of Object.keys(entry.personal ?? {}))
+    for (const [place, { index, commitments }] of of)
+      for (const name of commitments.keys())
         if (!there.has(`${place} ${name}`))
           this.#find('personal-differs', `personal value ${name} of entry ${index}`, 'it is gone, and nobody erased it', index)
   }
@@ -322,8 +405,11 @@ const leafTilesOf = (from: number, to: number): { readonly level: number; readon
   return Array.from({ length: last - first + 1 }, (_, at) => ({ level: 0, index: first + at }))
 }
 
+/** By their index in their level. */
+type Leaves = (index: number) => Uint8Array | undefined
+
 /** The stored hash of an entry. A tile that is becoming full stands twice for a moment: the longer one counts. */
-function leavesIn(tiles: readonly Tile[]): (index: number) => Uint8Array | undefined {
+function leavesIn(tiles: readonly Tile[]): Leaves {
   const longest = new Map<number, Uint8Array>()
   for (const { index, hashes } of tiles) if ((longest.get(index)?.length ?? 0) < hashes.length) longest.set(index, hashes)
   return (index) => {

@@ -1,8 +1,12 @@
+import type { SealedRow } from '../../core/row.ts'
 import type { Sql } from '../../core/tx.ts'
+import { pruneRow } from '../audit/prune/prune-record.ts'
+import { storedPrunes } from '../audit/prune/prune-store.pg.ts'
 import type { EntryRow } from '../audit/sequencer-store.ts'
 import { GROUP_COLUMNS, groupOf, type GroupRow } from '../audit/stored-group.pg.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from '../audit/tiles.pg.ts'
 import type { LogSource, StoredPersonal, TreeState } from './log-source.ts'
+import { rowHeads } from './row-heads.pg.ts'
 
 interface EntryColumns {
   readonly index: string
@@ -26,12 +30,19 @@ const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object
 const UNSEQUENCED = `SELECT ${GROUP_COLUMNS} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
   WHERE g.first_seq >= coalesce(s.next_seq, 0) ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
 /** Without those that were sequenced since: a round takes groups whole. */
-const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch) WHERE g.first_seq < s.next_seq)
+const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch)
+    LEFT JOIN unnest($2::int[], $3::int[], $4::bigint[]) AS p (writer, epoch, seq) USING (writer, epoch)
+    WHERE g.first_seq < s.next_seq AND g.first_seq + g.count > coalesce(p.seq, 0))
   - (SELECT count(*) FROM (SELECT DISTINCT writer, epoch, group_seq FROM audit_entries WHERE index >= $1) later) AS count`
+const GROUPS_BEFORE = `SELECT ${GROUP_COLUMNS} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
+  CROSS JOIN LATERAL (
+    SELECT * FROM audit_groups b WHERE b.writer = p.writer AND b.epoch = p.epoch AND b.first_seq < p.seq AND b.first_seq + b.count <= p.seq
+    ORDER BY b.first_seq DESC LIMIT 1
+  ) g`
 const CHECKPOINTS = 'SELECT size, note FROM audit_checkpoints WHERE size > $1 AND ($2::bigint IS NULL OR size <= $2) ORDER BY size'
 
-/** {@link LogSource} in the tables of the log. */
-export const pgLogSource = (sql: Sql): LogSource => ({
+/** {@link LogSource} in the tables of the log. `reviewRows`: whose MAC each row's is; `nobody`: not the token's. */
+export const pgLogSource = (sql: Sql, reviewRows: (rows: readonly SealedRow[]) => Promise<readonly string[]>): LogSource => ({
   tree: async (): Promise<TreeState> => {
     interface Partial {
       readonly level: number
@@ -65,7 +76,15 @@ export const pgLogSource = (sql: Sql): LogSource => ({
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   },
   unsequenced: async (limit) => (await sql.query<GroupRow>(UNSEQUENCED, [limit])).map(groupOf),
-  countGroups: async (size) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size]))[0]?.count ?? 0),
+  countGroups: async (size, from) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size, ...placesOf(from)]))[0]?.count ?? 0),
+  groupsBefore: async (epochs) => (await sql.query<GroupRow>(GROUPS_BEFORE, placesOf(epochs))).map(groupOf),
+  pruned: async () => {
+    const stored = await storedPrunes(sql)
+    if (stored.length === 0) return undefined
+    const sealedBy = await reviewRows(stored.map(({ record, mac }) => ({ row: pruneRow(record), mac })))
+    return stored.find((_, at) => sealedBy[at] !== 'nobody')?.record
+  },
+  heads: (before) => rowHeads(sql, before),
   strayEntries: async (size) => {
     const rows = await sql.query<{ index: string }>('SELECT index FROM audit_entries WHERE index >= $1 OR index < 0 ORDER BY index LIMIT 10', [size])
     return rows.map(({ index }) => Number(index))

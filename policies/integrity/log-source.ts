@@ -1,5 +1,7 @@
 import type { EntryRow, Head, StoredGroup } from '../audit/sequencer-store.ts'
+import type { PruneRecord } from '../audit/prune/prune-record.ts'
 import type { Tile } from '../audit/tiles.ts'
+import type { RowHead } from './row-heads.ts'
 
 /** A personal value as it stands. */
 export interface StoredPersonal {
@@ -18,6 +20,13 @@ export interface TreeState {
   readonly partialTiles: readonly Tile[]
 }
 
+/** A writer's epoch, and a sequence in it. */
+export interface EpochSequence {
+  readonly writer: number
+  readonly epoch: number
+  readonly seq: number
+}
+
 /** The log as the database has it, for who believes nothing of it. */
 export interface LogSource {
   tree(): Promise<TreeState>
@@ -33,8 +42,14 @@ export interface LogSource {
   checkpoints(from: number, to?: number): Promise<{ readonly size: number; readonly note: string }[]>
   /** Groups that are committed and not in the tree, in the order of their commits; at most `limit`. */
   unsequenced(limit: number): Promise<StoredGroup[]>
-  /** How many groups there are of what was sequenced when the tree had this size. */
-  countGroups(size: number): Promise<number>
+  /** How many groups there are of what was sequenced when the tree had this size, without those that end before the sequence of their epoch. */
+  countGroups(size: number, from: readonly EpochSequence[]): Promise<number>
+  /** Of each of these epochs the last group that ends before or at its sequence. */
+  groupsBefore(epochs: readonly EpochSequence[]): Promise<StoredGroup[]>
+  /** What was pruned last, by a record whose MAC is the token's. */
+  pruned(): Promise<PruneRecord | undefined>
+  /** The row heads of a prune, in the order of their digest. */
+  heads(before: number): AsyncIterable<readonly RowHead[]>
   /** Indexes of rows of the index that lie outside a tree of this size; at most 10. */
   strayEntries(size: number): Promise<number[]>
 }

@@ -24,7 +24,7 @@ const OUTPUT = z
       .optional()
       .meta({ description: 'The last comparison of everything. Absent: there was none.' }),
     running: z
-      .strictObject({ part: z.enum(['tables', 'log', 'comparison', 'search']), done: z.int(), of: z.int().optional() })
+      .strictObject({ part: z.enum(['tables', 'heads', 'log', 'comparison', 'search']), done: z.int(), of: z.int().optional() })
       .optional()
       .meta({ description: 'How far this node is with a pass. Absent: it is at none.' }),
     openFindings: z.int().meta({ description: 'What was found and is still so.' }),
