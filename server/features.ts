@@ -31,6 +31,7 @@ import { noteTable } from './ceremony-notes.ts'
 import type { Config } from './config.ts'
 import { diskNearlyFull } from './disk-space.ts'
 import type { FindCaller } from './identity.ts'
+import { partitionsRunOut } from './log-partitions.ts'
 import { tokenParking } from './parking.ts'
 import { operationFacts } from './policy-file.ts'
 import { evidenceSigner, officersLike, policyKey, policySigner } from './policy-parts.ts'
@@ -107,6 +108,7 @@ export function assembleFeatures({ config, logger, faults, times, shared, hsm, g
       },
       'forwarder-behind': () => forwardersBehind(forwarding.status(), { seconds: config.alarmSeconds, nowMs: Date.now() }),
       'token-away': () => (hsm.stats().token.state === 'away' ? `away since ${hsm.stats().token.since.toISOString()}` : undefined),
+      'log-partitions-run-out': partitionsRunOut(sql),
       'disk-nearly-full': diskNearlyFull(config.data, config.diskFreeMib),
     },
     onChange: ({ kind, severity, since, detail }, is) =>

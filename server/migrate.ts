@@ -1,6 +1,7 @@
 import knex, { type Knex } from 'knex'
 import pg from 'pg'
-import { databaseProblem, isDatabaseAway, SERVICE_ROLE } from './database.ts'
+import { databaseProblem, isDatabaseAway, SERVICE_ROLE, sqlOn } from './database.ts'
+import { makePartitions } from './log-partitions.ts'
 import { MIGRATIONS, type Migration } from './migrations/index.ts'
 
 export interface MigrationSettings {
@@ -26,6 +27,7 @@ export async function migrateDatabase({ ownerUrl, serviceUrl = ownerUrl, migrati
     await ensureMember(lock, new pg.Client({ connectionString: serviceUrl }).user)
     await assertOwnsTables(lock)
     await runMigrations(ownerUrl, migrations)
+    if (migrations === MIGRATIONS) await makePartitions(sqlOn(lock))
   } catch (error) {
     throw databaseProblem(error)
   } finally {

@@ -59,6 +59,7 @@ class Node {
         'verification-failed': look('verification-failed'),
         'clock-step': look('clock-step'),
         'token-away': look('token-away'),
+        'log-partitions-run-out': look('log-partitions-run-out'),
         'disk-nearly-full': look('disk-nearly-full'),
       },
       onChange: ({ kind }: ActiveAlarm, is) => void this.told.push(`${kind} ${is}`),

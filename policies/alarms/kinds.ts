@@ -71,6 +71,12 @@ export const ALARM_KINDS = {
     remedy: 'See to the HSM and its network. The service uses it again by itself.',
     lastsMs: 3000,
   },
+  'log-partitions-run-out': {
+    severity: 'warning',
+    meaning:
+      'Hardly any partition of the table of entries lies ahead of the log. Entries that have none go into the default one: nothing is lost, but pruning it is slow.',
+    remedy: 'Start the service anew, on one node: each start makes the partitions that are missing, as the owner of the tables.',
+  },
   'disk-nearly-full': {
     severity: 'warning',
     meaning:
