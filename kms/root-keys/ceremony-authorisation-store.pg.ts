@@ -10,15 +10,16 @@ interface Columns {
   readonly id: string
   readonly ceremony: Ceremony
   readonly token: string
+  readonly before: string | null
   readonly authorised_by: string
   readonly authorised_at: Date
   readonly expires_at: Date
   readonly mac: Uint8Array
 }
 
-const COLUMNS = 'id, ceremony, token, authorised_by, authorised_at, expires_at, mac'
+const COLUMNS = 'id, ceremony, token, before, authorised_by, authorised_at, expires_at, mac'
 const UNEXPIRED = `SELECT ${COLUMNS} FROM ceremony_authorisations WHERE expires_at > clock_timestamp() ORDER BY id`
-const INSERT = `INSERT INTO ceremony_authorisations (${COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)`
+const INSERT = `INSERT INTO ceremony_authorisations (${COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1)`
 
 /** Authorisations of ceremonies. Trusted for nothing: each row is sealed, and one that was edited is refused with `integrity-failed`. */
 export class PgCeremonyAuthorisationStore {
@@ -36,9 +37,9 @@ export class PgCeremonyAuthorisationStore {
   }
 
   async insert(tx: Tx, authorisation: CeremonyAuthorisation): Promise<void> {
-    const { id, ceremony, token, authorisedBy, authorisedAt, expiresAt } = authorisation
+    const { id, ceremony, token, before = null, authorisedBy, authorisedAt, expiresAt } = authorisation
     const mac = await sealRow(this.#sealer, authorisationRow(authorisation))
-    await sqlOf(tx).query(INSERT, [id, ceremony, token, authorisedBy, authorisedAt, expiresAt, mac])
+    await sqlOf(tx).query(INSERT, [id, ceremony, token, before, authorisedBy, authorisedAt, expiresAt, mac])
   }
 }
 
@@ -46,6 +47,7 @@ const toAuthorisation = (row: Columns): CeremonyAuthorisation => ({
   id: operationId(row.id),
   ceremony: row.ceremony,
   token: row.token,
+  ...(row.before === null ? {} : { before: Number(row.before) }),
   authorisedBy: row.authorised_by,
   authorisedAt: row.authorised_at,
   expiresAt: row.expires_at,

@@ -17,10 +17,18 @@ describe('a ceremony is held by a decision', () => {
   it.each<readonly [claim: string, want: Partial<Wanted>]>([
     ['on another ceremony', { ceremony: 'replace-checkpoint-key' }],
     ['on another token', { token: 'c' }],
+    ['on pruning the log, before whatever entry', { ceremony: 'prune-log', before: 256 }],
     ['that expires just now', { now: at(24) }],
     ['that an adoption names', { used: new Set(['one']) }],
   ])('not by one %s', (_claim, want) => {
     expect(authorisationOf([decision('one')], wanted(want))).toBeUndefined()
+  })
+
+  it('on pruning before the entry that it names, and no other', () => {
+    const prune = decision('one', { ceremony: 'prune-log', before: 512 })
+    expect(authorisationOf([prune], wanted({ ceremony: 'prune-log', before: 512 }))?.id).toBe('one')
+    for (const before of [256, 768]) expect(authorisationOf([prune], wanted({ ceremony: 'prune-log', before }))).toBeUndefined()
+    expect(authorisationOf([prune], wanted({ ceremony: 'prune-log' }))).toBeUndefined()
   })
 
   it('by the one that lasts longest, so that a used one does not hide another', () => {

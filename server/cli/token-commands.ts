@@ -68,14 +68,13 @@ Exit codes: 0, all that is needed works and is enforced; 1, not so; 2, it was no
     })
 
   asking(token.command('authorise'))
-    .description(
-      'Authorises a ceremony that is held with a token while the service is stopped, once. Two officers: one asks, another approves; then you run it.',
-    )
-    .addArgument(new Argument('<ceremony>', 'what is to be done').choices(['adopt-token', 'replace-checkpoint-key']))
+    .description('Authorises a ceremony that is held with a token beside the service, once. Two officers: one asks, another approves; then you run it.')
+    .addArgument(new Argument('<ceremony>', 'what is to be done').choices(['adopt-token', 'replace-checkpoint-key', 'prune-log']))
     .requiredOption('--serial <serial>', 'serial of the token, as gridseal token show tells it; of adopt-token the new one')
+    .option('--before <index>', 'of prune-log: the first entry that is kept, a multiple of 256')
     .requiredOption('--reason <text>', 'why, for who approves it')
     .option('--hours <n>', 'how long it may be held, 1 to 72', '24')
-    .action(async (ceremony: string, options: AskOptions & { serial: string; reason: string; hours: string }) => {
+    .action(async (ceremony: string, options: AskOptions & { serial: string; before?: string; reason: string; hours: string }) => {
       const { authoriseCeremonyCommand } = await import('./token-authorisation.ts')
       await authoriseCeremonyCommand({ ...options, ceremony })
     })

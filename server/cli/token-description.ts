@@ -23,6 +23,7 @@ import { tokenOptions } from '../token-options.ts'
 import { verifierKey } from '../token-succession.ts'
 import { currentRowMac, sealerOf } from './ceremony-token.ts'
 import { withDatabase } from './stopped-service.ts'
+import { usedDecisions } from './token-authorisation.ts'
 
 /** Prints what a token has of ours, beside what the database remembers, where that can be reached. */
 export async function showTokenCommand({ config, token }: { readonly config: Config; readonly token?: string }): Promise<void> {
@@ -108,12 +109,19 @@ const describeGeneration = ({ identity, state }: Pick<RecordedGeneration, 'ident
 /** Those that a ceremony can still be held by. */
 async function describeAuthorisations(sql: Sql, ceremonies: TokenCeremonies): Promise<string[]> {
   const store = new PgRootKeyStore(sql)
-  const used = new Set((await store.adoptions()).map(({ adoption }) => adoption.authorisation))
   const sealer = sealerOf(ceremonies, await currentRowMac(store))
+  const used = await usedDecisions(
+    sql,
+    sealer,
+    (await store.adoptions()).map(({ adoption }) => adoption),
+  )
   const authorisations = await new PgCeremonyAuthorisationStore({ sql, sealer }).unexpired()
   return authorisations
     .filter(({ id }) => !used.has(id))
-    .map((one) => `authorised  ${one.ceremony} of token ${one.token}, until ${one.expiresAt.toISOString()}, asked for by ${one.authorisedBy}: ${one.id}`)
+    .map(
+      (one) =>
+        `authorised  ${one.ceremony} ${one.before === undefined ? 'of' : `before entry ${one.before}, with`} token ${one.token}, until ${one.expiresAt.toISOString()}, asked for by ${one.authorisedBy}: ${one.id}`,
+    )
 }
 
 async function describeBackup(sql: Sql): Promise<string> {

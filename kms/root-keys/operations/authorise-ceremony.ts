@@ -11,6 +11,7 @@ import { officersOnly, REASON } from './views.ts'
 interface Input {
   readonly ceremony: Ceremony
   readonly token: string
+  readonly before?: number | undefined
   readonly reason: string
   readonly hours: number
 }
@@ -25,11 +26,15 @@ const AUTHORISATION = z
     authorisationId: z.string(),
     ceremony: z.enum(CEREMONIES),
     token: z.string(),
+    before: z.number().optional(),
     authorisedBy: z.string(),
     authorisedAt: z.string(),
     expiresAt: z.string(),
   })
   .meta({ id: 'CeremonyAuthorisation', description: 'Two officers’ decision that the command line may hold a ceremony, once.' })
+
+/** Archives are cut where tiles end. */
+const ENTRIES_OF_A_TILE = 256
 
 /** The decision on what is done with the PINs of the token, which never pass through the service: the ceremony asks for it, and uses it up. */
 export const authoriseCeremony = ({
@@ -40,29 +45,47 @@ export const authoriseCeremony = ({
 }: Pick<Deps, 'authorisations' | 'identity' | 'databaseNow' | 'newId'>): Operation<Input, Target, CeremonyAuthorisation, z.infer<typeof AUTHORISATION>> =>
   operation({
     name: 'kms.root-key.authorise-ceremony',
-    summary: 'Authorises a ceremony that the command line holds with a token while the service is stopped. Held until another officer has approved it.',
+    summary: 'Authorises a ceremony that the command line holds with a token, beside the service. Held until another officer has approved it.',
     effect: 'durable',
     route: { method: 'POST', path: '/v1/kms/root-keys/ceremonies', status: 201 },
-    input: z.strictObject({
-      ceremony: z.enum(CEREMONIES).meta({
-        description: 'adopt-token: a restored token takes the place of the one in use. replace-checkpoint-key: the log gets a new key in the token in use.',
+    input: z
+      .strictObject({
+        ceremony: z.enum(CEREMONIES).meta({
+          description:
+            'adopt-token: a restored token takes the place of the one in use. replace-checkpoint-key: the log gets a new key in the token in use. prune-log: entries of the log that are in an archive leave the database.',
+        }),
+        token: z
+          .string()
+          .regex(/^[!-~]([ -~]{0,62}[!-~])?$/, 'a serial is 1 to 64 characters of ASCII')
+          .meta({ description: 'Serial of the token that the ceremony is held with, as `gridseal token show` tells it.', example: '5ee8ff8db9b0e2a1' }),
+        before: z
+          .int()
+          .min(ENTRIES_OF_A_TILE)
+          .max(Number.MAX_SAFE_INTEGER)
+          .multipleOf(ENTRIES_OF_A_TILE)
+          .optional()
+          .meta({ description: 'Of prune-log, and of it alone: the first entry that is kept, a multiple of 256.' }),
+        reason: REASON,
+        hours: z.int().min(1).max(72).meta({ description: 'How long it may be held, from when this is run.', example: 24 }),
+      })
+      .refine(({ ceremony, before }) => (ceremony === 'prune-log') === (before !== undefined), {
+        message: 'prune-log names the first entry that is kept, and no other ceremony does',
+        path: ['before'],
       }),
-      token: z
-        .string()
-        .regex(/^[!-~]([ -~]{0,62}[!-~])?$/, 'a serial is 1 to 64 characters of ASCII')
-        .meta({ description: 'Serial of the token that the ceremony is held with, as `gridseal token show` tells it.', example: '5ee8ff8db9b0e2a1' }),
-      reason: REASON,
-      hours: z.int().min(1).max(72).meta({ description: 'How long it may be held, from when this is run.', example: 24 }),
-    }),
     output: AUTHORISATION,
-    locate: async ({ ceremony, token, reason, hours }, caller) => {
+    locate: async ({ ceremony, token, before, reason, hours }, caller) => {
       const authorisedAt = await databaseNow()
       const expiresAt = new Date(authorisedAt.getTime() + hours * 3_600_000)
-      return { caller, reason, authorisation: { id: newId() as OperationId, ceremony, token, authorisedBy: callerUrn(caller), authorisedAt, expiresAt } }
+      const kept = before === undefined ? {} : { before }
+      return {
+        caller,
+        reason,
+        authorisation: { id: newId() as OperationId, ceremony, token, ...kept, authorisedBy: callerUrn(caller), authorisedAt, expiresAt },
+      }
     },
     uses: () => [],
-    facts: ({ reason, authorisation: { id, ceremony, token, expiresAt } }) => ({
-      public: { authorisation: id, ceremony, token, expiresAt: expiresAt.toISOString() },
+    facts: ({ reason, authorisation: { id, ceremony, token, before, expiresAt } }) => ({
+      public: { authorisation: id, ceremony, token, ...(before === undefined ? {} : { before }), expiresAt: expiresAt.toISOString() },
       // What people write may name people.
       personal: { reason },
     }),
@@ -71,7 +94,9 @@ export const authoriseCeremony = ({
       if (refused !== undefined) return refused
       if (ceremony === 'adopt-token')
         return token === identity.serial ? new Problem('conflict', 'This token is in use already: nothing is to be adopted.') : undefined
-      return token === identity.serial ? undefined : new Problem('conflict', 'This is not the token in use: its checkpoint key is not the log’s.')
+      return token === identity.serial
+        ? undefined
+        : new Problem('conflict', 'This is not the token in use: neither its checkpoint key is the log’s, nor does it seal what the service believes.')
     },
     leastHold: () => byAnotherOfficer(24),
     execute: (_permit, { authorisation }) => Promise.resolve(authorisation),
@@ -79,8 +104,8 @@ export const authoriseCeremony = ({
       await authorisations.insert(tx, authorisation)
       return { facts: { rows: [digestRow(authorisationRow(authorisation))] } }
     },
-    respond: (_target, { id, ceremony, token, authorisedBy, authorisedAt, expiresAt }) => ({
-      ...{ authorisationId: id, ceremony, token, authorisedBy },
+    respond: (_target, { id, ceremony, token, before, authorisedBy, authorisedAt, expiresAt }) => ({
+      ...{ authorisationId: id, ceremony, token, ...(before === undefined ? {} : { before }), authorisedBy },
       ...{ authorisedAt: authorisedAt.toISOString(), expiresAt: expiresAt.toISOString() },
     }),
   })
