@@ -22,8 +22,8 @@ import { type OpenService, openService } from './service.ts'
 import { SessionIdentities } from './session-identity.ts'
 import { loadTlsIdentity } from './tls-identity.ts'
 
-/** How often the service looks for ceremonies that were held beside it, such as the export of a backup. */
-const CEREMONIES_EVERY_MS = 60_000
+/** How often the service looks for ceremonies that were held beside it: one that prunes the log waits for its event. */
+const CEREMONIES_EVERY_MS = 5000
 
 /** Runs the service until SIGTERM or SIGINT. Prints a line `ready` with both addresses when it answers. */
 export async function serve(config: Config): Promise<void> {

@@ -118,7 +118,7 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
     const person = (await callers.persons.findByName(name)) ?? (await callers.persons.find(name))
     return person === undefined ? [] : (await callers.callers.listOf([person.id])).map(callerUrn)
   }
-  const audit = openAuditLog({ config, logger, database, integrity, history, now, callersOf })
+  const audit = openAuditLog({ config, logger, database, integrity, sealer, history, now, callersOf })
   closers.push(() => audit.close())
   const forwarding = openForwarding({ config, logger, database, audit })
   closers.push(() => forwarding.stop())
@@ -159,7 +159,7 @@ async function open({ config, logger, faults, times, isInspection }: Opening, cl
     audit,
     forwarding,
     callers,
-    logCeremonies: () => logCeremonies({ audit, database, origin: config.origin, history, sealer: integrity }),
+    logCeremonies: () => logCeremonies({ audit, database, origin: config.origin, history, sealer }),
   }
 }
 

@@ -14,10 +14,14 @@ import {
   logKey,
   type LogRecovery,
   parseLogKey,
+  pruneFacts,
+  type PruneRecord,
+  pruneRow,
   type ReplacedKey,
   recoveryRow,
 } from '../policies/audit/index.ts'
 import { systemCaller } from '../policies/caller.ts'
+import { namedBelow } from '../policies/integrity/index.ts'
 import { type EventFacts, loadNotes, noteRow, noteCeremony } from './ceremony-notes.ts'
 import { ConfigError } from './config.ts'
 import type { Database } from './database.ts'
@@ -100,7 +104,7 @@ interface Held {
 
 /**
  * Ceremonies that the log does not have yet, as events: each once, whatever crashes, because the log is sequenced before it is looked at, and one process
- * at a time does this. Adoptions first: a note that was edited keeps nothing but notes out of the log.
+ * at a time does this. Adoptions first, then prunes: a note that was edited keeps nothing but notes out of the log.
  */
 export async function logCeremonies({
   audit,
@@ -120,6 +124,7 @@ export async function logCeremonies({
   const adopted = history.adoptions.map((adoption) => ({ after: adoption.number - 0.5, held: heldOf(originAfter(origin, history, adoption.number), adoption) }))
   const recovered = history.recoveries.map((recovery) => ({ after: recovery.adoptions, held: heldRecovery(recovery) }))
   await log([...adopted, ...recovered].toSorted((a, b) => a.after - b.after).map(({ held }) => held))
+  await log((await audit.prunes.all()).map(prunedBy))
   const notes = await loadNotes(database.sql, sealer)
   await log(
     notes.map(({ id, operation, facts }) => ({ id, operation, facts: JSON.parse(facts) as EventFacts, rows: [digestRow(noteRow({ id, operation, facts }))] })),
@@ -127,12 +132,12 @@ export async function logCeremonies({
 }
 
 async function logHeld(held: readonly Held[], { audit, database }: { readonly audit: AuditFeature; readonly database: Database }): Promise<void> {
-  if ((await unlogged(database.sql, held)).length === 0) return
+  if ((await unlogged(audit, database.sql, held)).length === 0) return
   const lock = await database.connect()
   try {
     await lock.query(`SELECT pg_advisory_lock(hashtext('gridseal.ceremonies'))`)
     await audit.flush()
-    for (const { id, operation, facts, rows } of await unlogged(database.sql, held)) {
+    for (const { id, operation, facts, rows } of await unlogged(audit, database.sql, held)) {
       await audit.log.append({ kind: 'event', id, operation, caller: systemCaller('ceremony'), facts: { public: facts, rows } })
     }
     await audit.flush()
@@ -167,11 +172,26 @@ function heldRecovery(recovery: LogRecovery): Held {
   }
 }
 
-async function unlogged(sql: Sql, held: readonly Held[]): Promise<Held[]> {
+const prunedBy = (prune: PruneRecord): Held => ({
+  ...{ id: prune.operationId, operation: 'system.log-pruned', facts: pruneFacts(prune) },
+  rows: [digestRow(pruneRow(prune))],
+})
+
+/** An event whose entry was pruned is known by the rows that it named. */
+async function unlogged({ reader }: Pick<AuditFeature, 'reader'>, sql: Sql, held: readonly Held[]): Promise<Held[]> {
   if (held.length === 0) return []
-  const rows = await sql.query<{ operation_id: string }>('SELECT operation_id FROM audit_entries WHERE operation_id = ANY($1::uuid[])', [
+  const minimumIndex = await reader.minimumIndex()
+  const rows = await sql.query<{ operation_id: string }>('SELECT operation_id FROM audit_entries WHERE operation_id = ANY($1::uuid[]) AND index >= $2', [
     held.map(({ id }) => id),
+    minimumIndex,
   ])
   const logged = new Set(rows.map(({ operation_id }) => operation_id))
-  return held.filter(({ id }) => !logged.has(id))
+  const left = held.filter(({ id }) => !logged.has(id))
+  if (minimumIndex === 0 || left.length === 0) return left
+  const pruned = await namedBelow(
+    sql,
+    minimumIndex,
+    left.flatMap((one) => one.rows),
+  )
+  return left.filter(({ rows: own }) => !own.some(({ table, id }) => pruned.some((one) => one.table === table && one.id === id)))
 }

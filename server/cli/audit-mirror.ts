@@ -1,3 +1,4 @@
+import { ApiProblem } from '../../clients/api.ts'
 import { mirror, MirrorError } from '../../clients/audit-mirror.ts'
 import { CliError } from './cli-error.ts'
 import { readKeys } from './log-keys.ts'
@@ -24,6 +25,8 @@ export async function mirrorCommand(folder: string, { logKey, ...options }: Mirr
           bundles: (index, count, width) => client.download(`/v1/policies/audit/bundles/${index}?count=${count}&width=${width}`),
         },
       }).catch((error: unknown) => {
+        if (error instanceof ApiProblem && error.code === 'archived')
+          throw new CliError(`${error.detail} Copy the archive into ${folder} first: it goes on from there.`)
         throw error instanceof MirrorError ? new CliError(error.message) : error
       }),
     )

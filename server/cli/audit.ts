@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { compareCheckpoints } from '../../clients/audit-consistency.ts'
 import { describeProof, verifyEntryProof } from '../../clients/audit-proof.ts'
+import { sourceAt } from '../../clients/audit-source.ts'
 import { describeReport, verifyLog } from '../../clients/audit-verify.ts'
 import { printableLines } from '../../clients/printable.ts'
-import { NoteError, parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from '../../policies/audit/index.ts'
+import { writeDurably } from '../../core/durable-file.ts'
+import { ArchiveError, archivedEntry, NoteError, parseWitnessPolicy, type WitnessPolicy, WitnessPolicyError } from '../../policies/audit/index.ts'
 import { CliError } from './cli-error.ts'
 import { readKeys } from './log-keys.ts'
 import { showProgress } from './progress.ts'
@@ -51,6 +53,15 @@ export async function verifyConsistency({
   if (report.ok) console.log(`CONSISTENT: ${report.origin}, the log of ${report.to} entries begins with the ${report.from} of the older checkpoint`)
   else console.log(printableLines([`NOT CONSISTENT: ${report.reason}`]))
   if (!report.ok) process.exitCode = 1
+}
+
+/** Writes the bytes of an entry of an archive into a file. */
+export async function writeEntry({ archive, index, out }: { readonly archive: string; readonly index: string; readonly out: string }): Promise<void> {
+  if (!/^(0|[1-9]\d{0,14})$/.test(index)) throw new CliError('The index of an entry is a number, from 0 on.')
+  const bytes = await archivedEntry(sourceAt(archive), Number(index)).catch((error: unknown) => {
+    throw error instanceof ArchiveError ? new CliError(`${error.message}.`) : error
+  })
+  writeDurably(out, bytes)
 }
 
 function trust({ keys, witnessPolicy }: Trusted): { readonly vkey: string; readonly replaced: readonly string[]; readonly policy?: WitnessPolicy } {

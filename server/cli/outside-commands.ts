@@ -129,6 +129,30 @@ Examples:
       await recoverLogCommand(readConfig(), options)
     })
 
+  audit
+    .command('prune')
+    .description(
+      'On the host of the service, which runs: takes entries that an archive has out of the database. Authorised before by: gridseal token authorise prune-log',
+    )
+    .requiredOption('--before <index>', 'the first entry that is kept, a multiple of 256')
+    .requiredOption('--archive <log>', 'the folder that audit mirror keeps, or the URL of a web server over it: it is verified first')
+    .addHelpText('after', '\nWhen it was cut off, the same command goes on. More: docs/log-archive.md')
+    .action(async (options: { before: string; archive: string }) => {
+      const { pruneCommand } = await import('./audit-prune.ts')
+      await pruneCommand({ config: readConfig(), ...options })
+    })
+
+  audit
+    .command('entry')
+    .description('Writes the exact bytes of one entry of an archive, which verify-proof takes.')
+    .argument('<archive>', 'the folder that audit mirror keeps, or the URL of a web server over it')
+    .argument('<index>', 'the index of the entry')
+    .requiredOption('--out <file>', 'where they go (mode 0600)')
+    .action(async (archive: string, index: string, { out }: { out: string }) => {
+      const { writeEntry } = await import('./audit.ts')
+      await writeEntry({ archive, index, out })
+    })
+
   asking(audit.command('reveal'))
     .description('Asks to see the personal values behind entries. An officer approves it; then gridseal hold run shows them.')
     .requiredOption('--entry <index>', 'the index of an entry (many times)', collect, [])
