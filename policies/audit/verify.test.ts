@@ -7,7 +7,7 @@ import { type Checkpoint, checkpointText, logKey, openCheckpoint, signedNote } f
 import { encodeEntry } from './entry.ts'
 import { encodeExportLine } from './export.ts'
 import type { EntryKind } from './log.ts'
-import { append, EMPTY_EDGE, leafHash, rootOf } from './merkle.ts'
+import { append, type Edge, EMPTY_EDGE, leafHash, rootOf } from './merkle.ts'
 import { digestLines } from './entry-digest.ts'
 import { type FindingCode, type LogReport, LogVerifier, openByAny } from './verify.ts'
 
@@ -169,6 +169,52 @@ describe('the offline verifier', () => {
     const report = verify(Array.from({ length: 250 }, () => 'noise'))
     expect([report.findings.length, report.findingCount]).toEqual([100, 251])
   })
+})
+
+describe('an export that begins later', () => {
+  const edgeOver = (entries: readonly Uint8Array[]): Edge => append(EMPTY_EDGE, entries.map(leafHash))
+  const from = 3
+  const header = (begins: Edge): string => encodeExportLine({ kind: 'header', origin: key.name, vkey: key.vkey, begins }).trimEnd()
+  const rest = linesOf(honest, [4, 5]).slice(1 + from)
+  const later = [header(edgeOver(honest.slice(0, from))), ...rest]
+
+  it('verifies by the tree before it, and says where it begins', () => {
+    const [over, before] = [noteOver(honest.slice(0, 4)), noteOver(honest.slice(0, from))]
+    expect(verify(later, [over, before])).toMatchObject({ ok: true, from, size: 5, checkpoints: 2, entries: { intent: 1, outcome: 1 } })
+  })
+
+  it('may have outcomes of operations that began before it, and writers that were under way', () => {
+    const entries = entriesOf([{ kind: 'intent', id: a }, { kind: 'event' }, { kind: 'outcome', id: a, effect: 'durable' }])
+    const lines = [header(edgeOver(entries.slice(0, 2))), ...linesOf(entries).slice(3)]
+    expect(verify(lines)).toMatchObject({ ok: true, from: 2 })
+    const gap = entriesOf([{ kind: 'event' }, { kind: 'event' }, { kind: 'event' }, { kind: 'event', seq: 4 }])
+    expect(codesOf(verify([header(edgeOver(gap.slice(0, 1))), ...linesOf(gap).slice(2)]))).toEqual(['sequence-gap'])
+    const epoch = entriesOf([{ kind: 'event' }, { kind: 'event' }, { kind: 'event', epoch: 2, seq: 1 }])
+    expect(codesOf(verify([header(edgeOver(epoch.slice(0, 1))), ...linesOf(epoch).slice(2)]))).toEqual(['sequence-gap'])
+  })
+
+  it('does not show whether a checkpoint over what was before holds', () => {
+    expect(codesOf(verify(later, [noteOver(honest.slice(0, 2))]))).toEqual(['known-checkpoint-missing'])
+  })
+
+  it.each<[string, readonly string[], FindingCode[]]>([
+    ['another tree before it', [header(edgeOver([...honest.slice(0, 2), utf8('x')])), ...rest], ['root-mismatch', 'root-mismatch', 'uncovered']],
+    [
+      'another place',
+      [header({ ...edgeOver(honest.slice(0, 5)), size: 5 }), ...rest],
+      ['index-gap', 'checkpoint-misplaced', 'index-gap', 'checkpoint-misplaced', 'uncovered'],
+    ],
+    ['a tree of another size than its hashes', [later[0]?.replace('"from":3', '"from":7') ?? '', ...rest], ['line-malformed', 'wrong-log', ...gapsOf(rest)]],
+    ['hashes that are none', [later[0]?.replace(/"edge":\["./, '"edge":["') ?? '', ...rest], ['line-malformed', 'wrong-log', ...gapsOf(rest)]],
+    ['an edge alone', [later[0]?.replace('"from":3,', '') ?? '', ...rest], ['line-malformed', 'wrong-log', ...gapsOf(rest)]],
+  ])('is not verified by %s', (_name, lines, codes) => {
+    expect(codesOf(verify(lines))).toEqual(codes)
+  })
+
+  /** What is found of these lines where they stand at the begin. */
+  function gapsOf(lines: readonly string[]): FindingCode[] {
+    return codesOf(verify([linesOf([])[0] ?? '', ...lines]))
+  }
 })
 
 describe('a log whose key was replaced', () => {

@@ -35,6 +35,10 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
     mayBeUnnamed: true,
     why: 'The log is recovered before the service runs with it: the entry comes with the next start.',
   },
+  audit_prunes: {
+    mayBeUnnamed: true,
+    why: 'The command line prunes the log beside the service: the entry comes within seconds, or with the next start, and before it nothing is deleted.',
+  },
   ceremony_notes: {
     mayBeUnnamed: true,
     why: 'Ceremonies of the command line note what they did beside the service: the entry comes within a minute.',

@@ -85,10 +85,13 @@ export async function deleteSegments(sql: Sql, before: number): Promise<void> {
   for (const name of FIELD_NAMES) await sql.query('DELETE FROM audit_terms WHERE field = $1 AND segment < $2', [fieldOf(name).number, first])
 }
 
-/** Puts into the index, where it has one, the segment that has entries on both sides, without those before. In the owner's transaction. */
+/**
+ * Puts into the index, where it has one, the segment that has entries on both sides, without those before. In the owner's transaction. The generation grows: who is
+ * at making a segment of what was there before does not get it in.
+ */
 export async function cutSegment(sql: Sql, before: number, read: ReadEntries): Promise<void> {
   const segment = segmentOf(before)
-  const [indexed] = await sql.query<{ segments: string }>('SELECT segments FROM audit_indexed WHERE id = 1 FOR UPDATE')
+  const [indexed] = await sql.query<{ segments: string }>('UPDATE audit_indexed SET generation = generation + 1 WHERE id = 1 RETURNING segments')
   if (before % SEGMENT_ENTRIES === 0 || Number(indexed?.segments ?? 0) <= segment) return
   const cut: SealedSegment = (await readSegment(segment, read, before)).seal()
   const { terms, firstMs, lastMs, times } = cut

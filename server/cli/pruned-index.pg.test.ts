@@ -3,18 +3,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { newOperationId, type OperationId } from '../../../core/ids.ts'
-import { sealRow } from '../../../core/sealed-records.ts'
-import { sqlOn } from '../../../server/database.ts'
-import { testDatabase, type TestDatabase } from '../../../server/postgres/test-database.ts'
-import { type AuditFeature, auditFeature } from '../index.ts'
-import { readStored } from '../reader.pg.ts'
-import { draftOf } from '../testing/drafts.ts'
-import { softKeys } from '../testing/soft-keys.ts'
-import type { Query } from '../search/query.ts'
-import { allowPruning, cutSegment, deleteEntries, deleteSegments } from './deletion.pg.ts'
-import { pruneRow } from './prune-record.ts'
-import { insertPrune } from './prune-store.pg.ts'
+import { newOperationId, type OperationId } from '../../core/ids.ts'
+import { sealRow } from '../../core/sealed-records.ts'
+import {
+  allowPruning,
+  type AuditFeature,
+  auditFeature,
+  cutSegment,
+  deleteEntries,
+  deleteSegments,
+  insertPrune,
+  pruneRow,
+  readStored,
+} from '../../policies/audit/index.ts'
+import { draftOf } from '../../policies/audit/testing/drafts.ts'
+import { softKeys } from '../../policies/audit/testing/soft-keys.ts'
+import { sqlOn } from '../database.ts'
+import { testDatabase, type TestDatabase } from '../postgres/test-database.ts'
+
+type Query = Parameters<AuditFeature['searcher']['prepare']>[0]
 
 /** The cut lies in the second segment of three. */
 const ENTRIES = 9000
