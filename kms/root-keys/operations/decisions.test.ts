@@ -76,11 +76,24 @@ describe('a decision on a ceremony', () => {
     ])
   })
 
+  it('on pruning the log names the first entry that is kept, for who approves it and in the row', async () => {
+    const { authorising, ask, inserted, entries } = world()
+    const prune = decision({ ceremony: 'prune-log', token: 'a', before: 512 })
+    expect(await ask(authorising, prune, { run: true })).toMatchObject({ ceremony: 'prune-log', before: 512 })
+    expect(inserted).toMatchObject([{ ceremony: 'prune-log', token: 'a', before: 512 }])
+    expect(entries[0]).toMatchObject({ kind: 'intent', facts: { public: { ceremony: 'prune-log', before: 512 } } })
+  })
+
   it.each<readonly [claim: string, given: object, code: string, caller: Caller]>([
     ['of a module', {}, 'forbidden', billing],
     ['to adopt the token in use', { token: 'a' }, 'conflict', alice],
     ['to replace the checkpoint key of another token', { ceremony: 'replace-checkpoint-key' }, 'conflict', alice],
     ['for longer than three days', { hours: 73 }, 'request-invalid', alice],
+    ['to prune by a token that is not in use', { ceremony: 'prune-log', before: 256 }, 'conflict', alice],
+    ['to prune before no entry that is named', { ceremony: 'prune-log', token: 'a' }, 'request-invalid', alice],
+    ['to prune before an entry within a tile', { ceremony: 'prune-log', token: 'a', before: 300 }, 'request-invalid', alice],
+    ['to prune nothing', { ceremony: 'prune-log', token: 'a', before: 0 }, 'request-invalid', alice],
+    ['to adopt a token before an entry', { before: 256 }, 'request-invalid', alice],
     ['on what is no such ceremony', { ceremony: 'complete' }, 'request-invalid', alice],
     ['on a serial that hides something', { token: 'b\u202e' }, 'request-invalid', alice],
   ])('is refused %s, before anybody is asked to approve it', async (_claim, given, code, caller) => {

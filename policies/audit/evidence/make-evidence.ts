@@ -74,7 +74,10 @@ export const makeEvidence = (deps: EvidenceDeps & { readonly sign: (pack: Eviden
     admit: ({ asked, signed, entries, strangers }) => {
       const size = signed?.checkpoint.size ?? 0
       if (strangers.length > 0)
-        return new Problem('not-found', `The signed log has no entry of ${strangers.join(', ')}. One that has just ended is there within a second or so.`)
+        return new Problem(
+          'not-found',
+          `The signed log has no entry of ${strangers.join(', ')}. One that has just ended is there within a second or so; an old one may be in the archive of the log alone.`,
+        )
       if (entries.length > MOST_ENTRIES) return tooMuch()
       return entries.length > 0
         ? undefined
