@@ -1,7 +1,8 @@
 import { equalBytes } from '../../../core/bytes.ts'
-import { type Entry, parseEntry } from '../entry.ts'
+import type { Entry } from '../entry.ts'
 import { decodeBundle } from '../group.ts'
 import { append, type Edge, edgeAt, EMPTY_EDGE, leafHash, rootOf } from '../merkle.ts'
+import { readUnchecked } from '../search/segment-reader.ts'
 import { readTile, type TileSource } from '../tile-source.ts'
 import { widthIn } from '../tile-path.ts'
 import { nodesOf, TILE_WIDTH, tilesFor } from '../tiles.ts'
@@ -17,7 +18,8 @@ export interface ArchivedEntry {
 }
 
 /**
- * The entries of an archive from the first up to an index that is a multiple of 256, a bundle at a time. Answers at its end the root over them, made of their bytes.
+ * The entries of an archive that was verified, from the first up to an index that is a multiple of 256, a bundle at a time. Answers at its end the root over them,
+ * made of their bytes: they are what was verified where it is the same.
  * Throws an {@link ArchiveError} for a bundle that is missing or none, and an EntryError.
  */
 export async function* archivedEntries(source: TileSource, before: number): AsyncGenerator<readonly ArchivedEntry[], Uint8Array> {
@@ -25,7 +27,7 @@ export async function* archivedEntries(source: TileSource, before: number): Asyn
   for (let index = 0; index * TILE_WIDTH < before; index += 1) {
     const bundle = await bundleAt(source, index)
     edge = append(edge, bundle.map(leafHash))
-    yield bundle.map((bytes, at) => ({ index: index * TILE_WIDTH + at, entry: parseEntry(bytes) }))
+    yield bundle.map((bytes, at) => ({ index: index * TILE_WIDTH + at, entry: readUnchecked(bytes) }))
   }
   return rootOf(edge)
 }

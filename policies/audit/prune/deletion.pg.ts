@@ -14,8 +14,9 @@ export interface PrunedEpoch {
   readonly seq: number
 }
 
-/** Rows of one statement. */
+/** Rows of one statement; of groups fewer: each may have a bundle of 8 MiB. */
 const PAGE_ROWS = 10_000
+const PAGE_GROUPS = 1000
 /** A table that is dropped waits so long for those that use it, and they for it; then it is tried again. */
 const LOCK_TIMEOUT_MS = 1000
 const LOCK_TRIES = 60
@@ -64,7 +65,7 @@ const KEPT_FROM = `
   FROM (SELECT first_seq FROM audit_groups WHERE writer = $1 AND epoch = $2 AND first_seq < $3 AND first_seq + count <= $3 ORDER BY first_seq DESC LIMIT 1) k
   LEFT JOIN audit_sequenced s ON s.writer = $1 AND s.epoch = $2`
 const DELETE_GROUPS = `DELETE FROM audit_groups WHERE writer = $1 AND epoch = $2 AND first_seq IN
-  (SELECT first_seq FROM audit_groups WHERE writer = $1 AND epoch = $2 AND first_seq < $3 ORDER BY first_seq LIMIT ${PAGE_ROWS}) RETURNING 1`
+  (SELECT first_seq FROM audit_groups WHERE writer = $1 AND epoch = $2 AND first_seq < $3 ORDER BY first_seq LIMIT ${PAGE_GROUPS}) RETURNING 1`
 
 /**
  * Groups of which every entry is pruned, but the last of each epoch that goes on: by its MAC the chain of the next one is known. A group that has entries on both sides
@@ -74,7 +75,7 @@ export async function deleteGroups(sql: Sql, epochs: readonly PrunedEpoch[]): Pr
   for (const { writer, epoch, seq } of epochs) {
     const [kept] = await sql.query<{ first: string }>(KEPT_FROM, [writer, epoch, seq])
     if (kept === undefined) continue
-    while ((await sql.query(DELETE_GROUPS, [writer, epoch, kept.first])).length === PAGE_ROWS);
+    while ((await sql.query(DELETE_GROUPS, [writer, epoch, kept.first])).length === PAGE_GROUPS);
   }
 }
 

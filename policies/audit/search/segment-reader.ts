@@ -10,8 +10,8 @@ export type ReadEntries = (from: number, to: number) => Promise<readonly { reado
 const PAGE = 1024
 const SLICE = 128
 
-/** What the index is made of is not checked as an answer is: what is found by it is. */
-function readUnchecked(bytes: Uint8Array): Entry {
+/** What the index is made of is not checked as an answer is: what is found by it is. For who has checked the bytes otherwise, and reads many. */
+export function readUnchecked(bytes: Uint8Array): Entry {
   try {
     return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as Entry
   } catch (error) {
