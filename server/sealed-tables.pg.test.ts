@@ -96,6 +96,8 @@ const BYTES: Readonly<Record<string, 'under the storage KEK' | 'under another ke
   'kms_keys.mac': 'a MAC',
   'kms_keys.public_key': 'no key',
   'kms_keys.wrapped': 'under the storage KEK',
+  'log_recoveries.lost_root': 'no key',
+  'log_recoveries.mac': 'a MAC',
   'operator_keys.mac': 'a MAC',
   'operator_keys.wrapped': 'under the storage KEK',
   'order_chunks.digest': 'no key',
