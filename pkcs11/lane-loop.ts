@@ -97,15 +97,17 @@ interface Answered {
   readonly ends?: string
 }
 
+/** Without a pause between calls that need none: else the next message, if it has come already, would be worked off before this one is answered. */
 async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, id: number, calls: readonly Call[]): Promise<void> {
   const answers: Answer[] = []
   let ending: string | undefined
   for (const call of calls) {
-    const { answer, ends }: Answered = ending === undefined ? await run(keys, verbs, call) : { answer: AWAY, ends: ending }
+    const running = ending === undefined ? run(keys, verbs, call) : { answer: AWAY, ends: ending }
+    const { answer, ends }: Answered = running instanceof Promise ? await running : running
     answers.push(answer)
     ending = ends
     // A token that is slow is not taken for one that hangs.
-    if (performance.now() - signedAt > 2 * ALIVE_MS) await signOfLife(keys)
+    if (performance.now() - signedAt > 2 * ALIVE_MS) void signOfLife(keys)
   }
   await send({ kind: 'answers', id, answers })
   for (const answer of answers) if (answer.ok) wipeSecret(answer.value)
@@ -114,12 +116,10 @@ async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, 
 
 const AWAY: Answer = { ok: false, problem: 'hsm-unavailable', detail: DETAILS['hsm-unavailable'], reason: 'the lane ends after an earlier call' }
 
-async function run(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, call: Call, again = true): Promise<Answered> {
+/** At once, or of a verb that yields when it is done. */
+function run(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, call: Call, again = true): Answered | Promise<Answered> {
   const verb = Object.hasOwn(verbs, call.verb) ? verbs[call.verb] : undefined
-  try {
-    if (verb === undefined) throw new Error('there is no such verb')
-    return { answer: { ok: true, value: await verb(keys, call.args as never) } }
-  } catch (error) {
+  const failed = (error: unknown): Answered | Promise<Answered> => {
     if (error instanceof Problem) return { answer: { ok: false, problem: error.code, detail: error.detail, reason: error.detail } }
     const { problem, remedy, reason } =
       error instanceof TokenAway ? { problem: 'hsm-unavailable' as const, remedy: 'new lane' as const, reason: error.message } : classify(error)
@@ -127,7 +127,16 @@ async function run(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, call: 
     const answer: Answer = { ok: false, problem, detail: DETAILS[problem], reason: `${call.verb}: ${reason}` }
     return remedy === 'give up' ? { answer } : { answer, ends: reason }
   }
+  try {
+    if (verb === undefined) throw new Error('there is no such verb')
+    const value = verb(keys, call.args as never)
+    return value instanceof Promise ? value.then(answered, failed) : answered(value)
+  } catch (error) {
+    return failed(error)
+  }
 }
+
+const answered = (value: unknown): Answered => ({ answer: { ok: true, value } })
 
 function reopened(keys: LaneKeys): boolean {
   try {

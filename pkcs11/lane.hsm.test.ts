@@ -82,6 +82,20 @@ describe('a lane that is closed while its process starts', () => {
   })
 })
 
+describe('a lane that finds two messages at once', () => {
+  it('answers the first before it begins the second', async () => {
+    const settings = { ...opened.token, cachedKeys: 1 }
+    const listener = { onStatus: () => undefined, onStranded: <Calls>(calls: Calls) => calls }
+    const lane = new Lane({ entry: entryUrl('testing/order-lane-process'), environment: opened.environment, settings }, listener)
+    await lane.start()
+    const ask = (verb: string, weight: number): Promise<number> => lane.call(verb as 'identify', undefined, { weight }) as unknown as Promise<number>
+    // Each weighs a message: one that holds the lane, and one that waits in the channel. They are answered in one go, and two more are sent.
+    const [held, ...looks] = await Promise.all([ask('hold', 128), ask('hold', 128), ask('look', 128), ask('look', 128)])
+    expect([held, ...looks]).toEqual([0, 1, 2, 3])
+    await lane.close()
+  })
+})
+
 describe('lanes', () => {
   it('kill -9 of every lane in the middle of traffic: each call is answered rightly or 503, and lanes come back', async () => {
     const answer = await mac()
