@@ -26,9 +26,16 @@ export function takeVariable(name: string): Readonly<Record<string, string>> | u
 
 const ALWAYS = ['PATH', 'TMPDIR', 'LD_LIBRARY_PATH']
 
+/**
+ * How many freed pieces of a size glibc keeps at hand for a thread, in place of 7. A call to SoftHSM takes and frees hundreds of small ones, its own and
+ * OpenSSL's, so that with 7 nearly each goes through the heap: every call takes 10 to 18 percent longer. Other C libraries do not know the variable. An
+ * operator who passes on a GLIBC_TUNABLES has that one.
+ */
+const ALLOCATOR = { GLIBC_TUNABLES: 'glibc.malloc.tcache_count=1000' }
+
 /** Starts a child that speaks structured messages. `terminal`: it reads the standard input of this process. */
 export function forkEntry(entry: URL, environment: ChildEnvironment, { terminal = false }: { readonly terminal?: boolean } = {}): ChildProcess {
-  const env: Record<string, string> = {}
+  const env: Record<string, string> = { ...ALLOCATOR }
   for (const name of [...ALWAYS, ...environment.pass]) {
     const value = process.env[name]
     if (value !== undefined) env[name] = value

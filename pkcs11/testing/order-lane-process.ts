@@ -1,12 +1,12 @@
 import { runLane } from '../lane-loop.ts'
+import type { FromLane } from '../lane-message.ts'
 
 /** A lane whose verbs tell how many messages were answered when they began; `hold` keeps it busy, so that the next messages have come before it looks. */
 let answered = 0
 const send = process.send?.bind(process)
-process.send = (...message: Parameters<NonNullable<typeof process.send>>) => {
-  const [what] = message
-  if (typeof what === 'object' && what !== null && 'kind' in what && what.kind === 'answers') answered++
-  return send?.(...message) ?? false
+process.send = (message: FromLane, ...more: readonly unknown[]) => {
+  if (message.kind === 'answers') answered++
+  return send?.(message, ...(more as [])) ?? false
 }
 
 const HOLD_MS = 150
