@@ -16,8 +16,12 @@ const ALIVE_MS = 100
 const LOOK_EVERY = 5
 
 const send = (message: FromLane): Promise<void> => new Promise((resolve) => void process.send?.(message, () => resolve()))
-/** Says why, and ends. */
-const end = (reason: string): Promise<never> => send({ kind: 'ends', reason }).then(() => process.exit(1))
+/** Says why, and ends. No call is begun any more, also where it has come already. */
+const end = (reason: string): Promise<never> => {
+  isEnding = true
+  return send({ kind: 'ends', reason }).then(() => process.exit(1))
+}
+let isEnding = false
 
 /**
  * A lane, in its own process: opens the token once, then answers calls of the verbs it was built with, one after another.
@@ -41,7 +45,7 @@ export function runLane(verbs: Readonly<Record<string, Verb>>): void {
       told = message.inUse
       use(keys, told)
     }
-    if (message.kind === 'calls' && keys !== undefined) void answerAll(keys, verbs, message.id, message.calls)
+    if (message.kind === 'calls' && keys !== undefined && !isEnding) void answerAll(keys, verbs, message.id, message.calls)
   })
 }
 
@@ -106,6 +110,7 @@ async function answerAll(keys: LaneKeys, verbs: Readonly<Record<string, Verb>>, 
     const { answer, ends }: Answered = running instanceof Promise ? await running : running
     answers.push(answer)
     ending = ends
+    isEnding ||= ends !== undefined
     // A token that is slow is not taken for one that hangs.
     if (performance.now() - signedAt > 2 * ALIVE_MS) void signOfLife(keys)
   }

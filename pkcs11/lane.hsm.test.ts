@@ -83,15 +83,28 @@ describe('a lane that is closed while its process starts', () => {
 })
 
 describe('a lane that finds two messages at once', () => {
-  it('answers the first before it begins the second', async () => {
+  const start = async (): Promise<{ readonly lane: Lane; readonly ask: (verb: string, alone?: boolean) => Promise<number> }> => {
     const settings = { ...opened.token, cachedKeys: 1 }
     const listener = { onStatus: () => undefined, onStranded: <Calls>(calls: Calls) => calls }
     const lane = new Lane({ entry: entryUrl('testing/order-lane-process'), environment: opened.environment, settings }, listener)
     await lane.start()
-    const ask = (verb: string, weight: number): Promise<number> => lane.call(verb as 'identify', undefined, { weight }) as unknown as Promise<number>
-    // Each weighs a message: one that holds the lane, and one that waits in the channel. They are answered in one go, and two more are sent.
-    const [held, ...looks] = await Promise.all([ask('hold', 128), ask('hold', 128), ask('look', 128), ask('look', 128)])
-    expect([held, ...looks]).toEqual([0, 1, 2, 3])
+    // Each weighs a message.
+    const ask = (verb: string, alone = false): Promise<number> =>
+      lane.call(verb as 'identify', undefined, { weight: 128, alone }) as Promise<unknown> as Promise<number>
+    return { lane, ask }
+  }
+
+  it('answers the first before it begins the second', async () => {
+    const { lane, ask } = await start()
+    expect(await Promise.all([ask('hold'), ask('hold'), ask('look'), ask('look')])).toEqual([0, 1, 2, 3])
+    await lane.close()
+  })
+
+  it('does not begin the second when the first ends it', async () => {
+    const { lane, ask } = await start()
+    const [held, ...others] = await Promise.allSettled([ask('hold', true), ask('fail'), ask('look')])
+    expect(held).toEqual({ status: 'fulfilled', value: 0 })
+    for (const other of others) expect(other).toMatchObject({ status: 'rejected', reason: { code: 'hsm-unavailable' } })
     await lane.close()
   })
 })

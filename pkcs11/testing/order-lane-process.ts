@@ -1,7 +1,8 @@
 import { runLane } from '../lane-loop.ts'
 import type { FromLane } from '../lane-message.ts'
+import { TokenAway } from '../token.ts'
 
-/** A lane whose verbs tell how many messages were answered when they began; `hold` keeps it busy, so that the next messages have come before it looks. */
+/** A lane whose verbs tell how many messages were answered when they began; `hold` keeps it busy, so that the next messages have come before it looks; after `fail` it ends. */
 let answered = 0
 const send = process.send?.bind(process)
 process.send = (message: FromLane, ...more: readonly unknown[]) => {
@@ -18,4 +19,7 @@ runLane({
     return answered
   },
   look: () => answered,
+  fail: () => {
+    throw new TokenAway('the token is gone')
+  },
 })
