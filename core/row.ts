@@ -1,4 +1,4 @@
-import { frame, sha256, unframe } from './bytes.ts'
+import { frame, sha256 } from './bytes.ts'
 
 /** What a column may hold in a sealed row. A column that is NULL is left out. */
 export type Column = string | number | boolean | Uint8Array
@@ -52,7 +52,7 @@ export function encodeRow(row: Row): Uint8Array {
 const encoded = new WeakMap<Row, Uint8Array>()
 
 function encodeFields(row: Row): Uint8Array {
-  const fields: (Uint8Array | string)[] = ['gridseal-row-v1', row.table, String(row.schema), row.id, String(row.version)]
+  const fields: (Uint8Array | string)[] = [FORMAT, row.table, String(row.schema), row.id, String(row.version)]
   for (const name of Object.keys(row.columns).sort()) {
     const value = row.columns[name]
     if (value === undefined) continue
@@ -64,25 +64,44 @@ function encodeFields(row: Row): Uint8Array {
   return frame(fields)
 }
 
-/** The inverse of {@link encodeRow}. Throws a RangeError on bytes that it did not write. */
+const FORMAT = 'gridseal-row-v1'
+/** Fields before the columns. */
+const HEAD = 5
+
+/**
+ * The inverse of {@link encodeRow}. Throws a RangeError on bytes that it did not write. Columns of bytes are parts of `bytes`: who keeps one keeps all.
+ * Text is read where it lies, since a lane does this for every key that it loads.
+ */
 export function decodeRow(bytes: Uint8Array): Row {
-  const fields = unframe(bytes)
-  const text = (at: number): string => {
-    const field = fields[at]
-    if (field === undefined) throw new RangeError('the row is short of a field')
-    return Buffer.from(field).toString('utf8')
-  }
-  if (text(0) !== 'gridseal-row-v1' || (fields.length - 5) % 3 !== 0) throw new RangeError('not a row of version 1')
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const fields = fieldsOf(view)
+  const count = fields.length / 2
+  if (count < HEAD || (count - HEAD) % 3 !== 0) throw new RangeError('not a row of version 1')
+  const text = (field: number): string => view.toString('utf8', fields[2 * field], fields[2 * field + 1])
+  if (text(0) !== FORMAT) throw new RangeError('not a row of version 1')
   const columns: Record<string, Column> = {}
-  for (let at = 5; at < fields.length; at += 3) {
-    const tag = text(at + 1)
-    if (tag === TAGS.bytes) columns[text(at)] = fields[at + 2] ?? new Uint8Array()
-    else if (tag === TAGS.string) columns[text(at)] = text(at + 2)
-    else if (tag === TAGS.number) columns[text(at)] = Number(text(at + 2))
-    else if (tag === TAGS.boolean) columns[text(at)] = text(at + 2) === '1'
+  for (let field = HEAD; field < count; field += 3) {
+    const tag = text(field + 1)
+    const value = field + 2
+    if (tag === TAGS.bytes) columns[text(field)] = view.subarray(fields[2 * value], fields[2 * value + 1])
+    else if (tag === TAGS.string) columns[text(field)] = text(value)
+    else if (tag === TAGS.number) columns[text(field)] = Number(text(value))
+    else if (tag === TAGS.boolean) columns[text(field)] = text(value) === '1'
     else throw new RangeError('not a column type of version 1')
   }
   return { table: text(1), schema: Number(text(2)), id: text(3), version: Number(text(4)), columns }
+}
+
+/** Where each field of a frame begins and ends, by turns. */
+function fieldsOf(framed: Buffer): number[] {
+  const ends: number[] = []
+  for (let at = 0; at < framed.length; ) {
+    const start = at + 4
+    at = start + framed.readUInt32BE(at)
+    if (at > framed.length) throw new RangeError('a field runs past the end')
+    ends.push(start, at)
+  }
+  return ends
 }
 
 /** In place of the digest of a row that is deleted. */

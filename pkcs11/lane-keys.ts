@@ -27,7 +27,8 @@ export interface LoadedKey {
   readonly handle: Handle
   /** The public part in the token, made at the first verification. */
   publicKey?: Handle
-  readonly row: Row
+  /** The column `public_key` of its row, of a key pair: SPKI DER. */
+  readonly spki: Uint8Array | undefined
 }
 
 export interface LoadedMaster {
@@ -41,7 +42,6 @@ interface Cached<Value> {
   readonly value: Value
 }
 
-const from = <Value>({ row, mac }: SealedBytes, value: Value): Cached<Value> => ({ row: Buffer.from(row), mac: Buffer.from(mac), value })
 const isFrom = (cached: Cached<unknown>, { row, mac }: SealedBytes): boolean => cached.row.equals(row) && cached.mac.equals(mac)
 
 /** Transport keys and masters whose handles are remembered. */
@@ -187,12 +187,13 @@ export class LaneKeys {
   load(sealed: SealedBytes): LoadedKey {
     const cached = this.#stored.get(sealed.id)
     if (cached !== undefined && isFrom(cached, sealed)) return cached.value
-    const row = this.open(sealed)
-    const { algorithm, wrapped } = row.columns
+    // Its own bytes: what came in a message keeps the whole message alive.
+    const [row, mac] = [Buffer.from(sealed.row), Buffer.from(sealed.mac)]
+    const { algorithm, wrapped, public_key: spki } = this.open({ id: sealed.id, row, mac }).columns
     if (!isKeyAlgorithm(algorithm) || !(wrapped instanceof Uint8Array)) throw new Error('a key row lacks its algorithm or its wrapped key')
     const { handle } = this.unwrap(wrapped, this.#form(algorithm))
-    const value: LoadedKey = { algorithm, handle, row }
-    this.#stored.set(sealed.id, from(sealed, value))
+    const value: LoadedKey = { algorithm, handle, spki: spki instanceof Uint8Array ? spki : undefined }
+    this.#stored.set(sealed.id, { row, mac, value })
     return value
   }
 
@@ -207,8 +208,7 @@ export class LaneKeys {
   /** The public part of an ec-p256 key, from the column `public_key` (SPKI DER) of its sealed row. */
   publicKey(key: LoadedKey): Handle {
     if (key.publicKey === undefined) {
-      const spki = key.row.columns['public_key']
-      const ecPoint = spki instanceof Uint8Array ? p256Point(spki) : undefined
+      const ecPoint = key.spki === undefined ? undefined : p256Point(key.spki)
       if (ecPoint === undefined) throw new Error('an ec-p256 row lacks its public_key')
       key.publicKey = this.token.importKey(this.token.form(P256_PUBLIC), { type: CKA.EC_PARAMS, value: P256_PARAMS }, { type: CKA.EC_POINT, value: ecPoint })
     }
@@ -236,7 +236,7 @@ export class LaneKeys {
     if (!masterKcv(this.token, value).equals(expected)) {
       throw new Problem('integrity-failed', `The card master ${sealed.id} is not the key that its row describes. No card key was made.`)
     }
-    this.#masters.set(sealed.id, from(sealed, value))
+    this.#masters.set(sealed.id, { row: Buffer.from(sealed.row), mac: Buffer.from(sealed.mac), value })
     return value
   }
 }
