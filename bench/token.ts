@@ -19,7 +19,7 @@ import { type Report, type Result, result } from './report.ts'
 const ROUNDS = 3
 const SECONDS = 2
 /** What a new process needs until its code is compiled. */
-const WARM_SECONDS = 0.5
+const WARM_SECONDS = 1.5
 /** Batches under way at a time, of each lane: while it works at one, the answers of another are taken. */
 const BATCHES = 2
 const STORED_KEYS = 10_000
