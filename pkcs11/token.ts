@@ -272,7 +272,7 @@ export class Token {
   }
 
   cmac(key: Handle, message: Uint8Array): Buffer {
-    return this.sign(CKM.AES_CMAC, key, message, Buffer.allocUnsafe(16))
+    return this.sign(CKM.AES_CMAC, key, message, Buffer.alloc(16))
   }
 
   read(key: Handle, type: number): Buffer {

@@ -166,8 +166,7 @@ function signDigests(keys: LaneKeys, key: Handle, digests: Uint8Array): Buffer {
 function signEach({ token }: LaneKeys, mechanism: number, key: Handle, messages: readonly Uint8Array[], lengthBytes: number): Buffer {
   const { lib, handle } = token
   const by = { mechanism }
-  // Every byte of both is written, or nothing is answered.
-  const [out, one] = [Buffer.allocUnsafe(messages.length * lengthBytes), Buffer.allocUnsafe(lengthBytes)]
+  const [out, one] = [Buffer.alloc(messages.length * lengthBytes), Buffer.alloc(lengthBytes)]
   token.ask(mechanism, () => {
     let at = 0
     for (const message of messages) {
@@ -188,10 +187,10 @@ function gcmKey(keys: LaneKeys, key: SealedBytes): Handle {
 }
 
 function encryptEach({ token }: LaneKeys, key: Handle, fields: readonly Uint8Array[]): Uint8Array {
-  const ivs = token.lib.C_GenerateRandom(token.handle, Buffer.allocUnsafe((GCM_IV_BYTES * fields.length) / 2))
+  const ivs = token.lib.C_GenerateRandom(token.handle, Buffer.alloc((GCM_IV_BYTES * fields.length) / 2))
   const lengthOf = (data: Uint8Array): number => GCM_IV_BYTES + data.length + GCM_TAG_BYTES
-  // Framed in place: a Buffer for each, and their copies, cost a tenth of an encryption. Every byte is written, or nothing is answered.
-  const out = Buffer.allocUnsafe(fields.reduce((total, field, at) => total + (at % 2 === 0 ? 4 + lengthOf(field) : 0), 0))
+  // Framed in place: a Buffer for each, and their copies, cost a tenth of an encryption.
+  const out = Buffer.alloc(fields.reduce((total, field, at) => total + (at % 2 === 0 ? 4 + lengthOf(field) : 0), 0))
   let to = 0
   for (let at = 0; at < fields.length; at += 2) {
     const [data, aad] = [fields[at], fields[at + 1]] as [Buffer, Buffer]
