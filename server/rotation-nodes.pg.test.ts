@@ -42,6 +42,12 @@ const generate = async (node: RotationNode, label: string): Promise<string> =>
   (await node.call<{ keyId: string }>(billing, 'kms.key.generate', { label, algorithm: 'hmac-sha256' })).keyId
 const sign = async (node: RotationNode, keyId: string): Promise<string> =>
   (await node.call<{ signatures: { signature: string }[] }>(billing, 'kms.key.sign', { keyId, items: [{ message: 'AAAA' }] })).signatures[0]?.signature ?? ''
+/** Until the rotation waits for one process; and it goes on waiting. */
+async function waits(node: RotationNode, rotationId: string, expected: Partial<RotationView>): Promise<void> {
+  for (const until = Date.now() + 30_000; Date.now() < until && (await view(node, rotationId)).waitsFor !== 1; ) await sleep(20)
+  await sleep(200)
+  expect(await view(node, rotationId)).toMatchObject({ ...expected, waitsFor: 1 })
+}
 const view = (node: RotationNode, rotationId: string): Promise<RotationView> => node.call(alice, 'kms.root-key.get-rotation', { rotationId })
 
 describe('a process that has not heard of a rotation', () => {
@@ -69,13 +75,11 @@ describe('a process that has not heard of a rotation', () => {
     const rotationId = await rotate(one, 'storage-kek')
     const keyId = await generate(other, 'made-with-the-old-key')
     const signature = await sign(other, keyId)
-    await sleep(500)
-    expect(await view(one, rotationId)).toMatchObject({ state: 'working', pass: 2, waitsFor: 1, rows: { seen: 0 } })
+    await waits(one, rotationId, { state: 'working', pass: 2, rows: { seen: 0 } } as Partial<RotationView>)
     await other.generations.follower.look()
     await settled(one, rotationId, { state: 'closing' })
     // And before it is destroyed.
-    await sleep(300)
-    expect(await view(one, rotationId)).toMatchObject({ state: 'closing', waitsFor: 1 })
+    await waits(one, rotationId, { state: 'closing' })
     await other.generations.follower.look()
     await settled(one, rotationId)
     expect(await sign(other, keyId)).toBe(signature)
@@ -86,8 +90,7 @@ describe('a process that has not heard of a rotation', () => {
     const [one, other] = [await opened(), await opened({ times: DEAF })]
     one.rotations.rotationJob.start()
     const rotationId = await rotate(one, 'row-mac')
-    await sleep(300)
-    expect(await view(one, rotationId)).toMatchObject({ state: 'working', waitsFor: 1 })
+    await waits(one, rotationId, { state: 'working' })
     await other.die()
     await settled(one, rotationId)
   })
@@ -98,8 +101,7 @@ describe('a process that has not heard of a rotation', () => {
     const end = other.generations.inProgress.begin()
     const rotationId = await rotate(one, 'storage-kek')
     await other.generations.follower.look()
-    await sleep(300)
-    expect(await view(one, rotationId)).toMatchObject({ state: 'working', waitsFor: 1 })
+    await waits(one, rotationId, { state: 'working' })
     end()
     await settled(one, rotationId, { state: 'closing' })
     await other.generations.follower.look()

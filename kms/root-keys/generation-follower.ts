@@ -1,3 +1,4 @@
+import { freshRun } from '../../core/fresh-run.ts'
 import { PollLoop } from '../../core/poll-loop.ts'
 import { Problem } from '../../core/problem.ts'
 import type { RecordedGenerations, RootKeysInUse, TokenIdentity } from '../../pkcs11/index.ts'
@@ -30,7 +31,8 @@ const LONGEST_UNFENCED_MS = 5_000
 export class GenerationFollower implements RecordedGenerations {
   readonly #settings: FollowerSettings
   readonly #loop = new PollLoop(() => this.#turn())
-  #looking: Promise<void> | undefined
+  /** Has what is recorded now in use when it resolves. */
+  readonly look = freshRun(() => this.#look())
   #moving: Promise<void> | undefined
   /** INVARIANT: grows. */
   #number = 0
@@ -58,14 +60,6 @@ export class GenerationFollower implements RecordedGenerations {
     await this.#loop.stop()
     await this.#settings.fence.close()
     await this.#moving
-  }
-
-  /** Has what is recorded now in use when it resolves. Whoever asks at the same time shares one look. */
-  look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined
-    })
-    return this.#looking
   }
 
   assertFenced(): void {

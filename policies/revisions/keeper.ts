@@ -1,5 +1,6 @@
-import { asProblem, Problem } from '../../core/problem.ts'
+import { freshRun } from '../../core/fresh-run.ts'
 import { PollLoop } from '../../core/poll-loop.ts'
+import { asProblem, Problem } from '../../core/problem.ts'
 import { callerUrn } from '../caller.ts'
 import type { Asked, Decision } from '../firewall/index.ts'
 import { decideWithGrants, type Grant } from '../grants/grant.ts'
@@ -56,7 +57,6 @@ export class PolicyKeeper {
   #clock = { database: 0, own: 0 }
   #hits = new Map<string, { hits: number; firstAt: Date; lastAt: Date }>()
   #hitsWritten: number
-  #renewing: Promise<void> | undefined
 
   constructor(parts: KeeperParts) {
     this.#parts = parts
@@ -101,12 +101,7 @@ export class PolicyKeeper {
   }
 
   /** Renews the lease now, and takes what is in force. Throws what went wrong; the lease stays as long as it was. */
-  refresh(): Promise<void> {
-    this.#renewing ??= this.#renewHeard().finally(() => {
-      this.#renewing = undefined
-    })
-    return this.#renewing
-  }
+  readonly refresh = freshRun(() => this.#renewHeard())
 
   async stop(): Promise<void> {
     await this.#loop.stop()
