@@ -1,6 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { exampleFiling, fileAdmission } from './admission.ts'
 import { ApiClient } from './api.ts'
@@ -8,6 +11,9 @@ import { makeTlsRequest } from './csr.ts'
 
 /** Room for the short-lived objects of many requests (MB): a third fewer collections at 4,000 requests a second. `npm start` has it too. */
 const YOUNG_SPACE = '--max-semi-space-size=64'
+
+/** How long the last words of a service that ended are waited for. */
+const LAST_WORDS_MS = 1_000
 
 /** Environment variable that names a compiled `gridseal.js` to run. */
 export const PROGRAM_VARIABLE = 'GRIDSEAL_PROGRAM'
@@ -60,43 +66,41 @@ export function startService(settings: SiteSettings): Promise<Service> {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ended = new Promise<number | null>((resolve) => void child.once('exit', resolve))
+  const closed = once(child, 'close').catch(() => undefined)
   const last: string[] = []
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
       reject(new Error(`the service was not ready within ${String(startTimeoutMs / 1000)} s:\n${last.join('\n')}`))
     }, startTimeoutMs)
-    let rest = ''
-    const read = (chunk: Buffer): void => {
-      const lines = (rest + chunk.toString('utf8')).split('\n')
-      rest = lines.pop() ?? ''
-      for (const line of lines) {
-        onLog?.(line)
-        last.push(line)
-        if (last.length > 20) last.shift()
-        const ready = readyLine(line)
-        if (ready === undefined) continue
-        clearTimeout(timer)
-        resolve({
-          process: child,
-          pid: child.pid ?? 0,
-          ...ready,
-          stop: () => {
-            child.kill('SIGTERM')
-            return ended
-          },
-          kill: async () => {
-            child.kill('SIGKILL')
-            await ended
-          },
-        })
-      }
-    }
-    child.stdout.on('data', read)
-    child.stderr.on('data', read)
-    child.once('error', reject)
-    void ended.then((code) => {
+    const told = (line: string): void => {
+      onLog?.(line)
+      last.push(line)
+      if (last.length > 40) last.shift()
+      const ready = readyLine(line)
+      if (ready === undefined) return
       clearTimeout(timer)
+      resolve({
+        process: child,
+        pid: child.pid ?? 0,
+        ...ready,
+        stop: () => {
+          child.kill('SIGTERM')
+          return ended
+        },
+        kill: async () => {
+          child.kill('SIGKILL')
+          await ended
+        },
+      })
+    }
+    createInterface({ input: child.stdout }).on('line', told)
+    createInterface({ input: child.stderr }).on('line', told)
+    child.once('error', reject)
+    void ended.then(async (code) => {
+      clearTimeout(timer)
+      // Its last words come after it; another process may hold the pipe for longer.
+      await Promise.race([closed, sleep(LAST_WORDS_MS)])
       reject(new Error(`the service ended with ${String(code)}:\n${last.join('\n')}`))
     })
   })

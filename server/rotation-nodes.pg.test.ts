@@ -42,11 +42,11 @@ const generate = async (node: RotationNode, label: string): Promise<string> =>
   (await node.call<{ keyId: string }>(billing, 'kms.key.generate', { label, algorithm: 'hmac-sha256' })).keyId
 const sign = async (node: RotationNode, keyId: string): Promise<string> =>
   (await node.call<{ signatures: { signature: string }[] }>(billing, 'kms.key.sign', { keyId, items: [{ message: 'AAAA' }] })).signatures[0]?.signature ?? ''
-/** Until the rotation waits for one process; and it goes on waiting. */
-async function waits(node: RotationNode, rotationId: string, expected: Partial<RotationView>): Promise<void> {
+/** The rotation once it waits for a process, and a while later. */
+async function waiting(node: RotationNode, rotationId: string): Promise<RotationView> {
   for (const until = Date.now() + 30_000; Date.now() < until && (await view(node, rotationId)).waitsFor !== 1; ) await sleep(20)
   await sleep(200)
-  expect(await view(node, rotationId)).toMatchObject({ ...expected, waitsFor: 1 })
+  return view(node, rotationId)
 }
 const view = (node: RotationNode, rotationId: string): Promise<RotationView> => node.call(alice, 'kms.root-key.get-rotation', { rotationId })
 
@@ -75,11 +75,11 @@ describe('a process that has not heard of a rotation', () => {
     const rotationId = await rotate(one, 'storage-kek')
     const keyId = await generate(other, 'made-with-the-old-key')
     const signature = await sign(other, keyId)
-    await waits(one, rotationId, { state: 'working', pass: 2, rows: { seen: 0 } } as Partial<RotationView>)
+    expect(await waiting(one, rotationId)).toMatchObject({ state: 'working', pass: 2, waitsFor: 1, rows: { seen: 0 } })
     await other.generations.follower.look()
     await settled(one, rotationId, { state: 'closing' })
     // And before it is destroyed.
-    await waits(one, rotationId, { state: 'closing' })
+    expect(await waiting(one, rotationId)).toMatchObject({ state: 'closing', waitsFor: 1 })
     await other.generations.follower.look()
     await settled(one, rotationId)
     expect(await sign(other, keyId)).toBe(signature)
@@ -90,7 +90,7 @@ describe('a process that has not heard of a rotation', () => {
     const [one, other] = [await opened(), await opened({ times: DEAF })]
     one.rotations.rotationJob.start()
     const rotationId = await rotate(one, 'row-mac')
-    await waits(one, rotationId, { state: 'working' })
+    expect(await waiting(one, rotationId)).toMatchObject({ state: 'working', waitsFor: 1 })
     await other.die()
     await settled(one, rotationId)
   })
@@ -101,7 +101,7 @@ describe('a process that has not heard of a rotation', () => {
     const end = other.generations.inProgress.begin()
     const rotationId = await rotate(one, 'storage-kek')
     await other.generations.follower.look()
-    await waits(one, rotationId, { state: 'working' })
+    expect(await waiting(one, rotationId)).toMatchObject({ state: 'working', waitsFor: 1 })
     end()
     await settled(one, rotationId, { state: 'closing' })
     await other.generations.follower.look()

@@ -369,8 +369,11 @@ describe('between two runs: the service does not start', () => {
     ['another token', `UPDATE root_keys SET token_serial = 'x' || token_serial`, 'UPDATE root_keys SET token_serial = substr(token_serial, 2)', /token/],
   ])('on %s', async (_what, change, undo, fault) => {
     await site.betweenRuns((client) => edit(change, { client }))
-    await expect(site.start()).rejects.toThrow(fault)
-    await site.betweenRuns((client) => edit(undo, { client }))
+    try {
+      await expect(site.start()).rejects.toThrow(fault)
+    } finally {
+      await site.betweenRuns((client) => edit(undo, { client }))
+    }
   })
 
   it('on an older copy of the database, and says so', async () => {
