@@ -88,7 +88,8 @@ describe('old entries', () => {
     expect(await compare()).toEqual([])
   })
 
-  const POINTS = ['heads-written', 'recorded', 'logged', 'entries-page', 'entries-deleted', 'groups-deleted']
+  // All six are in log-pruning.pg.test.ts.
+  const POINTS = ['recorded', 'entries-page', 'groups-deleted']
   it.each(POINTS)('are pruned though the program is killed at prune.%s', async (point) => {
     expect(await prune({ GRIDSEAL_INSECURE_CRASH_AT: `prune.${point}` })).toMatchObject({ code: null, signal: 'SIGKILL' })
     await site.auditor.client.get('/v1/policies/audit/entries?operation=system.started')
@@ -113,7 +114,7 @@ describe('old entries', () => {
     const [entry, proof] = [join(site.folder, 'entry.json'), join(site.folder, 'entry.tlog-proof')]
     expect((await gridseal(['audit', 'entry', archive, '17', '--out', entry])).code).toBe(0)
     writeFileSync(proof, (await site.auditor.client.get<{ proof: string }>('/v1/policies/audit/entries/17/proof')).proof)
-    expect((await gridseal(['audit', 'verify-proof', entry, proof, '--key', site.vkey])).stdout).toMatch(/^VERIFIED|^PROVEN|^IN THE LOG/)
+    expect((await gridseal(['audit', 'verify-proof', entry, proof, '--key', site.vkey])).stdout).toMatch(/^IN THE LOG/)
     writeFileSync(entry, readFileSync(entry, 'utf8').replace('"seq":', '"seq":1'))
     expect((await gridseal(['audit', 'verify-proof', entry, proof, '--key', site.vkey])).code).toBe(1)
     expect((await gridseal(['audit', 'entry', archive, '999999', '--out', entry])).stderr).toContain('no bundle')

@@ -41,8 +41,11 @@ const MOST_RANGES = 20_000
  * logs it, and the same command finds nothing to do.
  */
 export async function recoverLogCommand(config: Config, options: RecoverOptions): Promise<void> {
-  // Tables are as this version wants them, and nothing runs.
-  await withStoppedService(config, () => Promise.resolve())
+  const accepted = options.acceptLoss === undefined ? undefined : accept(options)
+  // Tables are as this version wants them, nothing runs, and what takes long is asked last.
+  await withStoppedService(config, async (sql) => {
+    if (accepted !== undefined) await assertOrdersSaid(sql, options)
+  })
   const loss = await findLoss(config, options.checkpoint)
   console.log(describeLoss(loss))
   if (loss.lostSize <= loss.logSize) {
@@ -50,11 +53,8 @@ export async function recoverLogCommand(config: Config, options: RecoverOptions)
     throw new CliError('Nothing that was signed under this origin is missing: there is nothing to recover from.')
   }
   const lost = loss.lostSize - loss.logSize
-  if (options.acceptLoss === undefined) return console.log(HOW_TO(lost))
+  if (accepted === undefined) return console.log(HOW_TO(lost))
   if (options.acceptLoss !== String(lost)) throw new CliError(`--accept-loss says ${options.acceptLoss}, and ${lost} entries are lost. Nothing was changed.`)
-  const { reason } = options
-  if (reason === undefined || reason.trim() === '') throw new CliError('--reason: say why they cannot be had back. It is kept.')
-  const named = namedRanges(options)
 
   const ceremonies = new TokenCeremonies(tokenOptions(config))
   const { identity } = sound(await ceremonies.show())
@@ -73,8 +73,8 @@ export async function recoverLogCommand(config: Config, options: RecoverOptions)
       adoptions: history.adoptions.length,
       ...{ oldKey: verifierKey(oldOrigin, key), newKey: verifierKey(origin, key) },
       ...{ logSize: loss.logSize, lostSize: loss.lostSize, ...(loss.lostRoot === undefined ? {} : { lostRoot: loss.lostRoot }) },
-      floors: { crlNumber: (await highestCrlNumber(sql)) + CRL_MARGIN, iccids: await issuedRanges(sql, named, options) },
-      reason,
+      floors: { crlNumber: (await highestCrlNumber(sql)) + CRL_MARGIN, iccids: await issuedRanges(sql, accepted.named, options) },
+      reason: accepted.reason,
       recoveredAt: recoveredAt.toISOString(),
     }
     await commit(sql, sealer, recovery)
@@ -126,35 +126,44 @@ async function commit(sql: Sql, sealer: RowSealer, recovery: LogRecovery): Promi
   }
 }
 
-/** What the options say of ICCIDs. Throws a {@link CliError} where they are none. */
-function namedRanges({ issued }: RecoverOptions): IccidRange[] {
-  return issued.map((text): IccidRange => {
-    const [first = '', last = first, ...more] = text.split('-')
-    const fault = iccidFault(first) ?? iccidFault(last) ?? (more.length > 0 ? 'a range is FIRST-LAST' : undefined)
-    if (fault !== undefined) throw new CliError(`--issued ${text}: ${fault}.`)
-    const range: IccidRange = [first.slice(0, -1), last.slice(0, -1)]
-    if (first.length !== last.length || range[0] > range[1])
-      throw new CliError(`--issued ${text}: a range goes from a lower ICCID to a higher one of the same length.`)
-    return range
-  })
+/** What a recovery is told, checked as far as it goes without a database. Throws a {@link CliError}. */
+function accept(options: RecoverOptions): { readonly reason: string; readonly named: readonly IccidRange[] } {
+  const { reason, iccidMargin, nothingOrdered } = options
+  if (reason === undefined || reason.trim() === '') throw new CliError('--reason: say why they cannot be had back. It is kept.')
+  if (iccidMargin !== undefined && !/^[1-9]\d{0,8}$/.test(iccidMargin)) throw new CliError('--iccid-margin is a number of ICCIDs, 1 to 999999999.')
+  if (nothingOrdered === true && saysOrders(options)) throw new CliError('--nothing-ordered stands against --issued and --iccid-margin.')
+  return { reason, named: options.issued.map(rangeOf) }
 }
 
-/** What cards may have been ordered since. Somebody has to say it, where any ever were: the database cannot know. */
-async function issuedRanges(sql: Sql, named: readonly IccidRange[], { iccidMargin, nothingOrdered }: RecoverOptions): Promise<IccidRange[]> {
-  if (iccidMargin !== undefined && !/^[1-9]\d{0,8}$/.test(iccidMargin)) throw new CliError('--iccid-margin is a number of ICCIDs, 1 to 999999999.')
-  const isSaid = named.length > 0 || iccidMargin !== undefined
-  if (isSaid && nothingOrdered === true) throw new CliError('--nothing-ordered stands against --issued and --iccid-margin.')
+const saysOrders = ({ issued, iccidMargin }: RecoverOptions): boolean => issued.length > 0 || iccidMargin !== undefined
+
+function rangeOf(text: string): IccidRange {
+  const [first = '', last = first, ...more] = text.split('-')
+  const fault = iccidFault(first) ?? iccidFault(last) ?? (more.length > 0 ? 'a range is FIRST-LAST' : undefined)
+  if (fault !== undefined) throw new CliError(`--issued ${text}: ${fault}.`)
+  const range: IccidRange = [first.slice(0, -1), last.slice(0, -1)]
+  if (first.length !== last.length || range[0] > range[1])
+    throw new CliError(`--issued ${text}: a range goes from a lower ICCID to a higher one of the same length.`)
+  return range
+}
+
+/** Where cards were ever ordered, somebody has to say what was ordered since: the database cannot know. */
+async function assertOrdersSaid(sql: Sql, options: RecoverOptions): Promise<void> {
+  if (saysOrders(options) || options.nothingOrdered === true) return
   const [any] = await sql.query('SELECT FROM iccids LIMIT 1')
-  if (any !== undefined && !isSaid && nothingOrdered !== true)
-    throw new CliError(
-      [
-        'Cards were ordered from this service, and some of those orders may be lost: an ICCID is issued once, ever, and would get the same derived keys a second time.',
-        'Ask the vendors, and say one of:',
-        '  --issued FIRST-LAST     ICCIDs of orders that are lost (many times)',
-        '  --iccid-margin N        so many behind each run of ICCIDs that were ordered count as issued',
-        '  --nothing-ordered       no order was taken since',
-      ].join('\n'),
-    )
+  if (any === undefined) return
+  throw new CliError(
+    [
+      'Cards were ordered from this service, and some of those orders may be lost: an ICCID is issued once, ever, and would get the same derived keys a second time.',
+      'Ask the vendors, and say one of:',
+      '  --issued FIRST-LAST     ICCIDs of orders that are lost (many times)',
+      '  --iccid-margin N        so many behind each run of ICCIDs that were ordered count as issued',
+      '  --nothing-ordered       no order was taken since',
+    ].join('\n'),
+  )
+}
+
+async function issuedRanges(sql: Sql, named: readonly IccidRange[], { iccidMargin }: RecoverOptions): Promise<IccidRange[]> {
   const ranges = [...named, ...(iccidMargin === undefined ? [] : await behindEachRun(sql, Number(iccidMargin)))]
   if (ranges.length > MOST_RANGES)
     throw new CliError(`The ICCIDs that were ordered are ${ranges.length} runs, more than ${MOST_RANGES}: name what was ordered since with --issued instead.`)
