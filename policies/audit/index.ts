@@ -31,7 +31,7 @@ import { PgOpenIntentStore } from './reconcile.pg.ts'
 import { Sequencer, type SequencerStatus } from './sequencer.ts'
 import { PgSequencerStore } from './sequencer.pg.ts'
 import type { Connect } from './session.pg.ts'
-import { type CheckGroups, checkTree } from './take-over.ts'
+import type { CheckGroups } from './take-over.ts'
 import { type HeadKeeper, tokenHead } from './token-head.ts'
 import { Witnessing, type WitnessingSettings, type WitnessStatus } from './witnessing.ts'
 
@@ -240,11 +240,16 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
     keptCheckpoints,
     findLoss: async (others) => {
       if (!(await sequencerStore.lead())) throw new Error('another process leads the log: the service is running')
-      const { signed } = await checkTree({ store: sequencerStore, anchors: [], key, replaced, checkGroups })
-      const asked = (await witnessing?.askSizes(signed)) ?? []
-      const told = asked.flatMap((one) => ('size' in one ? [{ where: `the witness ${one.name}`, size: one.size }] : []))
-      const loss = await findLoss({ store: sequencerStore, key, replaced, checkGroups, kept: [...(await keptCheckpoints()), ...others], told })
-      return { ...loss, unasked: asked.flatMap((one) => ('size' in one ? [] : [one])) }
+      const unasked: { readonly name: string; readonly problem: string }[] = []
+      const loss = await findLoss({
+        ...{ store: sequencerStore, key, replaced, checkGroups, kept: [...(await keptCheckpoints()), ...others] },
+        tell: async (signed) => {
+          const asked = (await witnessing?.askSizes(signed)) ?? []
+          unasked.push(...asked.flatMap((one) => ('size' in one ? [] : [one])))
+          return asked.flatMap((one) => ('size' in one ? [{ where: `the witness ${one.name}`, size: one.size }] : []))
+        },
+      })
+      return { ...loss, unasked }
     },
     reader,
     searcher,

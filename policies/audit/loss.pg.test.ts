@@ -77,7 +77,7 @@ async function lossBy(
   try {
     await store.lead()
     const kept = notes.map((note, at): KeptNote => ({ where: at === 0 ? CHECKPOINT_FILE : `place ${at}`, note }))
-    return await findLoss({ store, key, replaced, checkGroups: keys.checkGroups, kept, told })
+    return await findLoss({ store, key, replaced, checkGroups: keys.checkGroups, kept, tell: () => Promise.resolve(told) })
   } finally {
     await store.yield()
   }

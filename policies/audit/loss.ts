@@ -3,7 +3,7 @@ import { type Checkpoint, isLost, isSignedBy, type LogKey, ofUnknownShard, openC
 import { LogFault } from './log-fault.ts'
 import { rootOf } from './merkle.ts'
 import type { SequencerStore } from './sequencer-store.ts'
-import { type CheckGroups, checkTree, storedEdge } from './take-over.ts'
+import { type CheckGroups, checkTree, type SignedHead, storedEdge } from './take-over.ts'
 
 /** A checkpoint that is kept outside the database, and where. */
 export interface KeptNote {
@@ -34,7 +34,7 @@ export interface Loss {
 }
 
 /**
- * Compares the database with every checkpoint of the log that is kept elsewhere (`kept`) or told of (`told`: sizes, by witnesses). The database has to be the beginning
+ * Compares the database with every checkpoint of the log that is kept elsewhere (`kept`) or told of (`tell`: sizes, by witnesses that are shown the last signed one). The database has to be the beginning
  * of what was signed: throws a {@link LogFault} where it is anything else. Then an older copy of it is to be restored.
  */
 export async function findLoss({
@@ -43,16 +43,17 @@ export async function findLoss({
   replaced,
   checkGroups,
   kept,
-  told,
+  tell,
 }: {
   readonly store: SequencerStore
   readonly key: LogKey
   readonly replaced: readonly ReplacedKey[]
   readonly checkGroups: CheckGroups
   readonly kept: readonly KeptNote[]
-  readonly told: readonly ToldSize[]
+  readonly tell: (signed: SignedHead | undefined) => Promise<readonly ToldSize[]>
 }): Promise<Loss> {
   const { head, signed } = await checkTree({ store, anchors: [], key, replaced, checkGroups })
+  const told = await tell(signed)
   const { size } = head.edge
   let logSize = signed?.size ?? 0
   let largest: { readonly size: number; readonly root?: Uint8Array } = { size: logSize }

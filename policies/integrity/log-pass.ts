@@ -2,13 +2,14 @@ import { breather } from '../../core/breather.ts'
 import { equalBytes } from '../../core/bytes.ts'
 import type { RowDigest } from '../../core/row.ts'
 import { type Checkpoint, isLost, type LogKey, NoteError, openSuccession, type ReplacedKey } from '../audit/checkpoint.ts'
-import { commitmentOf, type Entry } from '../audit/entry.ts'
+import type { Entry } from '../audit/entry.ts'
 import { decodeBundle, groupMessage, nextChain, startChain } from '../audit/group.ts'
 import { append, type Edge, EMPTY_EDGE, leafHash, rootOf } from '../audit/merkle.ts'
 import { entriesOf, type NumberedEntry } from '../audit/round.ts'
 import type { EntryRow, StoredGroup } from '../audit/sequencer-store.ts'
 import type { CheckGroups } from '../audit/take-over.ts'
 import { type Tile, TILE_WIDTH, TileWriter } from '../audit/tiles.ts'
+import { committedBy, type Committed, committedIn, personalFindings } from './committed-values.ts'
 import type { Finding, FindingCode } from './finding.ts'
 import type { RowHead } from './row-heads.ts'
 import type { EpochSequence, LogSource, TreeState } from './log-source.ts'
@@ -146,7 +147,7 @@ export class LogPass {
       for (const checkpoint of signed.get(index + 1) ?? []) this.#compareRoot(checkpoint)
       await breathe()
     }
-    await this.#comparePersonal(personal)
+    await this.#compareCommitted(committedBy(personal))
   }
 
   /** The chains go on after the last group of each epoch before the begin, which stays for that. It is believed by its MAC. */
@@ -314,48 +315,12 @@ export class LogPass {
   }
 
   /** Personal values of entries that were pruned, by their commitments: one head each. */
-  async compareValues(heads: readonly RowHead[]): Promise<void> {
-    const byPlace = new Map<string, { readonly index: number; readonly commitments: Map<string, string> }>()
-    for (const { subject, digest, index } of heads) {
-      const at = subject.indexOf(' ')
-      const [place, name] = [subject.slice(0, at), subject.slice(at + 1)]
-      const one = byPlace.get(place) ?? { index, commitments: new Map<string, string>() }
-      byPlace.set(place, { ...one, commitments: one.commitments.set(name, digest) })
-    }
-    await this.#compareCommitted(byPlace)
+  compareValues(heads: readonly RowHead[]): Promise<void> {
+    return this.#compareCommitted(committedIn(heads))
   }
 
-  async #comparePersonal(entries: readonly { readonly entry: Entry; readonly index: number }[]): Promise<void> {
-    const committed = entries.map(({ entry: { writer, personal }, index }) => {
-      const commitments = new Map(Object.entries(personal ?? {}).map(([name, { commitment }]) => [name, commitment]))
-      return [`${writer.slot}/${writer.epoch}/${writer.seq}`, { index, commitments }] as const
-    })
-    await this.#compareCommitted(new Map(committed))
-  }
-
-  /** By `slot/epoch/seq` of the entry. */
-  async #compareCommitted(of: ReadonlyMap<string, { readonly index: number; readonly commitments: ReadonlyMap<string, string> }>): Promise<void> {
-    if (of.size === 0) return
-    const places = [...of.keys()].map((place) => {
-      const [writer = 0, epoch = 0, seq = 0] = place.split('/').map(Number)
-      return { writer, epoch, seq }
-    })
-    // In this order: what is erased between the two stood, or is known to be erased.
-    const stored = await this.#deps.source.personal(places)
-    const erased = await this.#deps.source.erased(places)
-    const there = new Set<string>()
-    for (const { writer, epoch, seq, name, value, salt } of stored) {
-      const place = `${writer}/${epoch}/${seq}`
-      there.add(`${place} ${name}`)
-      const one = of.get(place)
-      if (one === undefined || one.commitments.get(name) === commitmentOf({ name, value, salt })) continue
-      this.#find('personal-differs', `personal value ${name} of entry ${one.index}`, 'it is not the one that the entry committed to', one.index)
-    }
-    for (const { writer, epoch, seq, name } of erased) there.add(`${writer}/${epoch}/${seq} ${name}`)
-    for (const [place, { index, commitments }] of of)
-      for (const name of commitments.keys())
-        if (!there.has(`${place} ${name}`))
-          this.#find('personal-differs', `personal value ${name} of entry ${index}`, 'it is gone, and nobody erased it', index)
+  async #compareCommitted(committed: Committed): Promise<void> {
+    for (const finding of await personalFindings(this.#deps.source, committed)) this.#deps.find(finding)
   }
 
   async #end({ head, partialTiles }: TreeState): Promise<void> {

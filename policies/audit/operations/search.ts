@@ -7,7 +7,8 @@ import { archivedHint } from '../prune/prune-record.ts'
 import type { FoundEntry, LogReader } from '../reader.ts'
 import { GROUP_FIELDS } from '../search/field.ts'
 import { EVERYTHING, type Query } from '../search/query.ts'
-import type { Page, PreparedQuery, Reach, Searcher, SearchResult } from '../search/searcher.ts'
+import type { PreparedQuery } from '../search/planner.ts'
+import type { Page, Reach, Searcher, SearchResult } from '../search/searcher.ts'
 import { filterFault, filterInput, queryInput, queryOf, uuid } from './search-input.ts'
 
 export interface SearchDeps {

@@ -1,32 +1,16 @@
-import { equalBytes, hex } from '../../../core/bytes.ts'
+import { hex } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
-import { matchesGlob, parseGlob, literalPrefix } from '../../firewall/glob.ts'
 import type { TimeRange } from '../export/time-range.ts'
 import type { FoundEntry } from '../reader.ts'
 import { type Bits, countOf, countOfBoth, decodeBits, placesOf, SEGMENT_ENTRIES, segmentOf } from './bits.ts'
 import { Evaluation, type Found, type Plan, type Snapshot } from './evaluation.ts'
-import { addressRange, type FieldName, fieldOf, type TermRange } from './field.ts'
+import { type FieldName, fieldOf } from './field.ts'
 import { bucketOf, bucketsOver, type Buckets } from './histogram.ts'
 import type { OpenSegments } from './open-segments.ts'
-import { type Condition, conditionsOf, EVERYTHING, matches, parseTime, type Query, type Salts } from './query.ts'
+import { blindOf, personalOf, Planner, type PreparedQuery, type SearchedLog, WHOLE_FIELD } from './planner.ts'
+import { EVERYTHING, matches, parseTime, type Query, type Salts } from './query.ts'
 import { formatQuery } from './query-text.ts'
 import type { Segments, TermStore } from './term-store.ts'
-
-/** Where entries with a personal value stand. */
-export interface PersonalPlace {
-  readonly index: number
-  readonly salt: Uint8Array
-}
-
-/** What a search needs of the log beside its index. */
-export interface SearchedLog {
-  /** These entries, checked against the groups' MACs, in the order of the list. Throws `integrity-failed`. */
-  at(indexes: readonly number[]): Promise<FoundEntry[]>
-  /** Indexes of the entries of operations, between two indexes (the second not included). */
-  indexesOf(operationIds: readonly string[], from: number, to: number): Promise<number[]>
-  /** Entries whose personal value of this name has this blind index. */
-  personalPlaces(name: string, blindIndex: Uint8Array, from: number, to: number): Promise<PersonalPlace[]>
-}
 
 export interface SearcherSettings {
   readonly store: TermStore
@@ -38,14 +22,6 @@ export interface SearcherSettings {
 }
 
 export type Order = 'oldest' | 'newest'
-
-/** A query that is ready: its personal values have their blind indexes, and its persons their registrations. */
-export interface PreparedQuery {
-  readonly query: Query
-  /** For the log: no personal value is in it. */
-  readonly text: string
-  readonly blind: readonly { readonly name: string; readonly value: string; readonly index: Uint8Array }[]
-}
 
 export interface Page {
   readonly order: Order
@@ -80,8 +56,6 @@ export interface CountResult extends Reach {
   readonly bucketMs?: number
 }
 
-/** The most values that a pattern or network may stand for. */
-const MOST_VALUES = 1000
 /** Segments that are evaluated at once: few at first, since a page is mostly found there. */
 const [FIRST_CHUNK, LAST_CHUNK] = [16, 1024]
 /** The most segments of one page: 200 million entries. It then ends early, and says where to go on; counts and times have no pages, and look at all. */
@@ -320,13 +294,6 @@ function placesIn(bits: Bits | undefined, segment: number, order: Order): number
 
 const isEverything = (plan: Plan): boolean => 'and' in plan && plan.and.every(isEverything)
 
-type Personal = Extract<Condition, { personal: string }>
-
-const personalOf = (query: Query): Personal[] => conditionsOf(query).filter((one) => 'personal' in one)
-
-const blindOf = (blind: PreparedQuery['blind'], { personal, value }: Personal): Uint8Array =>
-  blind.find((one) => one.name === personal && one.value === value)?.index ?? new Uint8Array()
-
 /** The times that every entry of the answer lies in, as far as the query says it at its top. */
 function boundsOf(query: Query): { readonly sinceMs: number; readonly untilMs: number } {
   const parts = 'and' in query ? query.and : [query]
@@ -334,81 +301,4 @@ function boundsOf(query: Query): { readonly sinceMs: number; readonly untilMs: n
     sinceMs: Math.max(Number.NEGATIVE_INFINITY, ...parts.flatMap((part) => ('since' in part ? [parseTime(part.since)] : []))),
     untilMs: Math.min(Number.POSITIVE_INFINITY, ...parts.flatMap((part) => ('until' in part ? [parseTime(part.until)] : []))),
   }
-}
-
-/** Looks up which values patterns and networks stand for, and where operations and personal values are. */
-class Planner {
-  readonly #settings: SearcherSettings
-  readonly #snapshot: Snapshot
-  readonly #prepared: PreparedQuery
-  /** By index of the log. */
-  readonly #salts = new Map<number, { readonly name: string; readonly value: string; readonly salt: Uint8Array }[]>()
-
-  constructor(settings: SearcherSettings, snapshot: Snapshot, prepared: PreparedQuery) {
-    this.#settings = settings
-    this.#snapshot = snapshot
-    this.#prepared = prepared
-  }
-
-  readonly salts: Salts = ({ personal, value }, index) =>
-    (this.#salts.get(index) ?? []).filter((one) => one.name === personal && one.value === value).map(({ salt }) => salt)
-
-  async plan(query: Query): Promise<Plan> {
-    if ('and' in query) return { and: await Promise.all(query.and.map((one) => this.plan(one))) }
-    if ('or' in query) return { or: await Promise.all(query.or.map((one) => this.plan(one))) }
-    if ('not' in query) return { not: await this.plan(query.not) }
-    if ('since' in query) return { sinceMs: parseTime(query.since), untilMs: Number.POSITIVE_INFINITY }
-    if ('until' in query) return { sinceMs: Number.NEGATIVE_INFINITY, untilMs: parseTime(query.until) }
-    if ('ids' in query) return { places: (segments) => this.#settings.log.indexesOf(query.ids, ...indexesIn(segments)) }
-    if ('person' in query) return { or: [] }
-    if ('personal' in query) return { places: (segments) => this.#personal(query, segments) }
-    if ('like' in query) return { field: query.field, values: await this.#expand(query.field, query.like.map(rangeOfPattern), likeAny(query.like)) }
-    if (query.field !== 'address') return { field: query.field, values: query.is }
-    const ranges = query.is.flatMap((text) => addressRange(text) ?? [])
-    const isIn = (value: string): boolean => ranges.some(({ first, last }) => first <= value && value <= last)
-    return { field: 'address', values: await this.#expand('address', ranges, isIn) }
-  }
-
-  async #personal(query: Personal, segments: Segments): Promise<number[]> {
-    const { personal: name, value } = query
-    const places = await this.#settings.log.personalPlaces(name, blindOf(this.#prepared.blind, query), ...indexesIn(segments))
-    for (const { index, salt } of places) {
-      const known = this.#salts.get(index) ?? []
-      if (!known.some((one) => one.name === name && one.value === value && equalBytes(one.salt, salt)))
-        this.#salts.set(index, [...known, { name, value, salt }])
-    }
-    return places.map(({ index }) => index)
-  }
-
-  /** Those values of the ranges that `fits`. */
-  async #expand(name: FieldName, ranges: readonly TermRange[], fits: (value: string) => boolean): Promise<string[]> {
-    const values = new Set<string>()
-    for (const range of ranges) {
-      if (range.first === range.last) values.add(range.first)
-      else {
-        const stored = await this.#settings.store.values(fieldOf(name).number, range, MOST_VALUES + 1)
-        const open = this.#snapshot.open.flatMap((one) => one.groups(name).map(({ value }) => value))
-        for (const value of [...stored, ...open]) if (fits(value)) values.add(value)
-        if (values.size > MOST_VALUES || stored.length > MOST_VALUES) {
-          throw new Problem('request-invalid', `A pattern or network of ${name} stands for more than ${MOST_VALUES} values. Ask for a narrower one.`)
-        }
-      }
-    }
-    return [...values]
-  }
-}
-
-const indexesIn = (segments: Segments): [from: number, to: number] => [(segments[0] ?? 0) * SEGMENT_ENTRIES, ((segments.at(-1) ?? -1) + 1) * SEGMENT_ENTRIES]
-
-/** Behind every value that begins so, by the bytes of its UTF-8. */
-const LAST_CHARACTER = '\u{10ffff}'
-const WHOLE_FIELD: TermRange = { first: '', last: LAST_CHARACTER }
-function rangeOfPattern(pattern: string): TermRange {
-  const prefix = literalPrefix(parseGlob(pattern))
-  return prefix === pattern ? { first: pattern, last: pattern } : { first: prefix, last: `${prefix}${LAST_CHARACTER}` }
-}
-
-function likeAny(patterns: readonly string[]): (value: string) => boolean {
-  const globs = patterns.map(parseGlob)
-  return (value) => globs.some((glob) => matchesGlob(glob, value))
 }
