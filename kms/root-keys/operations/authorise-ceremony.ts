@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { OperationId } from '../../../core/ids.ts'
 import { Problem } from '../../../core/problem.ts'
 import { digestRow } from '../../../core/row.ts'
+import { TILE_WIDTH } from '../../../policies/audit/index.ts'
 import { type Caller, callerUrn } from '../../../policies/caller.ts'
 import { byAnotherOfficer, type Operation, operation } from '../../../policies/operation.ts'
 import { authorisationRow, CEREMONIES, type Ceremony, type CeremonyAuthorisation } from '../ceremony-authorisation.ts'
@@ -33,9 +34,6 @@ const AUTHORISATION = z
   })
   .meta({ id: 'CeremonyAuthorisation', description: 'Two officers’ decision that the command line may hold a ceremony, once.' })
 
-/** Archives are cut where tiles end. */
-const ENTRIES_OF_A_TILE = 256
-
 /** The decision on what is done with the PINs of the token, which never pass through the service: the ceremony asks for it, and uses it up. */
 export const authoriseCeremony = ({
   authorisations,
@@ -60,9 +58,9 @@ export const authoriseCeremony = ({
           .meta({ description: 'Serial of the token that the ceremony is held with, as `gridseal token show` tells it.', example: '5ee8ff8db9b0e2a1' }),
         before: z
           .int()
-          .min(ENTRIES_OF_A_TILE)
+          .min(TILE_WIDTH)
           .max(Number.MAX_SAFE_INTEGER)
-          .multipleOf(ENTRIES_OF_A_TILE)
+          .multipleOf(TILE_WIDTH)
           .optional()
           .meta({ description: 'Of prune-log, and of it alone: the first entry that is kept, a multiple of 256.' }),
         reason: REASON,
