@@ -1,6 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { andInto, bitsAt, countOf, countOfBoth, decodeBits, encodeBits, firstBits, noBits, orInto, placesOf, SEGMENT_ENTRIES, without } from './bits.ts'
+import {
+  andInto,
+  bitsAt,
+  countOf,
+  countOfBoth,
+  countOfStored,
+  decodeBits,
+  encodeBits,
+  firstBits,
+  noBits,
+  orInto,
+  placesOf,
+  SEGMENT_ENTRIES,
+  without,
+} from './bits.ts'
 
 const places = fc
   .oneof(
@@ -27,6 +41,7 @@ describe('bits of a segment', () => {
         const both = one.filter((place) => other.includes(place))
         expect(placesOf(andInto(bitsAt(one), bitsAt(other)))).toEqual(both)
         expect(countOfBoth(bitsAt(one), bitsAt(other))).toBe(both.length)
+        if (one.length > 0) expect(countOfStored(encodeBits(one), bitsAt(other))).toBe(both.length)
         expect(placesOf(without(bitsAt(one), bitsAt(other)))).toEqual(one.filter((place) => !other.includes(place)))
         expect(countOf(orInto(bitsAt(one), bitsAt(other)))).toBe(one.length + other.length - both.length)
       }),
@@ -45,5 +60,6 @@ describe('bits of a segment', () => {
     ['a place that no segment has', Uint8Array.of(0x10, 0)],
   ])('are not made of %s', (_, stored) => {
     expect(() => decodeBits(stored)).toThrow(RangeError)
+    expect(() => countOfStored(stored, noBits())).toThrow(RangeError)
   })
 })

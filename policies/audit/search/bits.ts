@@ -83,12 +83,28 @@ export function encodeBits(places: readonly number[]): Uint8Array {
 export function decodeBits(stored: Uint8Array): Bits {
   if (stored.length === 0) return firstBits(SEGMENT_ENTRIES)
   if (stored.length === BYTES) return Uint8Array.from(stored)
-  if (stored.length > BYTES || stored.length % 2 !== 0) throw new RangeError('these are no bits of a segment')
   const bits = noBits()
   for (let at = 0; at < stored.length; at += 2) {
-    const place = (stored[at] as number) * 256 + (stored[at + 1] as number)
-    if (place >= SEGMENT_ENTRIES) throw new RangeError('these are no bits of a segment')
+    const place = placeAt(stored, at)
     bits[place >> 3] = (bits[place >> 3] as number) | (1 << (place & 7))
   }
   return bits
+}
+
+/** As {@link countOfBoth}, of bits as they are stored: a list is short, and is not made bits. Throws as {@link decodeBits}. */
+export function countOfStored(stored: Uint8Array, bits: Bits): number {
+  if (stored.length === 0) return countOf(bits)
+  if (stored.length === BYTES) return countOfBoth(stored, bits)
+  let count = 0
+  for (let at = 0; at < stored.length; at += 2) {
+    const place = placeAt(stored, at)
+    count += ((bits[place >> 3] as number) >> (place & 7)) & 1
+  }
+  return count
+}
+
+function placeAt(stored: Uint8Array, at: number): number {
+  const place = (stored[at] as number) * 256 + (stored[at + 1] ?? Number.NaN)
+  if (stored.length < BYTES && place < SEGMENT_ENTRIES) return place
+  throw new RangeError('these are no bits of a segment')
 }

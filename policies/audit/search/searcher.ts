@@ -2,7 +2,7 @@ import { hex } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { TimeRange } from '../export/time-range.ts'
 import type { FoundEntry } from '../reader.ts'
-import { type Bits, countOf, countOfBoth, decodeBits, placesOf, SEGMENT_ENTRIES, segmentOf } from './bits.ts'
+import { type Bits, countOf, countOfBoth, countOfStored, placesOf, SEGMENT_ENTRIES, segmentOf } from './bits.ts'
 import { Evaluation, type Found, type Plan, type Snapshot } from './evaluation.ts'
 import { type FieldName, fieldOf } from './field.ts'
 import { bucketOf, bucketsOver, type Buckets } from './histogram.ts'
@@ -165,7 +165,7 @@ export class Searcher {
           for (const bits of found.values()) total += countOf(bits)
           for (const row of await store.rows(number, values, evaluation.sealedOf(segments))) {
             const bits = found.get(row.segment)
-            if (bits !== undefined) add(row.value, countOfBoth(bits, decodeBits(row.bits)))
+            if (bits !== undefined) add(row.value, countOfStored(row.bits, bits))
           }
           for (const open of evaluation.openOf(segments)) {
             for (const { value, bits } of open.groups(by)) add(value, countOfBoth(bits, found.get(open.segment) ?? evaluation.valid(open.segment)))
