@@ -8,6 +8,7 @@ import { benchIntegrity } from './integrity.ts'
 import { benchPolicy } from './policy.ts'
 import { type Known, type Options, parseOptions } from './options.ts'
 import { type Report, table } from './report.ts'
+import { benchPrune } from './prune.ts'
 import { benchSign } from './sign.ts'
 import { benchSoak } from './soak.ts'
 import { benchTamper } from './tamper.ts'
@@ -47,6 +48,11 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     about: 'the database compared with the log: 100,000 entries and rows; --size N: another number',
     options: { size: 'count' },
     run: benchIntegrity,
+  },
+  prune: {
+    about: 'nine tenths of the log leave the database, proven by an archive, while callers write; --size N: a log of so many entries',
+    options: { size: 'count' },
+    run: benchPrune,
   },
   tamper: {
     about: '1,000 random tamperings by the owner of the database, each found by what docs/integrity.md says; --count N: another number',
