@@ -79,5 +79,5 @@ if (bench === undefined || typeof options === 'string') {
   process.exitCode = name === '--help' ? 0 : 2
 } else {
   const report = await bench.run((line) => console.error(line), options)
-  console.log(options.flag('json') ? JSON.stringify({ bench: report.bench, results: report.results }) : table(report))
+  console.log(options.flag('json') ? JSON.stringify(report) : table(report))
 }

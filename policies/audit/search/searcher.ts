@@ -1,3 +1,4 @@
+import { ahead } from '../../../core/ahead.ts'
 import { hex } from '../../../core/bytes.ts'
 import { Problem } from '../../../core/problem.ts'
 import type { TimeRange } from '../export/time-range.ts'
@@ -160,10 +161,15 @@ export class Searcher {
         // By its values, each found at once: without them the index would be read along the whole field for every chunk.
         const values = await store.values(number, WHOLE_FIELD, MOST_GROUPS + 1)
         if (values.length > MOST_GROUPS) throw new Problem('request-invalid', `${by} has more than ${MOST_GROUPS} values: count by another field.`)
-        for await (const { found } of chunksOf(evaluation, plan, snapshot, { order: 'newest', start: reach.searchedTo - 1, atOnce: GROUPS_CHUNK })) {
+        const chunks = chunksOf(evaluation, plan, snapshot, { order: 'newest', start: reach.searchedTo - 1, atOnce: GROUPS_CHUNK })
+        // The database reads the next chunk while one is counted.
+        const read = ahead(chunks, 2, async ({ found }) => {
           const segments = [...found.keys()].sort((a, b) => a - b)
+          return { found, segments, rows: await store.rows(number, values, evaluation.sealedOf(segments)) }
+        })
+        for await (const { found, segments, rows } of read) {
           for (const bits of found.values()) total += countOf(bits)
-          for (const row of await store.rows(number, values, evaluation.sealedOf(segments))) {
+          for (const row of rows) {
             const bits = found.get(row.segment)
             if (bits !== undefined) add(row.value, countOfStored(row.bits, bits))
           }
