@@ -141,16 +141,16 @@ async function decided(sql: Sql, before: number, size: number): Promise<Operatio
 /** How long 99 of 100 entries of {@link CALLERS} take at most until they are durable, in milliseconds, while `work` is done. */
 async function p99During({ log }: AuditFeature, work: () => Promise<unknown>): Promise<number> {
   const times: number[] = []
-  let isOver = false
+  const over = new AbortController()
   const one = async (): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const started = performance.now()
       await log.append({ kind: 'event', id: newOperationId(), operation: 'system.benchmark', caller: systemCaller('bench'), code: 'ok' })
       times.push(performance.now() - started)
       await sleep(PAUSE_MS)
     }
   }
-  const working = work().finally(() => (isOver = true))
+  const working = work().finally(() => over.abort())
   await Promise.all([working, ...Array.from({ length: CALLERS }, one)])
   return times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0
 }
