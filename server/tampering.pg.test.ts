@@ -10,7 +10,15 @@ import { Random, TAMPERINGS } from './testing/tamperings.ts'
 const TABLE: ReadonlyMap<string, Expected> = readTable(readFileSync(projectFile('docs/integrity.md'), 'utf8'))
 
 /** Of those that choose among unlike things a second one. */
-const CHOICES = ['an entry is changed', 'a tile is changed', 'a row is edited', 'a row is deleted', 'an old row is put back', 'a constraint is dropped']
+const CHOICES = [
+  'an entry is changed',
+  'the newest entries are kept from being sequenced',
+  'a tile is changed',
+  'a row is edited',
+  'a row is deleted',
+  'an old row is put back',
+  'a constraint is dropped',
+]
 const SEEDS = [...Object.keys(TAMPERINGS).map((kind) => [kind, 1] as const), ...CHOICES.flatMap((kind) => [2, 3, 4].map((seed) => [kind, seed] as const))]
 
 let site: TamperingSite

@@ -67,6 +67,24 @@ describe('the log', () => {
     expect(await found()).toEqual(['group-added: audit_groups'])
   })
 
+  it('keeps no group that its leader does not look for', async () => {
+    await write(3)
+    await audit.flush()
+    expect(await found()).toEqual([])
+    const keep = async (statement: string): Promise<string[]> => {
+      await db.ownerSql.query(statement)
+      await write(2)
+      await audit.flush()
+      return found()
+    }
+    const hidden = ['group-hidden: groups of writer 0, epoch 1']
+    expect(await keep('UPDATE audit_sequenced SET drained = true')).toEqual(hidden)
+    await keep('UPDATE audit_sequenced SET drained = false')
+    expect(await found()).toEqual([])
+    await db.ownerSql.query('ALTER TABLE audit_writers DISABLE TRIGGER USER')
+    expect(await keep('DELETE FROM audit_writers')).toEqual(hidden)
+  })
+
   it('has no checkpoint over more entries than there are', async () => {
     await write(20)
     await audit.flush()

@@ -9,6 +9,7 @@ import { entriesOf } from '../audit/round.ts'
 import type { IndexUpkeep } from '../audit/search/index-upkeep.ts'
 import type { Finding } from './finding.ts'
 import { subjectOf } from './finding.ts'
+import { hiddenEpochs } from './hidden-epochs.ts'
 import { LogPass, type LogPassDeps } from './log-pass.ts'
 import type { EpochSequence } from './log-source.ts'
 import { judgeRow, keyOf, type Naming, RowBook } from './row-book.ts'
@@ -103,6 +104,7 @@ async function compareAll(
       between: (done, of) => between({ part: 'log', done, of }),
     })
     const { entries, groups } = await log.run()
+    for (const finding of await hiddenEpochs(deps.source)) find(finding)
     if (pruned !== undefined) {
       for await (const page of deps.source.heads(pruned.before)) await log.compareValues(page.filter(({ relation }) => relation === VALUES))
     }

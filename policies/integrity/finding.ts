@@ -20,6 +20,8 @@ export const FINDINGS = {
   'personal-differs': 'A personal value was exchanged or added, or deleted past the erasure by two persons. Put it back; then it can be erased as it is to be.',
   'group-mac': 'The token did not make this group’s MAC: it was changed, or inserted. Put it back from a backup.',
   'group-chain': 'The group does not follow the one before it in its epoch. Put audit_groups back from a backup.',
+  'group-hidden':
+    'Groups were committed, and are kept from being sequenced. Put the row of their epoch in audit_writers back, and drained to false in audit_sequenced: the next round takes them.',
   'group-added': 'There are more groups than the log has: somebody inserted some. Delete those that no row of audit_entries names.',
   'tile-differs': 'The tile does not follow from the entries: proofs made of it fail. Put it back.',
   'checkpoint-invalid': 'The checkpoint is not one that the log’s key signed. Put it back.',

@@ -8,6 +8,7 @@ import type { AnyOperation } from '../operation.ts'
 import { checkIntegrity, type CheckOptions, type IntegrityReport } from './check.ts'
 import type { Finding } from './finding.ts'
 import { FreshRows } from './fresh-rows.ts'
+import { hiddenEpochs } from './hidden-epochs.ts'
 import { IntegrityJob } from './integrity-job.ts'
 import { pgIntegrityStore } from './integrity-store.pg.ts'
 import { pgLogSource } from './log-source.pg.ts'
@@ -63,6 +64,7 @@ export function integrityFeature(deps: IntegrityDeps): IntegrityFeature {
   const job = new IntegrityJob({
     ...{ check, store, log: audit.log, everyHours: deps.everyHours, now },
     followFrom: (index) => new FreshRows({ reader: audit.reader, tables: tables(), reviewRows }, index),
+    hidden: () => hiddenEpochs(source),
     size: async () => (await source.tree()).head.edge.size,
     leads: () => audit.status().leading,
     ...(deps.pollMs === undefined ? {} : { pollMs: deps.pollMs }),

@@ -37,7 +37,14 @@ class MemoryIntegrityStore implements IntegrityStore {
 function house(parts: Partial<IntegrityJobSettings> = {}) {
   const entries: EntryDraft[] = []
   const told: Finding[] = []
-  const state = { now: new Date('2026-11-26T08:00:00Z'), found: [] as Finding[], fresh: [] as Finding[], checks: 0, failures: [] as string[] }
+  const state = {
+    now: new Date('2026-11-26T08:00:00Z'),
+    found: [] as Finding[],
+    fresh: [] as Finding[],
+    hidden: [] as Finding[],
+    checks: 0,
+    failures: [] as string[],
+  }
   const store = new MemoryIntegrityStore(() => state.now)
   const job = new IntegrityJob({
     check: async ({ between = () => Promise.resolve() }): Promise<IntegrityReport> => {
@@ -47,6 +54,7 @@ function house(parts: Partial<IntegrityJobSettings> = {}) {
     },
     followFrom: () => ({ look: () => Promise.resolve({ findings: state.fresh.splice(0), isAll: true }) }),
     size: () => Promise.resolve(10),
+    hidden: () => Promise.resolve(state.hidden),
     ...{ store, everyHours: 24, pollMs: 1, now: () => state.now, leads: () => true },
     log: { append: (entry) => Promise.resolve(void entries.push(entry)) },
     onFound: (one) => void told.push(one),
@@ -109,6 +117,21 @@ describe('the comparison of the database with the log', () => {
     await job.stop()
     expect(entries).toHaveLength(2)
     expect(entries[1]).toMatchObject({ operation: 'system.integrity-found', facts: { public: { new: 1, named: ['row-deleted: grants 1, since entry 7'] } } })
+  })
+
+  it('tells between two of them what is kept from being sequenced, and once', async () => {
+    const { job, entries, state, store } = house()
+    job.start()
+    await until(() => store.passes.length === 1)
+    state.hidden = [{ code: 'group-hidden', subject: 'groups of writer 0, epoch 1', detail: 'those from sequence 3 on' }]
+    await until(() => entries.length === 2)
+    await aWhile()
+    await job.stop()
+    expect(entries).toHaveLength(2)
+    expect(entries[1]).toMatchObject({
+      operation: 'system.integrity-found',
+      facts: { public: { new: 1, named: ['group-hidden: groups of writer 0, epoch 1'] } },
+    })
   })
 
   it('goes on with rows of new entries during a pass, which does not end what they are found by', async () => {

@@ -14,6 +14,8 @@ export interface IntegrityJobSettings {
   readonly check: (options: CheckOptions) => Promise<IntegrityReport>
   /** Follows the log from this entry on. */
   readonly followFrom: (index: number) => Pick<FreshRows, 'look'>
+  /** What is kept from being sequenced, and so is no new entry. */
+  readonly hidden: () => Promise<readonly Finding[]>
   /** Entries that are in the tree now. */
   readonly size: () => Promise<number>
   readonly store: IntegrityStore
@@ -116,14 +118,19 @@ export class IntegrityJob {
   }
 
   async #follow(): Promise<void> {
-    const { followFrom, store, size } = this.#settings
+    const { followFrom, store, size, hidden } = this.#settings
+    await this.#found(await hidden())
     this.#follower ??= followFrom((await store.lastPass())?.entries ?? (await size()))
     for (let pages = 0; pages < MOST_PAGES && !this.#loop.isStopping; pages += 1) {
       const { findings, isAll } = await this.#follower.look()
-      const fresh = await store.note(findings)
-      if (fresh.length > 0) await this.#tell('system.integrity-found', {}, fresh)
+      await this.#found(findings)
       if (isAll) return
     }
+  }
+
+  async #found(findings: readonly Finding[]): Promise<void> {
+    const fresh = await this.#settings.store.note(findings)
+    if (fresh.length > 0) await this.#tell('system.integrity-found', {}, fresh)
   }
 
   async #pass(share: number): Promise<IntegrityReport> {

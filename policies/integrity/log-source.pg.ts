@@ -5,7 +5,7 @@ import { storedPrunes } from '../audit/prune/prune-store.pg.ts'
 import type { EntryRow } from '../audit/sequencer-store.ts'
 import { GROUP_COLUMNS, groupOf, type GroupRow } from '../audit/stored-group.pg.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from '../audit/tiles.pg.ts'
-import type { LogSource, StoredPersonal, TreeState } from './log-source.ts'
+import type { EpochSequence, LogSource, StoredPersonal, TreeState } from './log-source.ts'
 import { rowHeads } from './row-heads.pg.ts'
 
 interface EntryColumns {
@@ -27,8 +27,18 @@ const ERASED = `SELECT v.writer, v.epoch, v.seq, v.name FROM unnest($1::int[], $
 const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object('level', t.level, 'index', t.index::text, 'hashes', encode(t.hashes, 'hex')))
     FILTER (WHERE t.level IS NOT NULL), '[]') AS partials
   FROM audit_head h LEFT JOIN audit_partial_tiles t ON true GROUP BY h.size, h.root, h.edge`
-const UNSEQUENCED = `SELECT ${GROUP_COLUMNS} FROM audit_groups g LEFT JOIN audit_sequenced s USING (writer, epoch)
-  WHERE g.first_seq >= coalesce(s.next_seq, 0) ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
+/** Every epoch that has groups, whatever other tables say: one look into the primary key each. */
+const EPOCHS = `RECURSIVE epochs AS (
+    (SELECT writer, epoch FROM audit_groups ORDER BY writer, epoch LIMIT 1)
+    UNION ALL SELECT n.writer, n.epoch FROM epochs e
+    CROSS JOIN LATERAL (SELECT writer, epoch FROM audit_groups g WHERE (g.writer, g.epoch) > (e.writer, e.epoch) ORDER BY writer, epoch LIMIT 1) n
+  )`
+const UNSEQUENCED = `WITH ${EPOCHS} SELECT ${GROUP_COLUMNS} FROM epochs LEFT JOIN audit_sequenced s USING (writer, epoch) CROSS JOIN LATERAL (
+    SELECT * FROM audit_groups u WHERE u.writer = epochs.writer AND u.epoch = epochs.epoch AND u.first_seq >= coalesce(s.next_seq, 0) ORDER BY first_seq LIMIT $1
+  ) g ORDER BY g.created_at, g.writer, g.epoch, g.first_seq LIMIT $1`
+const HIDDEN = `WITH ${EPOCHS} SELECT writer, epoch, g.first_seq AS seq FROM epochs LEFT JOIN audit_sequenced s USING (writer, epoch) CROSS JOIN LATERAL (
+    SELECT first_seq FROM audit_groups u WHERE u.writer = epochs.writer AND u.epoch = epochs.epoch AND u.first_seq >= coalesce(s.next_seq, 0) ORDER BY first_seq LIMIT 1
+  ) g WHERE s.drained OR NOT EXISTS (SELECT FROM audit_writers w WHERE w.writer = epochs.writer AND w.epoch = epochs.epoch) LIMIT $1`
 /** Without those that were sequenced since: a round takes groups whole. */
 const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch)
     LEFT JOIN unnest($2::int[], $3::int[], $4::bigint[]) AS p (writer, epoch, seq) USING (writer, epoch)
@@ -74,6 +84,10 @@ export const pgLogSource = (sql: Sql, reviewRows: (rows: readonly SealedRow[]) =
   checkpoints: async (from, to) => {
     const rows = await sql.query<{ size: string; note: string }>(CHECKPOINTS, [from, to ?? null])
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
+  },
+  hiddenEpochs: async (limit) => {
+    const rows = await sql.query<Omit<EpochSequence, 'seq'> & { readonly seq: string }>(HIDDEN, [limit])
+    return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
   },
   unsequenced: async (limit) => (await sql.query<GroupRow>(UNSEQUENCED, [limit])).map(groupOf),
   countGroups: async (size, from) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size, ...placesOf(from)]))[0]?.count ?? 0),

@@ -42,6 +42,8 @@ export interface LogSource {
   checkpoints(from: number, to?: number): Promise<{ readonly size: number; readonly note: string }[]>
   /** Groups that are committed and not in the tree, in the order of their commits; at most `limit`. */
   unsequenced(limit: number): Promise<StoredGroup[]>
+  /** Epochs with groups that no leader will ever see, and where those begin: said to be drained, or taken by nobody. At most `limit`. */
+  hiddenEpochs(limit: number): Promise<EpochSequence[]>
   /** How many groups there are of what was sequenced when the tree had this size, without those that end before the sequence of their epoch. */
   countGroups(size: number, from: readonly EpochSequence[]): Promise<number>
   /** Of each of these epochs the last group that ends before or at its sequence. */

@@ -273,6 +273,9 @@ export const TAMPERINGS: Readonly<Record<string, Tamper>> = {
     await deleteGroups(db, await newestWithRows(db.ownerSql))
     await db.ownerSql.query(`DELETE FROM callers WHERE name = 'last'`)
   },
+  'the newest entries are kept from being sequenced': oneOf(doing(`UPDATE audit_sequenced SET drained = true`), ({ db: { ownerSql } }) =>
+    past(ownerSql, 'audit_writers', () => ownerSql.query('DELETE FROM audit_writers')),
+  ),
   'the head is replaced': ({ db: { ownerSql } }, random) =>
     flipHash(ownerSql, random, { table: 'audit_head', column: random.of(['root', 'edge']), where: 'id = 1', values: [] }),
   'the head is set back': doing('UPDATE audit_head SET size = size - 1'),
