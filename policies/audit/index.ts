@@ -214,7 +214,7 @@ export function auditFeature(settings: AuditSettings): AuditFeature {
   })
   const reconciler = new Reconciler({
     log,
-    store: new PgOpenIntentStore(sql),
+    store: new PgOpenIntentStore(sql, { checkGroups }),
     resolvers,
     givenUp: log.givenUp,
     leads: () => sequencer.status.leading,

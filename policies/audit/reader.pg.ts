@@ -1,11 +1,12 @@
-import { equalBytes } from '../../core/bytes.ts'
 import { Problem } from '../../core/problem.ts'
 import type { Sql } from '../../core/tx.ts'
 import { EntryError, parseEntry } from './entry.ts'
-import { decodeBundle, groupMessage, nextChain, startChain } from './group.ts'
+import { decodeBundle } from './group.ts'
+import { intactGroups, type LinkedGroup } from './intact-groups.ts'
 import { archived, type MinimumIndex } from './prune/prune-record.ts'
 import type { EntryFilter, FoundEntry, LogReader } from './reader.ts'
 import type { PersonalPlace, SearchedLog } from './search/planner.ts'
+import { CHAIN_BEFORE, GROUP_COLUMNS, groupOf, type GroupRow } from './stored-group.pg.ts'
 import type { CheckGroups } from './take-over.ts'
 import { placesAsked, type TileRow, tileOf, TILES_AT } from './tiles.pg.ts'
 import type { Tile } from './tiles.ts'
@@ -17,15 +18,6 @@ interface IndexRow {
   readonly epoch: number
   readonly seq: string
   readonly group_seq: string
-}
-
-interface GroupRow extends Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'> {
-  readonly count: number
-  readonly bundle: Buffer
-  readonly chain: Buffer
-  readonly mac: Buffer
-  /** The chain of the group before it; null for the first of its epoch. */
-  readonly before: Buffer | null
 }
 
 const COLUMNS = 'index, operation_id, writer, epoch, seq, group_seq'
@@ -117,7 +109,7 @@ export class PgLogReader implements LogReader, SearchedLog {
 
   /** The entries behind index rows, checked. */
   async #entries(rows: readonly IndexRow[]): Promise<FoundEntry[]> {
-    const bytesOf = await bytesBehind(this.#sql, rows, (groups) => this.#intact(groups))
+    const bytesOf = await bytesBehind(this.#sql, rows, (groups) => intactGroups(groups, this.#checkGroups))
     return rows.map((row) => {
       const bytes = bytesOf(row)
       const entry = parse(bytes, row)
@@ -125,14 +117,6 @@ export class PgLogReader implements LogReader, SearchedLog {
       if (entry.id !== row.operation_id || slot !== row.writer || epoch !== row.epoch || seq !== Number(row.seq)) throw missing(row.index)
       return { index: Number(row.index), bytes, entry }
     })
-  }
-
-  /** The groups that are as they were committed: the MAC is the token's, and the bundle leads from the chain before it to the one that is MACed. */
-  async #intact(groups: readonly GroupRow[]): Promise<readonly GroupRow[]> {
-    const valid = await this.#checkGroups(groups.map((group) => ({ message: groupMessage({ ...group, firstSeq: Number(group.group_seq) }), mac: group.mac })))
-    return groups.filter(
-      ({ writer, epoch, bundle, chain, before }, at) => valid[at] === true && equalBytes(nextChain(before ?? startChain(writer, epoch), bundle), chain),
-    )
   }
 }
 
@@ -154,17 +138,16 @@ export async function readStored(sql: Sql, from: number, to: number): ReturnType
 async function bytesBehind(
   sql: Sql,
   rows: readonly IndexRow[],
-  pick: (groups: readonly GroupRow[]) => Promise<readonly GroupRow[]>,
+  pick: (groups: readonly LinkedGroup[]) => Promise<readonly LinkedGroup[]>,
 ): Promise<(row: IndexRow) => Uint8Array> {
   const wanted = new Map(rows.map((row) => [groupKey(row), row]))
-  const groups = await sql.query<GroupRow>(
-    `SELECT g.writer, g.epoch, g.first_seq AS group_seq, g.count, g.bundle, g.chain, g.mac, p.chain AS before
-       FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)
-       JOIN audit_groups g USING (writer, epoch, first_seq)
-       LEFT JOIN LATERAL (SELECT chain FROM audit_groups b WHERE b.writer = g.writer AND b.epoch = g.epoch AND b.first_seq < g.first_seq ORDER BY b.first_seq DESC LIMIT 1) p ON true`,
+  const rowsOf = await sql.query<GroupRow & { readonly before: Buffer | null }>(
+    `SELECT ${GROUP_COLUMNS}, ${CHAIN_BEFORE} AS before
+       FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`,
     [[...wanted.values()].map(({ writer }) => writer), [...wanted.values()].map(({ epoch }) => epoch), [...wanted.values()].map(({ group_seq }) => group_seq)],
   )
-  const bundles = new Map((await pick(groups)).map((group) => [groupKey(group), split(group.bundle)]))
+  const groups = rowsOf.map((row) => ({ ...groupOf(row), before: row.before }))
+  const bundles = new Map((await pick(groups)).map((group) => [groupKey({ ...group, group_seq: group.firstSeq }), split(group.bundle)]))
   return (row) => {
     const bytes = bundles.get(groupKey(row))?.[Number(row.seq) - Number(row.group_seq)]
     if (bytes === undefined) throw missing(row.index)
@@ -172,10 +155,10 @@ async function bytesBehind(
   }
 }
 
-const groupKey = ({ writer, epoch, group_seq }: { readonly writer: number; readonly epoch: number; readonly group_seq: string }): string =>
+const groupKey = ({ writer, epoch, group_seq }: { readonly writer: number; readonly epoch: number; readonly group_seq: string | number }): string =>
   `${writer}/${epoch}/${group_seq}`
 
-const split = (bundle: Buffer): Uint8Array[] => {
+const split = (bundle: Uint8Array): Uint8Array[] => {
   try {
     return decodeBundle(bundle)
   } catch {

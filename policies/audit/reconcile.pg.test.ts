@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { newOperationId, type OperationId } from '../../core/ids.ts'
 import { sqlOf } from '../../core/tx.ts'
 import { testDatabase, type TestDatabase } from '../../server/postgres/test-database.ts'
-import { type Entry, parseEntry } from './entry.ts'
-import { decodeBundle } from './group.ts'
+import { encodeEntry, type Entry, parseEntry } from './entry.ts'
+import { decodeBundle, encodeBundle, nextChain, startChain } from './group.ts'
 import { PgAuditLog } from './log.pg.ts'
 import { reconcile, type ReconcileReport, type Resolver } from './reconcile.ts'
 import { PgOpenIntentStore } from './reconcile.pg.ts'
@@ -15,7 +15,8 @@ import { softKeys } from './testing/soft-keys.ts'
 
 let db: TestDatabase
 const logs: PgAuditLog[] = []
-const keys = softKeys()
+const seed = Buffer.alloc(32, 7)
+const keys = softKeys(seed)
 
 beforeEach(async () => {
   db = await testDatabase()
@@ -37,7 +38,7 @@ const begin = async (log: PgAuditLog, operation = 'test.thing.do', parent?: Oper
   return id
 }
 const pass = (log: PgAuditLog, resolvers: ReadonlyMap<string, Resolver> = new Map(), graceMs = 0): Promise<ReconcileReport> =>
-  reconcile({ log, store: new PgOpenIntentStore(db.sql), resolvers, graceMs })
+  reconcile({ log, store: new PgOpenIntentStore(db.sql, keys), resolvers, graceMs })
 
 async function entries(): Promise<Entry[]> {
   const rows = await db.sql.query<{ bundle: Buffer }>('SELECT bundle FROM audit_groups ORDER BY created_at')
@@ -110,7 +111,7 @@ describe('reconciling', () => {
     const [lost, running] = [await begin(living), await begin(living)]
     closer.giveUp(lost)
     const late = (graceMs: number): Promise<ReconcileReport> =>
-      reconcile({ log: closer, store: new PgOpenIntentStore(db.sql), resolvers: new Map(), graceMs, givenUp: closer.givenUp })
+      reconcile({ log: closer, store: new PgOpenIntentStore(db.sql, keys), resolvers: new Map(), graceMs, givenUp: closer.givenUp })
     expect(await late(60_000)).toMatchObject({ closed: {} })
     expect([...closer.givenUp]).toEqual([lost])
     expect(await late(0)).toMatchObject({ closed: { abandoned: 1 } })
@@ -132,11 +133,43 @@ describe('reconciling', () => {
   })
 })
 
+describe('who writes to the tables', () => {
+  const put = 'INSERT INTO open_intents (operation_id, writer, epoch, seq) VALUES ($1, $2, $3, $4)'
+
+  it('cannot have an operation closed that never began', async () => {
+    const log = openLog()
+    await log.append(draftOf('event'))
+    const forged = encodeEntry(draftOf('intent', undefined, { operation: 'kms.key.destroy' }), {
+      ...{ time: new Date(), writer: { slot: 7, epoch: 1, seq: 0 }, effect: 'durable', salt: () => new Uint8Array(16) },
+    })
+    const { id } = parseEntry(forged.bytes)
+    const bundle = encodeBundle([forged.bytes])
+    await db.ownerSql.query(
+      `INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac) SELECT 7, 1, 0, 1, $1, $2, mac FROM audit_groups LIMIT 1`,
+      [bundle, nextChain(startChain(7, 1), bundle)],
+    )
+    await db.ownerSql.query(put, [id, 7, 1, 0])
+    expect(await pass(log)).toMatchObject({ closed: {}, failed: [{ operationId: id }] })
+    expect((await entries()).filter(({ kind }) => kind === 'outcome')).toEqual([])
+  })
+
+  it('cannot have an operation closed as another one', async () => {
+    const [dead, closer] = [openLog(), openLog()]
+    const id = await begin(dead, 'test.thing.do')
+    await dead.close()
+    await db.ownerSql.query('ALTER TABLE audit_groups DISABLE TRIGGER USER')
+    const bundle = `convert_to(replace(convert_from(substring(bundle FROM 3), 'UTF8'), 'thing.do', 'thing.go'), 'UTF8')`
+    await db.ownerSql.query(`UPDATE audit_groups SET bundle = substring(bundle FOR 2) || ${bundle}`)
+    expect((await entries())[0]?.operation).toBe('test.thing.go')
+    expect(await pass(closer)).toMatchObject({ closed: {}, failed: [{ operationId: id }] })
+  })
+})
+
 describe('kill -9', () => {
   it('loses nothing that was acknowledged, and what was open is closed', { timeout: 60_000 }, async () => {
     for (let trial = 0; trial < 3; trial += 1) {
       const script = fileURLToPath(new URL('./testing/crashing-writer.ts', import.meta.url))
-      const child = spawn(process.execPath, ['--import', 'tsx', script, db.serviceUrl], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, ['--import', 'tsx', script, db.serviceUrl, seed.toString('hex')], { stdio: ['ignore', 'pipe', 'inherit'] })
       let said = ''
       child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
       const exited = once(child, 'close')

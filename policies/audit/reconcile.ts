@@ -19,7 +19,7 @@ export interface Resolution {
 export type Resolver = (tx: Tx, intent: Entry) => Promise<Resolution>
 
 export interface OpenIntentStore {
-  /** Open intents that are older than `graceMs`, and whose writer's epoch is over (superseded, or its connection gone) or that are among `givenUp`; the oldest first. `undefined`: the intent's entry cannot be found. */
+  /** Open intents that are older than `graceMs`, and whose writer's epoch is over (superseded, or its connection gone) or that are among `givenUp`; the oldest first. `undefined`: the intent's entry cannot be found, or is not what was committed. */
   abandoned(query: {
     readonly graceMs: number
     readonly limit: number
@@ -61,7 +61,7 @@ export async function reconcile({ log, store, resolvers, graceMs = 5000, limit =
   const asked = [...givenUp]
   for (const { operationId, intent } of await store.abandoned({ graceMs, limit, givenUp: asked })) {
     if (intent === undefined) {
-      failed.push({ operationId, reason: 'the entry of its intent is missing from the log' })
+      failed.push({ operationId, reason: 'the entry of its intent is missing from the log, or is not what was committed' })
       continue
     }
     try {

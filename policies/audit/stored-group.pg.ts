@@ -1,5 +1,9 @@
 import type { StoredGroup } from './sequencer-store.ts'
 
+/** The chain of the group before `audit_groups g`; null for the first of its epoch. */
+export const CHAIN_BEFORE =
+  '(SELECT chain FROM audit_groups b WHERE b.writer = g.writer AND b.epoch = g.epoch AND b.first_seq < g.first_seq ORDER BY b.first_seq DESC LIMIT 1)'
+
 /** Columns of `audit_groups g`, for {@link groupOf}. */
 export const GROUP_COLUMNS = 'g.writer, g.epoch, g.first_seq, g.count, g.bundle, g.chain, g.mac'
 

@@ -2,8 +2,10 @@ import pg from 'pg'
 import { newOperationId } from '../../../core/ids.ts'
 import { PgAuditLog } from '../log.pg.ts'
 import { draftOf } from './drafts.ts'
+import { softKeys } from './soft-keys.ts'
 
-/** A process to be killed: it writes as fast as it can, and says each id once it is acknowledged. The MAC is none: nobody sequences what it writes. */
+/** A process to be killed: it writes as fast as it can, and says each id once it is acknowledged. Arguments: URL of the database, seed of the keys in hex. */
+const keys = softKeys(Buffer.from(process.argv[3] ?? '', 'hex'))
 const log = new PgAuditLog({
   connect: async () => {
     const client = new pg.Client({ connectionString: process.argv[2] })
@@ -11,8 +13,8 @@ const log = new PgAuditLog({
     await client.query('SET ROLE gridseal_service')
     return client
   },
-  macGroup: () => Promise.resolve(new Uint8Array(16)),
-  blindIndex: (values) => Promise.resolve(values.map(() => new Uint8Array(16))),
+  macGroup: keys.macGroup,
+  blindIndex: keys.blindIndex,
 })
 
 async function operate(): Promise<never> {
