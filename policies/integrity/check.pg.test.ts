@@ -64,7 +64,16 @@ describe('the log', () => {
       `INSERT INTO audit_groups (writer, epoch, first_seq, count, bundle, chain, mac)
        SELECT writer, epoch, first_seq + 1, count, bundle, chain, mac FROM audit_groups WHERE count = 2`,
     )
-    expect(await found()).toEqual(['group-added: audit_groups'])
+    const [pair] = await db.sql.query<{ writer: number; epoch: number }>('SELECT writer, epoch FROM audit_groups GROUP BY 1, 2 ORDER BY max(count) DESC')
+    const epoch = `group writer ${String(pair?.writer)}, epoch ${String(pair?.epoch)}`
+    expect(await found()).toEqual([`group-added: ${epoch}, sequence 1`])
+    // Behind the last one, and in an epoch that has no entry.
+    await db.ownerSql.query('ALTER TABLE audit_groups DISABLE TRIGGER USER')
+    await db.ownerSql.query(`UPDATE audit_groups SET first_seq = first_seq + 1 WHERE first_seq = 1 AND count = 2`)
+    await db.ownerSql.query(`UPDATE audit_sequenced SET next_seq = 3 WHERE next_seq = 2`)
+    await db.ownerSql.query('INSERT INTO audit_sequenced SELECT 99, 1, next_seq, chain, false FROM audit_sequenced LIMIT 1')
+    await db.ownerSql.query('INSERT INTO audit_groups SELECT 99, 1, 0, count, bundle, chain, mac FROM audit_groups LIMIT 1')
+    expect((await found()).sort()).toEqual([`group-added: ${epoch}, sequence 2`, 'group-added: group writer 99, epoch 1, sequence 0'])
   })
 
   it('keeps no group that its leader does not look for', async () => {

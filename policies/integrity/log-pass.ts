@@ -84,7 +84,7 @@ export class LogPass {
   /** Answers how many entries and groups were read. */
   async run(): Promise<{ readonly entries: number; readonly groups: number }> {
     const { source, between } = this.#deps
-    const tree = await source.tree()
+    const tree = await source.sequencedTree()
     const { size } = tree.head.edge
     const kept = this.#deps.kept.flatMap(({ where, note }): Signed[] => {
       const checkpoint = isLost(note, this.#deps) ? undefined : this.#open(note, where)
@@ -100,8 +100,11 @@ export class LogPass {
       await between(this.#edge.size, size)
     }
     await this.#end(tree)
-    const count = await source.countGroups(size, begin?.epochs ?? [])
-    if (count > this.#groups) this.#find('group-added', 'audit_groups', `${count - this.#groups} groups that are said to be sequenced belong to no entry`)
+    // Of a right log there is nothing to look for: the tree and these were committed together.
+    const beyond = tree.sequenced
+      .map(({ writer, epoch, seq }) => ({ writer, epoch, from: this.#seqs.get(`${writer}/${epoch}`) ?? 0, to: seq }))
+      .filter(({ from, to }) => from < to)
+    if (beyond.length > 0) for (const stray of await source.groupsWithin(beyond)) this.#added(stray)
     return { entries: size, groups: this.#groups }
   }
 
@@ -217,6 +220,7 @@ export class LogPass {
       const place = placeOf({ ...group, groupSeq: group.firstSeq })
       const one = { group, bytes: bytesOf(group), entries: this.#entriesIn(group, isMaced[at] === true) }
       this.#groups += 1
+      if (group.nextSeq !== undefined && group.nextSeq < group.firstSeq + group.count) this.#added({ ...group, seq: group.nextSeq })
       seen.set(place, one)
       this.#last = one
       await breathe()
@@ -243,6 +247,11 @@ export class LogPass {
       this.#find('group-chain', `group ${name}`, error instanceof Error ? error.message : 'it is no bundle of entries')
       return undefined
     }
+  }
+
+  /** A group between those that entries are in, or after the last that any is in. */
+  #added({ writer, epoch, seq }: EpochSequence): void {
+    this.#find('group-added', `group writer ${writer}, epoch ${epoch}, sequence ${seq}`, 'it is said to be sequenced, and no entry is in it')
   }
 
   /** What is committed and will not be sequenced, as the log has stopped: its rows count too. */

@@ -18,15 +18,19 @@ interface EntryColumns {
 }
 
 const ENTRIES = `SELECT index, operation_id, writer, epoch, seq, group_seq FROM audit_entries WHERE index >= $1 AND index < $2 ORDER BY index`
-const GROUPS = `SELECT ${GROUP_COLUMNS} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
+const GROUPS = `SELECT ${GROUP_COLUMNS},
+    (SELECT first_seq FROM audit_groups n WHERE n.writer = g.writer AND n.epoch = g.epoch AND n.first_seq > g.first_seq ORDER BY n.first_seq LIMIT 1) AS next_seq
+  FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`
 const PERSONAL = `SELECT v.writer, v.epoch, v.seq, v.name, v.value, v.salt FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
   JOIN audit_personal v USING (writer, epoch, seq)`
 const ERASED = `SELECT v.writer, v.epoch, v.seq, v.name FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
   JOIN audit_erasures v USING (writer, epoch, seq)`
 /** One statement: head and tiles of one moment. */
-const TREE = `SELECT h.size, h.root, h.edge, coalesce(json_agg(json_build_object('level', t.level, 'index', t.index::text, 'hashes', encode(t.hashes, 'hex')))
-    FILTER (WHERE t.level IS NOT NULL), '[]') AS partials
-  FROM audit_head h LEFT JOIN audit_partial_tiles t ON true GROUP BY h.size, h.root, h.edge`
+const TREE_COLUMNS = `h.size, h.root, h.edge,
+  (SELECT coalesce(json_agg(json_build_object('level', level, 'index', index::text, 'hashes', encode(hashes, 'hex'))), '[]') FROM audit_partial_tiles) AS partials`
+const TREE = `SELECT ${TREE_COLUMNS} FROM audit_head h`
+const SEQUENCED_TREE = `SELECT ${TREE_COLUMNS},
+  (SELECT coalesce(json_agg(json_build_object('writer', writer, 'epoch', epoch, 'seq', next_seq)), '[]') FROM audit_sequenced) AS sequenced FROM audit_head h`
 /** Every epoch that has groups, whatever other tables say: one look into the primary key each. */
 const EPOCHS = `RECURSIVE epochs AS (
     (SELECT writer, epoch FROM audit_groups ORDER BY writer, epoch LIMIT 1)
@@ -39,11 +43,8 @@ const UNSEQUENCED = `WITH ${EPOCHS} SELECT ${GROUP_COLUMNS} FROM epochs LEFT JOI
 const HIDDEN = `WITH ${EPOCHS} SELECT writer, epoch, g.first_seq AS seq FROM epochs LEFT JOIN audit_sequenced s USING (writer, epoch) CROSS JOIN LATERAL (
     SELECT first_seq FROM audit_groups u WHERE u.writer = epochs.writer AND u.epoch = epochs.epoch AND u.first_seq >= coalesce(s.next_seq, 0) ORDER BY first_seq LIMIT 1
   ) g WHERE s.drained OR NOT EXISTS (SELECT FROM audit_writers w WHERE w.writer = epochs.writer AND w.epoch = epochs.epoch) LIMIT $1`
-/** Without those that were sequenced since: a round takes groups whole. */
-const COUNT_GROUPS = `SELECT (SELECT count(*) FROM audit_groups g JOIN audit_sequenced s USING (writer, epoch)
-    LEFT JOIN unnest($2::int[], $3::int[], $4::bigint[]) AS p (writer, epoch, seq) USING (writer, epoch)
-    WHERE g.first_seq < s.next_seq AND g.first_seq + g.count > coalesce(p.seq, 0))
-  - (SELECT count(*) FROM (SELECT DISTINCT writer, epoch, group_seq FROM audit_entries WHERE index >= $1) later) AS count`
+const WITHIN = `SELECT p.writer, p.epoch, g.first_seq AS seq FROM unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) AS p (writer, epoch, first, last)
+  JOIN audit_groups g ON g.writer = p.writer AND g.epoch = p.epoch AND g.first_seq >= p.first AND g.first_seq < p.last LIMIT 10`
 const GROUPS_BEFORE = `SELECT ${GROUP_COLUMNS} FROM unnest($1::int[], $2::int[], $3::bigint[]) AS p (writer, epoch, seq)
   CROSS JOIN LATERAL (
     SELECT * FROM audit_groups b WHERE b.writer = p.writer AND b.epoch = p.epoch AND b.first_seq < p.seq AND b.first_seq + b.count <= p.seq
@@ -53,24 +54,16 @@ const CHECKPOINTS = 'SELECT size, note FROM audit_checkpoints WHERE size > $1 AN
 
 /** {@link LogSource} in the tables of the log. `reviewRows`: whose MAC each row's is; `nobody`: not the token's. */
 export const pgLogSource = (sql: Sql, reviewRows: (rows: readonly SealedRow[]) => Promise<readonly string[]>): LogSource => ({
-  tree: async (): Promise<TreeState> => {
-    interface Partial {
-      readonly level: number
-      readonly index: string
-      readonly hashes: string
-    }
-    const [row] = await sql.query<{ size: string; root: Uint8Array; edge: Uint8Array; partials: Partial[] }>(TREE)
-    if (row === undefined) throw new Error('the table audit_head is empty')
-    const nodes = Array.from({ length: Math.floor(row.edge.length / 32) }, (_, at) => row.edge.subarray(at * 32, (at + 1) * 32))
-    return {
-      head: { root: row.root, edge: { size: Number(row.size), nodes } },
-      partialTiles: row.partials.map(({ level, index, hashes }) => ({ level, index: Number(index), hashes: Buffer.from(hashes, 'hex') })),
-    }
+  tree: async () => treeOf((await sql.query<TreeColumns>(TREE))[0]),
+  sequencedTree: async () => {
+    const [row] = await sql.query<TreeColumns & { readonly sequenced: EpochSequence[] }>(SEQUENCED_TREE)
+    return { ...treeOf(row), sequenced: row?.sequenced ?? [] }
   },
   entries: async (from, to) => (await sql.query<EntryColumns>(ENTRIES, [from, to])).map(entryOf),
   groups: async (places) => {
     const values = [places.map(({ writer }) => writer), places.map(({ epoch }) => epoch), places.map(({ groupSeq }) => groupSeq)]
-    return (await sql.query<GroupRow>(GROUPS, values)).map(groupOf)
+    const rows = await sql.query<GroupRow & { readonly next_seq: string | null }>(GROUPS, values)
+    return rows.map((row) => ({ ...groupOf(row), nextSeq: row.next_seq === null ? undefined : Number(row.next_seq) }))
   },
   personal: async (places) => {
     const rows = await sql.query<Omit<StoredPersonal, 'seq'> & { readonly seq: string }>(PERSONAL, placesOf(places))
@@ -85,12 +78,12 @@ export const pgLogSource = (sql: Sql, reviewRows: (rows: readonly SealedRow[]) =
     const rows = await sql.query<{ size: string; note: string }>(CHECKPOINTS, [from, to ?? null])
     return rows.map(({ size, note }) => ({ size: Number(size), note }))
   },
-  hiddenEpochs: async (limit) => {
-    const rows = await sql.query<Omit<EpochSequence, 'seq'> & { readonly seq: string }>(HIDDEN, [limit])
-    return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
-  },
+  hiddenEpochs: async (limit) => (await sql.query<SequenceColumns>(HIDDEN, [limit])).map(sequenceOf),
   unsequenced: async (limit) => (await sql.query<GroupRow>(UNSEQUENCED, [limit])).map(groupOf),
-  countGroups: async (size, from) => Number((await sql.query<{ count: string }>(COUNT_GROUPS, [size, ...placesOf(from)]))[0]?.count ?? 0),
+  groupsWithin: async (ranges) => {
+    const values = [ranges.map(({ writer }) => writer), ranges.map(({ epoch }) => epoch), ranges.map(({ from }) => from), ranges.map(({ to }) => to)]
+    return (await sql.query<SequenceColumns>(WITHIN, values)).map(sequenceOf)
+  },
   groupsBefore: async (epochs) => (await sql.query<GroupRow>(GROUPS_BEFORE, placesOf(epochs))).map(groupOf),
   pruned: async () => {
     const stored = await storedPrunes(sql)
@@ -105,9 +98,32 @@ export const pgLogSource = (sql: Sql, reviewRows: (rows: readonly SealedRow[]) =
   },
 })
 
+interface TreeColumns {
+  readonly size: string
+  readonly root: Uint8Array
+  readonly edge: Uint8Array
+  readonly partials: readonly { readonly level: number; readonly index: string; readonly hashes: string }[]
+}
+
+function treeOf(row: TreeColumns | undefined): TreeState {
+  if (row === undefined) throw new Error('the table audit_head is empty')
+  const nodes = Array.from({ length: Math.floor(row.edge.length / 32) }, (_, at) => row.edge.subarray(at * 32, (at + 1) * 32))
+  return {
+    head: { root: row.root, edge: { size: Number(row.size), nodes } },
+    partialTiles: row.partials.map(({ level, index, hashes }) => ({ level, index: Number(index), hashes: Buffer.from(hashes, 'hex') })),
+  }
+}
+
 const entryOf = (row: EntryColumns): EntryRow => ({
   ...{ index: Number(row.index), operationId: row.operation_id, writer: row.writer, epoch: row.epoch, seq: Number(row.seq), groupSeq: Number(row.group_seq) },
 })
+
+interface SequenceColumns {
+  readonly writer: number
+  readonly epoch: number
+  readonly seq: string
+}
+const sequenceOf = ({ writer, epoch, seq }: SequenceColumns): EpochSequence => ({ writer, epoch, seq: Number(seq) })
 
 type EntryPlace = { readonly writer: number; readonly epoch: number; readonly seq: number }
 const placesOf = (places: readonly EntryPlace[]): readonly unknown[] => [

@@ -27,13 +27,27 @@ export interface EpochSequence {
   readonly seq: number
 }
 
+export interface SequenceRange {
+  readonly writer: number
+  readonly epoch: number
+  readonly from: number
+  readonly to: number
+}
+
+/** A group, and where the next one of its epoch begins. */
+export interface FollowedGroup extends StoredGroup {
+  readonly nextSeq: number | undefined
+}
+
 /** The log as the database has it, for who believes nothing of it. */
 export interface LogSource {
   tree(): Promise<TreeState>
+  /** The same with how far each epoch was sequenced then. */
+  sequencedTree(): Promise<TreeState & { readonly sequenced: readonly EpochSequence[] }>
   /** Rows of `audit_entries` from..to (to not included) as they stand, in their order; those that there are. */
   entries(from: number, to: number): Promise<EntryRow[]>
   /** Those of these groups that there are. */
-  groups(places: readonly { readonly writer: number; readonly epoch: number; readonly groupSeq: number }[]): Promise<StoredGroup[]>
+  groups(places: readonly { readonly writer: number; readonly epoch: number; readonly groupSeq: number }[]): Promise<FollowedGroup[]>
   personal(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<StoredPersonal[]>
   /** Names of values that were erased, with the places of their entries. */
   erased(places: readonly { readonly writer: number; readonly epoch: number; readonly seq: number }[]): Promise<Omit<StoredPersonal, 'value' | 'salt'>[]>
@@ -44,8 +58,8 @@ export interface LogSource {
   unsequenced(limit: number): Promise<StoredGroup[]>
   /** Epochs with groups that no leader will ever see, and where those begin: said to be drained, or taken by nobody. At most `limit`. */
   hiddenEpochs(limit: number): Promise<EpochSequence[]>
-  /** How many groups there are of what was sequenced when the tree had this size, without those that end before the sequence of their epoch. */
-  countGroups(size: number, from: readonly EpochSequence[]): Promise<number>
+  /** Groups that begin in these ranges of sequences (`to` not included); at most 10. */
+  groupsWithin(ranges: readonly SequenceRange[]): Promise<EpochSequence[]>
   /** Of each of these epochs the last group that ends before or at its sequence. */
   groupsBefore(epochs: readonly EpochSequence[]): Promise<StoredGroup[]>
   /** What was pruned last, by a record whose MAC is the token's. */
