@@ -48,14 +48,19 @@ export async function* checkIndex({
     yield { checked: segment + 1 - from, of: sealed - from }
   }
   // Rows that are there and have no place: too many in a segment, or of segments that are not.
+  const progress = { checked: Math.max(0, sealed - from), of: Math.max(0, sealed - from) }
   for (const field of FIELD_NAMES) {
-    for (const [segment, rows] of await store.rowCounts(fieldOf(field).number)) counts.set(segment, (counts.get(segment) ?? 0) + rows)
+    for await (const page of store.rowCounts(fieldOf(field).number)) {
+      for (const [segment, rows] of page) counts.set(segment, (counts.get(segment) ?? 0) + rows)
+      yield progress
+    }
   }
   const now = await store.position()
-  for (const [segment, rows] of counts) {
-    if (segment < from || rows === stored.get(segment) || (segment < sealed && !stored.has(segment))) continue
-    if (segment < sealed || segment >= now.sealed) yield* extraRows(store, segment, read, minimumIndex)
-  }
+  const suspects = [...counts].flatMap(([segment, rows]) => {
+    if (segment < from || rows === stored.get(segment) || (segment < sealed && !stored.has(segment))) return []
+    return segment < sealed || segment >= now.sealed ? [segment] : []
+  })
+  yield* extraRows(store, suspects, read, minimumIndex)
 }
 
 /** What differs, and how many of the rows that belong there are there. */
@@ -76,13 +81,28 @@ async function compareSegment(store: TermStore, made: SealedSegment): Promise<{ 
   return { findings, rows: stored.filter((row) => row !== undefined).length }
 }
 
-async function* extraRows(store: TermStore, segment: number, read: ReadEntries, minimumIndex: number): AsyncGenerator<IndexFinding> {
-  const made = await readSegment(segment, read, minimumIndex).then(
-    (index) => (index.count === SEGMENT_ENTRIES ? index.seal().terms : []),
-    () => [],
-  )
-  const known = new Set(made.map(nameOf))
-  for (const row of await store.allOf(segment)) if (!known.has(nameOf(row))) yield { kind: 'extra', segment, what: nameOf(row) }
+/** Segments whose rows are named one by one: of each all terms are in memory. */
+const MOST_NAMED = 16
+
+async function* extraRows(store: TermStore, suspects: readonly number[], read: ReadEntries, minimumIndex: number): AsyncGenerator<IndexFinding> {
+  const known = new Map<number, ReadonlySet<string>>()
+  for (const segment of suspects.slice(0, MOST_NAMED)) {
+    const made = await readSegment(segment, read, minimumIndex).then(
+      (index) => (index.count === SEGMENT_ENTRIES ? index.seal().terms : []),
+      () => [],
+    )
+    known.set(segment, new Set(made.map(nameOf)))
+  }
+  for (const name of known.size === 0 ? [] : FIELD_NAMES) {
+    const field = fieldOf(name).number
+    for await (const page of store.valuesIn(field, [...known.keys()])) {
+      for (const { segment, value } of page) {
+        const what = nameOf({ field, value })
+        if (known.get(segment)?.has(what) === false) yield { kind: 'extra', segment, what }
+      }
+    }
+  }
+  for (const segment of suspects.slice(MOST_NAMED)) yield { kind: 'extra', segment, what: 'rows' }
 }
 
 const NAMES = new Map<number, string>(FIELD_NAMES.map((name) => [fieldOf(name).number, name]))

@@ -263,6 +263,27 @@ describe('the index', () => {
     )
   })
 
+  it('is compared page by page, with a whole index of rows too many', async () => {
+    await tamper(`INSERT INTO audit_terms SELECT 6, 'forged ' || n, n % 20, 1, '\\x0001' FROM generate_series(1, 100001) AS n`)
+    const extra = (await findings()).filter(({ kind }) => kind === 'extra')
+    // Sixteen segments are told by their rows, the others as a whole; 9 has its row from before.
+    const named = extra.filter(({ what }) => what.startsWith('object:forged '))
+    expect(new Set(named.map(({ segment }) => segment)).size).toBe(16)
+    expect(named.length).toBeGreaterThan(16 * 5000 - 1)
+    expect(extra.filter(({ what }) => what === 'rows')).toHaveLength(4)
+    const counted = new Map<number, number>()
+    let pages = 0
+    for await (const page of new PgTermStore(db.sql, unpruned).rowCounts(6)) {
+      pages += 1
+      for (const [segment, rows] of page) counted.set(segment, (counted.get(segment) ?? 0) + rows)
+    }
+    const stored = await db.sql.query<{ segment: number; rows: number }>(
+      'SELECT segment::int, count(*)::int AS rows FROM audit_terms WHERE field = 6 GROUP BY segment ORDER BY segment',
+    )
+    expect(pages).toBe(2)
+    expect([...counted].sort(([a], [b]) => a - b)).toEqual(stored.map(({ segment, rows }) => [segment, rows]))
+  })
+
   it('is made anew, and finds again', async () => {
     await audit.index.renew()
     expect(await findings()).toEqual([])

@@ -16,7 +16,7 @@ const longLog: TermStore = {
   wholeSpan: () => Promise.resolve({ firstMs: 0, lastMs: SEGMENTS * 1000 - 1 }),
   values: () => Promise.resolve(['ok']),
   rows: (_field, values, segments) => Promise.resolve(segments.flatMap((segment) => values.map((value) => ({ segment, value, bits: new Uint8Array() })))),
-  ...{ seal: unasked, sums: unasked, times: unasked, clear: unasked, stored: unasked, rowCounts: unasked, allOf: unasked },
+  ...{ seal: unasked, sums: unasked, times: unasked, clear: unasked, stored: unasked, rowCounts: unasked, valuesIn: unasked },
 }
 
 const searcherOf = (parts: Pick<SearcherSettings, 'store'> & Partial<SearcherSettings>): Searcher =>

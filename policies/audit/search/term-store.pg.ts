@@ -139,17 +139,41 @@ export class PgTermStore implements TermStore {
     return rows.map((row) => (row.count === null ? undefined : row))
   }
 
-  async rowCounts(field: number): Promise<Map<number, number>> {
-    const rows = await this.#sql.query<{ segment: string; rows: string }>(
-      'SELECT segment, count(*) AS rows FROM audit_terms WHERE field = $1 GROUP BY segment',
-      [field],
-    )
-    return new Map(rows.map((row) => [Number(row.segment), Number(row.rows)]))
+  async *rowCounts(field: number): ReturnType<TermStore['rowCounts']> {
+    for await (const rows of this.#pages<{ segment: string; rows: string }>(ROW_COUNTS, field))
+      yield new Map(rows.map((row) => [Number(row.segment), Number(row.rows)]))
   }
 
-  async allOf(segment: number): Promise<TermRow[]> {
-    return this.#sql.query<TermRow>('SELECT field, value, count, bits FROM audit_terms WHERE segment = $1', [segment])
+  async *valuesIn(field: number, segments: Segments): ReturnType<TermStore['valuesIn']> {
+    for await (const rows of this.#pages<{ segment: string | null; value: string }>(VALUES_IN, field, segments))
+      yield rows.flatMap(({ segment, value }) => (segment === null ? [] : [{ segment: Number(segment), value }]))
   }
+
+  async *#pages<Row extends object>(text: string, field: number, ...more: readonly unknown[]): AsyncGenerator<readonly (Row & PageRow)[]> {
+    for (let after: readonly unknown[] = ['', -1]; ; ) {
+      const rows = await this.#sql.query<Row & PageRow>(text, [field, ...after, ...more])
+      const [first] = rows
+      if (first === undefined) return
+      yield rows
+      after = [first.last_value, first.last_segment]
+    }
+  }
+}
+
+/**
+ * A page of a field in the order of the primary key: more than that is not read in the time that a statement has. Its last row, and rows of what is asked for; where
+ * there are none, one of nulls.
+ */
+const pageOf = (asked: string): string => `
+  WITH page AS MATERIALIZED (SELECT value, segment FROM audit_terms WHERE field = $1 AND (value, segment) > ($2, $3::bigint) ORDER BY value, segment LIMIT 100000)
+  SELECT l.value AS last_value, l.segment AS last_segment, a.*
+  FROM (SELECT value, segment FROM page ORDER BY value DESC, segment DESC LIMIT 1) l LEFT JOIN (${asked}) a ON true`
+const ROW_COUNTS = pageOf('SELECT segment, count(*) AS rows FROM page GROUP BY segment')
+const VALUES_IN = pageOf('SELECT segment, value FROM page WHERE segment = ANY($4::bigint[])')
+
+interface PageRow {
+  readonly last_value: string
+  readonly last_segment: string
 }
 
 const spanOf = ({ first_ms, last_ms }: SpanRow): Span => ({ firstMs: Number(first_ms), lastMs: Number(last_ms) })

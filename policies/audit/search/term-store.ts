@@ -38,8 +38,8 @@ export interface TermStore {
   clear(): Promise<void>
   /** Of one segment, the stored rows of these terms, in their order: undefined for one that is not there. */
   stored(segment: number, terms: readonly Pick<TermRow, 'field' | 'value'>[]): Promise<(Pick<TermRow, 'count' | 'bits'> | undefined)[]>
-  /** How many rows a field has, by segment. Reads all of them. */
-  rowCounts(field: number): Promise<Map<number, number>>
-  /** All rows of one segment. Reads the whole index. */
-  allOf(segment: number): Promise<TermRow[]>
+  /** How many rows a field has, by segment: page by page, each of which has some of a segment's. Reads all of them. */
+  rowCounts(field: number): AsyncIterable<ReadonlyMap<number, number>>
+  /** The values of a field in these segments: page by page. Reads all rows of the field. */
+  valuesIn(field: number, segments: Segments): AsyncIterable<readonly { readonly segment: number; readonly value: string }[]>
 }
