@@ -64,9 +64,9 @@ export class ApiClient {
     return JSON.parse((await this.#send('POST', path, text, 'text/plain')).toString('utf8')) as Answer
   }
 
-  /** A file. */
-  download(path: string): Promise<Buffer> {
-    return this.#send('GET', path)
+  /** A file. `most`: bytes; throws where it has more. */
+  async download(path: string, { most = MOST_BYTES }: { readonly most?: number } = {}): Promise<Buffer> {
+    return readAll(await this.#open('GET', path), most)
   }
 
   downloadPost(path: string, body: unknown): Promise<Buffer> {
@@ -106,9 +106,18 @@ export class ApiClient {
   }
 }
 
-async function readAll(response: IncomingMessage): Promise<Buffer> {
+/** What is longer is no answer of the service, which gives what may be longer as a {@link ApiClient.stream}. */
+const MOST_BYTES = 1024 * 1024 * 1024
+
+async function readAll(response: IncomingMessage, most = MOST_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
+  let length = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length
+    // Leaving the loop ends the connection.
+    if (length > most) throw new Error(`the answer has more than ${most} bytes`)
+    chunks.push(chunk)
+  }
   if (!response.complete) throw new Error('the answer ended early')
   return Buffer.concat(chunks)
 }

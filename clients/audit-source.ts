@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TileSource } from '../policies/audit/tile-source.ts'
 
@@ -7,17 +7,27 @@ export const folderSource = (folder: string): TileSource => ({
   read: (path) => Promise.resolve(readIfThere(join(folder, path))),
 })
 
+/** Throws for what is no file, or longer than any of a log: a folder may hold links to devices, and pipes that never end. */
 function readIfThere(path: string): Uint8Array | undefined {
+  let file: number
   try {
-    return readFileSync(path)
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT' || (error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined
     throw error
   }
+  try {
+    const found = fstatSync(file)
+    if (!found.isFile()) throw new Error(`${path} is no file`)
+    if (found.size > MAX_BUNDLE_BYTES) throw new Error(`${path} is too long`)
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
 }
 
-/** Of a full bundle of the longest entries. */
-const MAX_BYTES = 256 * 65_537
+/** Of a full bundle of the longest entries: no file of a log is longer. */
+export const MAX_BUNDLE_BYTES = 256 * 65_537
 const TIMEOUT_MS = 30_000
 
 /** A tlog-tiles log on a web server. `prefix`: with or without its last slash. */
@@ -36,7 +46,7 @@ const webSource = (prefix: string): TileSource => ({
     let bytes = 0
     for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
       bytes += chunk.length
-      if (bytes > MAX_BYTES) throw new Error(`${url} is too long`)
+      if (bytes > MAX_BUNDLE_BYTES) throw new Error(`${url} is too long`)
       chunks.push(chunk)
     }
     return Uint8Array.from(Buffer.concat(chunks))

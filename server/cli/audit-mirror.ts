@@ -1,5 +1,6 @@
 import { ApiProblem } from '../../clients/api.ts'
 import { mirror, MirrorError } from '../../clients/audit-mirror.ts'
+import { MAX_BUNDLE_BYTES } from '../../clients/audit-source.ts'
 import { CliError } from './cli-error.ts'
 import { readKeys } from './log-keys.ts'
 import { showProgress } from './progress.ts'
@@ -22,7 +23,8 @@ export async function mirrorCommand(folder: string, { logKey, ...options }: Mirr
         onProgress: progress.add,
         log: {
           checkpoint: async () => (await client.get<{ note: string }>('/v1/policies/audit/checkpoint')).note,
-          bundles: (index, count, width) => client.download(`/v1/policies/audit/bundles/${index}?count=${count}&width=${width}`),
+          bundles: (index, count, width) =>
+            client.download(`/v1/policies/audit/bundles/${index}?count=${count}&width=${width}`, { most: count * MAX_BUNDLE_BYTES }),
         },
       }).catch((error: unknown) => {
         if (error instanceof ApiProblem && error.code === 'archived')
