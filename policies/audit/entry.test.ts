@@ -124,6 +124,13 @@ describe('entry v1', () => {
     expect(() => parseEntry(utf8(text))).toThrow(EntryError)
   })
 
+  it('is not nested deeper than any reader can follow', () => {
+    const { bytes } = encodeEntry(draft, at)
+    const nested = (depth: number): Uint8Array => utf8(`${Buffer.from(bytes).toString('utf8').slice(0, -1)},"rows":${'['.repeat(depth)}${']'.repeat(depth)}}`)
+    expect(() => parseEntry(nested(3))).not.toThrow()
+    for (const depth of [17, 1000, 32_000]) expect(() => parseEntry(nested(depth)), String(depth)).toThrow(EntryError)
+  })
+
   it('does not read invalid UTF-8 or random bytes', () => {
     const bytes = Buffer.from(good)
     bytes[bytes.indexOf('billing')] = 0xff

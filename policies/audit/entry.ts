@@ -133,6 +133,8 @@ export function parseEntry(bytes: Uint8Array): Entry {
   } catch (error) {
     throw new EntryError('the entry is not JSON', { cause: error })
   }
+  // What is deeper is none, on any machine: JSON.stringify takes as much as its stack does.
+  if (!isShallow(value, MAX_DEPTH)) throw new EntryError('the entry is nested too deep')
   // One value has one text. It also refuses doubled keys (a parser would show only the last) and invalid UTF-8.
   if (!isRecord(value) || JSON.stringify(value) !== text || !equalBytes(utf8(text), bytes)) throw new EntryError('the entry is not in canonical form')
   if (value['v'] !== 1) throw new EntryError('the entry is of another version')
@@ -168,6 +170,11 @@ function hasForm(value: Record<string, unknown>): value is Record<string, unknow
     ['uses', 'rows'].every((key) => value[key] === undefined || Array.isArray(value[key]))
   )
 }
+
+/** Objects and lists inside each other; the format has 3. */
+const MAX_DEPTH = 16
+const isShallow = (value: unknown, left: number): boolean =>
+  typeof value !== 'object' || value === null || (left > 0 && Object.values(value).every((inner) => isShallow(inner, left - 1)))
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isPlain = (value: unknown): boolean => typeof value === 'string' && PLAIN.test(value)

@@ -1,4 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../core/bytes.ts'
 import { newOperationId, type OperationId } from '../../core/ids.ts'
@@ -316,5 +318,24 @@ describe('a log that was recovered from the loss of entries', () => {
     ['one of the new origin', { ...lostOver(6), origin: shard.name }, 'root-mismatch'],
   ])('does not excuse %s', (_what, known, code) => {
     expect(verifyWith([known]).findings).toMatchObject([{ code }])
+  })
+})
+
+describe('a log that nothing signs', () => {
+  it('is not held in memory', () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const used = (): number => {
+      collect()
+      return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers
+    }
+    const verifier = new LogVerifier(key)
+    const [bytes = new Uint8Array()] = entriesOf([{ kind: 'event' }])
+    const piece = digestLines(utf8(Array.from({ length: 1000 }, (_, index) => encodeExportLine({ kind: 'entry', index, bytes })).join('')))
+    verifier.addExported(piece, [])
+    const before = used()
+    for (let at = 0; at < 100; at += 1) verifier.addExported(piece, [])
+    expect(used() - before).toBeLessThan(3_000_000)
+    expect(verifier.finish().size).toBe(101_000)
   })
 })

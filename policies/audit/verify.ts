@@ -163,6 +163,8 @@ export class LogVerifier {
       }
     }
     entriesUntil(piece.kinds.length)
+    // Without this a log that nothing signs would be held whole.
+    this.#grow()
   }
 
   /** The next entries. `visit` sees the nodes of the tree that they make full. */
@@ -281,10 +283,14 @@ export class LogVerifier {
     )
   }
 
-  #rootNow(): Uint8Array {
+  #grow(): Edge {
     this.#edge = append(this.#edge, this.#leaves, this.#visit)
     this.#leaves = []
-    return rootOf(this.#edge)
+    return this.#edge
+  }
+
+  #rootNow(): Uint8Array {
+    return rootOf(this.#grow())
   }
 
   #follow(slot: number, epoch: number, seq: number, index: number): void {
