@@ -140,19 +140,68 @@ async function bytesBehind(
   rows: readonly IndexRow[],
   pick: (groups: readonly LinkedGroup[]) => Promise<readonly LinkedGroup[]>,
 ): Promise<(row: IndexRow) => Uint8Array> {
-  const wanted = new Map(rows.map((row) => [groupKey(row), row]))
-  const rowsOf = await sql.query<GroupRow & { readonly before: Buffer | null }>(
-    `SELECT ${GROUP_COLUMNS}, ${CHAIN_BEFORE} AS before
-       FROM unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq) JOIN audit_groups g USING (writer, epoch, first_seq)`,
-    [[...wanted.values()].map(({ writer }) => writer), [...wanted.values()].map(({ epoch }) => epoch), [...wanted.values()].map(({ group_seq }) => group_seq)],
+  const wanted = new Map<string, IndexRow[]>()
+  for (const row of rows) {
+    const of = wanted.get(groupKey(row))
+    if (of === undefined) wanted.set(groupKey(row), [row])
+    else of.push(row)
+  }
+  const parts = await partsOf(
+    sql,
+    [...wanted.values()].flatMap(([row]) => row ?? []),
   )
-  const groups = rowsOf.map((row) => ({ ...groupOf(row), before: row.before }))
-  const bundles = new Map((await pick(groups)).map((group) => [groupKey({ ...group, group_seq: group.firstSeq }), split(group.bundle)]))
-  return (row) => {
-    const bytes = bundles.get(groupKey(row))?.[Number(row.seq) - Number(row.group_seq)]
-    if (bytes === undefined) throw missing(row.index)
+  const found = new Map<string, Uint8Array>()
+  for (const part of parts) {
+    const groups = await sql.query<GroupRow & { readonly before: Buffer | null }>(
+      `SELECT ${GROUP_COLUMNS}, ${CHAIN_BEFORE} AS before FROM ${PLACES} JOIN audit_groups g USING (writer, epoch, first_seq)`,
+      placesOf(part),
+    )
+    for (const group of await pick(groups.map((row) => ({ ...groupOf(row), before: row.before })))) {
+      const entries = split(group.bundle)
+      for (const { index, seq } of wanted.get(groupKey({ ...group, group_seq: group.firstSeq })) ?? []) {
+        const bytes = entries[Number(seq) - group.firstSeq]
+        // A part of the bundle would hold all of it.
+        if (bytes !== undefined) found.set(index, parts.length === 1 ? bytes : Uint8Array.from(bytes))
+      }
+    }
+  }
+  return ({ index }) => {
+    const bytes = found.get(index)
+    if (bytes === undefined) throw missing(index)
     return bytes
   }
+}
+
+type GroupPlace = Pick<IndexRow, 'writer' | 'epoch' | 'group_seq'>
+
+const PLACES = 'unnest($1::int[], $2::int[], $3::bigint[]) AS h (writer, epoch, first_seq)'
+const placesOf = (places: readonly GroupPlace[]): readonly unknown[] => [
+  places.map(({ writer }) => writer),
+  places.map(({ epoch }) => epoch),
+  places.map(({ group_seq: seq }) => seq),
+]
+
+/** Groups that are read at once without asking how long they are, and else so many bytes and one group: entries that are found here and there may lie in a group of 8 MiB each. */
+const FEW_GROUPS = 8
+const PART_BYTES = 8 * 1024 * 1024
+
+async function partsOf(sql: Sql, places: readonly GroupPlace[]): Promise<(readonly GroupPlace[])[]> {
+  if (places.length <= FEW_GROUPS) return [places]
+  const sized = await sql.query<GroupPlace & { readonly bytes: number }>(
+    `SELECT g.writer, g.epoch, g.first_seq AS group_seq, octet_length(g.bundle) AS bytes FROM ${PLACES} JOIN audit_groups g USING (writer, epoch, first_seq)`,
+    placesOf(places),
+  )
+  const parts: GroupPlace[][] = []
+  let left = 0
+  for (const place of sized) {
+    const last = left > 0 ? parts.at(-1) : undefined
+    if (last === undefined) {
+      parts.push([place])
+      left = PART_BYTES
+    } else last.push(place)
+    left -= place.bytes
+  }
+  return parts
 }
 
 const groupKey = ({ writer, epoch, group_seq }: { readonly writer: number; readonly epoch: number; readonly group_seq: string | number }): string =>
