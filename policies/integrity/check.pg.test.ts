@@ -8,7 +8,7 @@ import { type AuditFeature, auditFeature } from '../audit/index.ts'
 import { draftOf } from '../audit/testing/drafts.ts'
 import { softKeys } from '../audit/testing/soft-keys.ts'
 import type { CheckOptions } from './check.ts'
-import { integrityFeature } from './index.ts'
+import { type IntegrityDeps, type IntegrityFeature, integrityFeature } from './index.ts'
 import { keyOf } from './row-book.ts'
 
 const keys = softKeys()
@@ -36,13 +36,16 @@ async function write(count: number): Promise<void> {
 }
 
 /** Of a log alone: no tables, and no schema. */
-async function found(options?: CheckOptions): Promise<string[]> {
-  const feature = integrityFeature({
+const featureOf = (parts: Partial<IntegrityDeps> = {}): IntegrityFeature =>
+  integrityFeature({
     ...{ sql: db.sql, audit, tables: () => [], dependents: () => [], schema: () => Promise.resolve([]), everyHours: 0, now: () => new Date() },
     reviewRows: (rows) => Promise.resolve(rows.map(() => 'current')),
     checkGroups: keys.checkGroups,
+    ...parts,
   })
-  return (await feature.check(options)).findings.map(({ code, subject }) => `${code}: ${subject}`)
+
+async function found(options?: CheckOptions): Promise<string[]> {
+  return (await featureOf().check(options)).findings.map(({ code, subject }) => `${code}: ${subject}`)
 }
 
 describe('the log', () => {
@@ -115,5 +118,36 @@ describe('a row', () => {
       'group-mac: group writer 0, epoch 1, sequence 2',
       `row-deleted: things with hash ${keyOf(thing(2))}`,
     ])
+  })
+})
+
+describe('a whole comparison', () => {
+  const events = async (): Promise<number> => {
+    await audit.flush()
+    const asked = await audit.searcher.prepare({ field: 'operation', is: ['system.integrity-checked'] })
+    return (await audit.searcher.search(asked, { order: 'oldest', limit: 10 })).entries.length
+  }
+  const turns = async (): Promise<Date | undefined> => {
+    const { job } = featureOf({ everyHours: 24, pollMs: 20 })
+    job.start()
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await job.stop()
+    return job.status.lastPassAt
+  }
+
+  it('is made once in its hours by whatever process, whoever says in a table that it was made', { timeout: 20_000 }, async () => {
+    await audit.start()
+    await db.ownerSql.query(
+      `INSERT INTO integrity_passes (started_at, ended_at, entries, rows, findings) VALUES (now() + interval '1 year', now(), 1000000, 0, 0)`,
+    )
+    await turns()
+    expect(await events()).toBe(1)
+    expect(Math.abs(Number(await turns()) - Date.now())).toBeLessThan(10_000)
+    expect(await events()).toBe(1)
+    // Nor is it by an entry of somebody else.
+    await audit.log.append(draftOf('event', undefined, { operation: 'system.integrity-checked', facts: { public: { entries: 7, findings: 3 } } }))
+    expect(await events()).toBe(2)
+    await turns()
+    expect(await events()).toBe(2)
   })
 })

@@ -11,6 +11,7 @@ import { FreshRows } from './fresh-rows.ts'
 import { hiddenEpochs } from './hidden-epochs.ts'
 import { IntegrityJob } from './integrity-job.ts'
 import { pgIntegrityStore } from './integrity-store.pg.ts'
+import { lastLoggedPass } from './logged-passes.ts'
 import { pgLogSource } from './log-source.pg.ts'
 import { beginCheck } from './operations/begin-check.ts'
 import { getIntegrity } from './operations/get-integrity.ts'
@@ -22,7 +23,7 @@ export { type Finding, FINDINGS } from './finding.ts'
 
 export interface IntegrityDeps {
   readonly sql: Sql
-  readonly audit: Pick<AuditFeature, 'log' | 'reader' | 'key' | 'replaced' | 'keptCheckpoints' | 'flush' | 'status' | 'index'>
+  readonly audit: Pick<AuditFeature, 'log' | 'reader' | 'key' | 'replaced' | 'keptCheckpoints' | 'flush' | 'status' | 'index' | 'searcher'>
   /** Every sealed table of the service. */
   readonly tables: () => readonly SealedTable[]
   readonly dependents: () => readonly DependentRows[]
@@ -65,11 +66,16 @@ export function integrityFeature(deps: IntegrityDeps): IntegrityFeature {
     ...{ check, store, log: audit.log, everyHours: deps.everyHours, now },
     followFrom: (index) => new FreshRows({ reader: audit.reader, tables: tables(), reviewRows }, index),
     hidden: () => hiddenEpochs(source),
+    lastPass: () => lastLoggedPass(audit.searcher),
     size: async () => (await source.tree()).head.edge.size,
     leads: () => audit.status().leading,
     ...(deps.pollMs === undefined ? {} : { pollMs: deps.pollMs }),
     ...(deps.onFound === undefined ? {} : { onFound: deps.onFound }),
     ...(deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }),
   })
-  return { operations: [getIntegrity({ store, status: () => job.status }), beginCheck({ passNow: () => job.passNow() })], job, check }
+  return {
+    operations: [getIntegrity({ store, lastPass: () => job.lastPass(), status: () => job.status }), beginCheck({ passNow: () => job.passNow() })],
+    job,
+    check,
+  }
 }

@@ -54,6 +54,7 @@ function house(parts: Partial<IntegrityJobSettings> = {}) {
     },
     followFrom: () => ({ look: () => Promise.resolve({ findings: state.fresh.splice(0), isAll: true }) }),
     size: () => Promise.resolve(10),
+    lastPass: () => store.lastPass(),
     hidden: () => Promise.resolve(state.hidden),
     ...{ store, everyHours: 24, pollMs: 1, now: () => state.now, leads: () => true },
     log: { append: (entry) => Promise.resolve(void entries.push(entry)) },
@@ -193,6 +194,30 @@ describe('the comparison of the database with the log', () => {
     await until(() => job.status.progress !== undefined)
     await job.stop()
     expect([entries, store.passes, state.failures]).toEqual([[], [], []])
+  })
+
+  it('is made where the log cannot say when it was made last, and then not again', async () => {
+    const { job, state, store } = house({ lastPass: () => Promise.reject(new Error('the index is not what the entries say')) })
+    job.start()
+    await until(() => store.passes.length === 1)
+    await aWhile()
+    await job.stop()
+    expect(state.checks).toBe(1)
+    expect(new Set(state.failures)).toEqual(new Set(['internal']))
+  })
+
+  it('has open what its last pass found, though its rows are gone', async () => {
+    const { job, state, store } = house()
+    state.found = [finding('callers 1')]
+    job.start()
+    await until(() => store.passes.length === 1)
+    store.findings.clear()
+    await aWhile()
+    expect(job.status.openFindings).toBe(1)
+    state.found = []
+    state.now = new Date(state.now.getTime() + 24 * 3_600_000)
+    await until(() => store.passes.length === 2 && job.status.openFindings === 0)
+    await job.stop()
   })
 
   it('is tried again after a failure, which is told', async () => {

@@ -3,11 +3,11 @@ import { newOperationId } from '../../core/ids.ts'
 import { PollLoop } from '../../core/poll-loop.ts'
 import { asProblem, type Problem } from '../../core/problem.ts'
 import type { AuditLog, FactValue } from '../audit/log.ts'
-import { systemCaller } from '../caller.ts'
 import type { CheckOptions, CheckProgress, IntegrityReport } from './check.ts'
 import type { Finding } from './finding.ts'
 import type { FreshRows } from './fresh-rows.ts'
-import type { IntegrityStore } from './integrity-store.ts'
+import type { IntegrityStore, PassRecord } from './integrity-store.ts'
+import { CHECKED, INTEGRITY_CALLER } from './logged-passes.ts'
 
 export interface IntegrityJobSettings {
   /** A pass over everything. */
@@ -16,6 +16,8 @@ export interface IntegrityJobSettings {
   readonly followFrom: (index: number) => Pick<FreshRows, 'look'>
   /** What is kept from being sequenced, and so is no new entry. */
   readonly hidden: () => Promise<readonly Finding[]>
+  /** The last whole comparison that the log knows, by whatever process. */
+  readonly lastPass: () => Promise<PassRecord | undefined>
   /** Entries that are in the tree now. */
   readonly size: () => Promise<number>
   readonly store: IntegrityStore
@@ -61,6 +63,8 @@ export class IntegrityJob {
   #passing: Promise<IntegrityReport> | undefined
   #status: IntegrityStatus
   #isFirst = true
+  /** That this process made last: its event comes into the tree a moment later. */
+  #own: PassRecord | undefined
 
   constructor(settings: IntegrityJobSettings) {
     this.#settings = { pollMs: 60_000, share: 0.2, onFound: () => undefined, onFailure: () => undefined, ...settings }
@@ -96,7 +100,7 @@ export class IntegrityJob {
   }
 
   async #turn(): Promise<number> {
-    const { store, leads, pollMs, onFailure } = this.#settings
+    const { leads, pollMs, onFailure } = this.#settings
     try {
       await this.#readStatus()
       // The first turn only tells how it stands: a start has enough to do.
@@ -104,7 +108,7 @@ export class IntegrityJob {
       else if (this.#settings.everyHours > 0 && leads()) {
         // An entry that cannot be read keeps nobody from the pass, which names it.
         await this.#follow().catch((error: unknown) => onFailure(asProblem(error)))
-        if (this.#isDue(await store.lastPass())) this.#beginPass(this.#settings.share)
+        if (this.#isDue(await this.lastPass())) this.#beginPass(this.#settings.share)
       } else this.#follower = undefined
     } catch (error) {
       onFailure(asProblem(error))
@@ -117,10 +121,22 @@ export class IntegrityJob {
     return last === undefined || now().getTime() - last.startedAt.getTime() >= everyHours * 3_600_000
   }
 
+  /** The last whole comparison. Where the log cannot be asked there was none: another pass does no harm. */
+  async lastPass(): Promise<PassRecord | undefined> {
+    const own = this.#own
+    try {
+      const logged = await this.#settings.lastPass()
+      return own === undefined || (logged !== undefined && logged.endedAt >= own.endedAt) ? logged : own
+    } catch (error) {
+      this.#settings.onFailure(asProblem(error))
+      return own
+    }
+  }
+
   async #follow(): Promise<void> {
-    const { followFrom, store, size, hidden } = this.#settings
+    const { followFrom, size, hidden } = this.#settings
     await this.#found(await hidden())
-    this.#follower ??= followFrom((await store.lastPass())?.entries ?? (await size()))
+    this.#follower ??= followFrom((await this.lastPass())?.entries ?? (await size()))
     for (let pages = 0; pages < MOST_PAGES && !this.#loop.isStopping; pages += 1) {
       const { findings, isAll } = await this.#follower.look()
       await this.#found(findings)
@@ -157,8 +173,9 @@ export class IntegrityJob {
     // Of more than are listed those that are not may still be so.
     const ended = findingCount > findings.length ? 0 : await store.keepOnly(findings, startedAt)
     const seconds = Math.round((endedAt.getTime() - startedAt.getTime()) / 1000)
-    await this.#tell('system.integrity-checked', { entries, groups, rows, seconds, findings: findingCount, ended }, fresh)
-    await store.recordPass({ startedAt, endedAt, entries, rows, findings: findingCount })
+    await this.#tell(CHECKED, { entries, groups, rows, seconds, findings: findingCount, ended }, fresh)
+    this.#own = { startedAt, endedAt, entries, rows, findings: findingCount }
+    await store.recordPass(this.#own)
     await this.#readStatus()
   }
 
@@ -166,7 +183,7 @@ export class IntegrityJob {
     for (const finding of fresh) this.#settings.onFound(finding)
     const named = fresh.slice(0, MOST_NAMED).map(({ code, subject, since }) => `${code}: ${subject}${since === undefined ? '' : `, since entry ${since}`}`)
     await this.#settings.log.append({
-      ...{ kind: 'event', id: newOperationId(), operation, caller: systemCaller('integrity') },
+      ...{ kind: 'event', id: newOperationId(), operation, caller: INTEGRITY_CALLER },
       facts: { public: { ...facts, new: fresh.length, ...(named.length === 0 ? {} : { named }) } },
     })
     await this.#readStatus()
@@ -174,11 +191,15 @@ export class IntegrityJob {
 
   async #readStatus(): Promise<void> {
     const { store, now } = this.#settings
-    const [openFindings, last] = [await store.countOpen(), await store.lastPass()]
+    const last = await this.lastPass()
+    const openFindings = openAfter(last, await store.countOpen())
     const isSame = openFindings > 0 === this.#status.openFindings > 0
     this.#status = { ...this.#status, openFindings, lastPassAt: last?.endedAt, ...(isSame ? {} : { since: now() }) }
   }
 }
+
+/** Findings of a pass end with the next one, whatever becomes of their rows meanwhile. `noted`: those that stand in the table. */
+export const openAfter = (last: PassRecord | undefined, noted: number): number => Math.max(noted, last?.findings ?? 0)
 
 /** The service is stopping. */
 class Stopping extends Error {}

@@ -1,14 +1,6 @@
 import type { Sql } from '../../core/tx.ts'
 import type { Finding, FindingCode } from './finding.ts'
-import type { IntegrityStore, KnownFinding, PassRecord } from './integrity-store.ts'
-
-interface PassColumns {
-  readonly started_at: Date
-  readonly ended_at: Date
-  readonly entries: string
-  readonly rows: string
-  readonly findings: number
-}
+import type { IntegrityStore, KnownFinding } from './integrity-store.ts'
 
 interface FindingColumns {
   readonly code: FindingCode
@@ -28,10 +20,6 @@ const KEEP = `UPDATE integrity_findings f SET ended_at = clock_timestamp() WHERE
 
 /** {@link IntegrityStore} in the tables `integrity_passes` and `integrity_findings`. */
 export const pgIntegrityStore = (sql: Sql): IntegrityStore => ({
-  lastPass: async (): Promise<PassRecord | undefined> => {
-    const [row] = await sql.query<PassColumns>('SELECT started_at, ended_at, entries, rows, findings FROM integrity_passes ORDER BY id DESC LIMIT 1')
-    return row && { startedAt: row.started_at, endedAt: row.ended_at, entries: Number(row.entries), rows: Number(row.rows), findings: row.findings }
-  },
   recordPass: async ({ startedAt, endedAt, entries, rows, findings }) => {
     await sql.query('INSERT INTO integrity_passes (started_at, ended_at, entries, rows, findings) VALUES ($1, $2, $3, $4, $5)', [
       ...[startedAt, endedAt, entries, rows, findings],

@@ -21,7 +21,7 @@ export interface KnownFinding extends Finding {
  * the log too.
  */
 export interface IntegrityStore {
-  lastPass(): Promise<PassRecord | undefined>
+  /** For who prunes the log on the host; the service goes by what the log says ({@link lastLoggedPass}). */
   recordPass(pass: PassRecord): Promise<void>
   /** Those that are still so, the oldest first; at most `limit`. */
   open(limit: number): Promise<KnownFinding[]>

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { operation } from '../../operation.ts'
 import { type FindingCode, FINDINGS } from '../finding.ts'
-import type { IntegrityStatus } from '../integrity-job.ts'
+import { type IntegrityStatus, openAfter } from '../integrity-job.ts'
 import type { IntegrityStore, KnownFinding, PassRecord } from '../integrity-store.ts'
 
 const MOST = 1_000
@@ -39,11 +39,12 @@ interface Read {
 }
 
 export interface GetDeps {
-  readonly store: Pick<IntegrityStore, 'lastPass' | 'open' | 'countOpen'>
+  readonly store: Pick<IntegrityStore, 'open' | 'countOpen'>
+  readonly lastPass: () => Promise<PassRecord | undefined>
   readonly status: () => IntegrityStatus
 }
 
-export const getIntegrity = ({ store, status }: GetDeps) =>
+export const getIntegrity = ({ store, lastPass, status }: GetDeps) =>
   operation({
     name: 'policies.integrity.get',
     summary: 'What the comparison of the database with the log found, and how far it is.',
@@ -54,7 +55,10 @@ export const getIntegrity = ({ store, status }: GetDeps) =>
     locate: () => Promise.resolve({}),
     uses: () => [],
     facts: () => ({}),
-    execute: async (): Promise<Read> => ({ last: await store.lastPass(), open: await store.open(MOST), count: await store.countOpen() }),
+    execute: async (): Promise<Read> => {
+      const last = await lastPass()
+      return { last, open: await store.open(MOST), count: openAfter(last, await store.countOpen()) }
+    },
     outcomeFacts: (_target, { count }) => ({ public: { openFindings: count } }),
     respond: (_target, { last, open, count }) => {
       const { progress } = status()
