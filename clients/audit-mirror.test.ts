@@ -86,15 +86,21 @@ describe('a mirror', () => {
     ['shows other entries than it signed', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => ((bytes[bytes.length - 5] = 0), bytes)), /another root/],
     ['shows another beginning of a bundle', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => ((bytes[20] = 0), bytes)), /another root/],
     ['shows fewer entries', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => bytes.slice(0, -700)), /another root/],
+    [
+      'has signed more than there can be',
+      () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve(tileLog(entries).noteAt(10 ** 15)) }),
+      /another root/,
+    ],
     ['shows no bundle', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => bytes.slice(0, -1)), /another root/],
     ['shows no checkpoint', () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve('') }), /does not verify/],
   ])('stays as it is where the log %s', async (_what, log, message) => {
     await bring(served(tileLog(entries.slice(0, 300))))
-    const before = readFileSync(join(folder, 'checkpoint'))
+    const [before, kept] = [readFileSync(join(folder, 'checkpoint')), files()]
     const error: unknown = await bring(log()).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(MirrorError)
     expect(String(error)).toMatch(message)
     expect(readFileSync(join(folder, 'checkpoint'))).toEqual(before)
+    expect(files()).toEqual(kept)
     expect(await verified()).toMatchObject({ ok: true, size: 300 })
     expect(await bring(served(tileLog(entries.slice(0, 700))))).toEqual({ from: 300, to: 700 })
   })

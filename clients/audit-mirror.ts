@@ -63,9 +63,7 @@ export async function mirror(settings: MirrorSettings): Promise<Mirrored> {
     throw new MirrorError('The checkpoint of the log is by a key that was replaced before the folder’s was signed.')
   const grown = { settings, from, checkpoint: after.checkpoint, rootBefore: before?.checkpoint.root }
   if (!(await grow(grown, true)) && !(await grow(grown, false))) {
-    // Those of right-most tiles that did not grow are the folder's own.
-    const own = new Set([...pathsBetween(from, from)].map(tilePath))
-    for (const path of pathsBetween(from, to)) if (!own.has(tilePath(path))) rmSync(join(settings.folder, tilePath(path)), { force: true })
+    removeLeft(settings.folder, from, to)
     throw new MirrorError(
       `The entries that the log shows are not those that it signed: its checkpoint over ${to} entries has another root. Keep the checkpoint.`,
     )
@@ -156,6 +154,23 @@ function* batchesOf(from: number, to: number, most: number, isThere: (path: Tile
 function* pathsBetween(from: number, to: number): Generator<TilePath> {
   yield* tilesOf(to, from)
   for (const { paths } of batchesOf(from, to, 1, () => false)) yield* paths
+}
+
+/** Takes away what was written beyond `from`. Of each level it is side by side: where it ends, and not the size that the log shows, is how far it is looked for. */
+function removeLeft(folder: string, from: number, to: number): void {
+  if (from === to) return
+  // Those of right-most tiles that did not grow are the folder's own.
+  const own = new Set([...pathsBetween(from, from)].map(tilePath))
+  const levels = Array.from({ length: 7 }, (_, level) => level)
+  for (const level of ['entries', ...levels] as const) {
+    for (let index = Math.floor(from / TILE_WIDTH ** (level === 'entries' ? 1 : level + 1)); ; index += 1) {
+      const width = widthIn(to, { level, index })
+      const path = tilePath({ level, index, width })
+      if (width > 0 && own.has(path)) continue
+      if (width === 0 || !existsSync(join(folder, path))) break
+      rmSync(join(folder, path))
+    }
+  }
 }
 
 function splitBundles(bytes: Uint8Array | undefined): Uint8Array[] | undefined {
