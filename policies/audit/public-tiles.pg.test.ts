@@ -21,6 +21,7 @@ import { auditFeature, type AuditFeature } from './index.ts'
 import { leafHash } from './merkle.ts'
 import { draftOf } from './testing/drafts.ts'
 import { softKeys } from './testing/soft-keys.ts'
+import { publicTiles } from './public-tiles.ts'
 import { parseTilePath, tilesOf } from './tile-path.ts'
 import type { TileSource } from './tile-source.ts'
 
@@ -198,3 +199,18 @@ async function staticServer(root: string): Promise<Server> {
   await once(server, 'listening')
   return server
 }
+
+describe('whoever asks for the checkpoint again and again', () => {
+  it('has it made once in a while', async () => {
+    await grow(1)
+    let [read, made] = [0, 0]
+    const reader = { ...audit.reader, lastCheckpoint: () => ((read += 1), audit.reader.lastCheckpoint()) }
+    const tiles = publicTiles({ reader, key: audit.key, replaced: [] }, ({ note }) => ((made += 1), Promise.resolve(note)))
+    const notes = await Promise.all(Array.from({ length: 100 }, () => tiles.checkpoint()))
+    expect(new Set(notes).size).toBe(1)
+    expect([read, made]).toEqual([1, 1])
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await tiles.checkpoint()
+    expect([read, made]).toEqual([2, 2])
+  })
+})
