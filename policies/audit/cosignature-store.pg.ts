@@ -5,7 +5,8 @@ const COSIGNED = `
   SELECT c.note, coalesce((SELECT array_agg(line ORDER BY key) FROM audit_cosignatures s WHERE s.size = c.size), '{}') AS lines
   FROM audit_checkpoints c`
 
-const LAST_SIZE = `SELECT s.size FROM audit_cosignatures s JOIN audit_checkpoints c USING (size) WHERE s.key = $1 AND starts_with(c.note, $2) ORDER BY s.size DESC LIMIT 1`
+/** The newest alone: checkpoints of an origin are over more entries than those of every origin before it. */
+const LAST_SIZE = `SELECT s.size, starts_with(c.note, $2) AS "isOfOrigin" FROM audit_cosignatures s JOIN audit_checkpoints c USING (size) WHERE s.key = $1 ORDER BY s.size DESC LIMIT 1`
 
 export class PgCosignatureStore implements CosignatureStore {
   readonly #sql: Sql
@@ -23,7 +24,8 @@ export class PgCosignatureStore implements CosignatureStore {
   }
 
   async lastSize(vkey: string, origin: string): Promise<number> {
-    return Number((await this.#sql.query<{ size: string }>(LAST_SIZE, [vkey, `${origin}\n`]))[0]?.size ?? 0)
+    const [newest] = await this.#sql.query<{ size: string; isOfOrigin: boolean }>(LAST_SIZE, [vkey, `${origin}\n`])
+    return newest?.isOfOrigin === true ? Number(newest.size) : 0
   }
 
   async record({ vkey, size, line }: { readonly vkey: string; readonly size: number; readonly line: string }): Promise<void> {
