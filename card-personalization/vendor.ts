@@ -62,16 +62,26 @@ export function readEncryptionCertificate(pem: string, now: Date): { readonly de
   return fault === undefined ? { der, fingerprint: sha256(der) } : { fault }
 }
 
-/** Why keys cannot be encrypted to this certificate at this time; undefined where they can. */
+/** Why keys cannot be encrypted to this certificate at this time; undefined where they can. OpenSSL takes certificates whose key or extensions nobody can read. */
 export function encryptionFault(certificate: X509Certificate, now: Date): string | undefined {
+  try {
+    return faultOf(certificate, now)
+  } catch {
+    return 'its key or its extensions cannot be read'
+  }
+}
+
+function faultOf(certificate: X509Certificate, now: Date): string | undefined {
   const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey
   const bits = asymmetricKeyDetails?.modulusLength ?? 0
   if (asymmetricKeyType !== 'rsa') return 'the key must be RSA (rsaEncryption)'
   if (bits < MIN_BITS || bits > MAX_BITS) return `the RSA key must have ${MIN_BITS} to ${MAX_BITS} bits, it has ${bits}`
   if (asymmetricKeyDetails?.publicExponent !== 65_537n) return 'the public exponent must be 65537'
   if (certificate.ca) return 'a CA certificate encrypts nothing: this must be an end entity'
-  if (now < new Date(certificate.validFrom)) return `it is not valid before ${certificate.validFrom}`
-  if (now >= new Date(certificate.validTo)) return `it is not valid since ${certificate.validTo}`
+  const [from, to] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
+  if (Number.isNaN(from) || Number.isNaN(to)) return 'its dates cannot be read'
+  if (now.getTime() < from) return `it is not valid before ${certificate.validFrom}`
+  if (now.getTime() >= to) return `it is not valid since ${certificate.validTo}`
   return mayEncipherKeys(certificate.raw) ? undefined : 'its key usage does not allow key encipherment (RFC 5280 4.2.1.3)'
 }
 

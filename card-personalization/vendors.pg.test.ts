@@ -15,6 +15,14 @@ beforeAll(async () => {
 })
 afterAll(() => place.close())
 
+/** The certificate with the first of these bytes changed, hex. Nobody checks its own signature. */
+function edited(pem: string, [from, to]: readonly [string, string]): string {
+  const der = new X509Certificate(pem).raw.toString('hex')
+  expect(der).toContain(from)
+  const lines = Buffer.from(der.replace(from, to), 'hex').toString('base64').replaceAll(/.{64}/g, '$&\n')
+  return `-----BEGIN CERTIFICATE-----\n${lines.trimEnd()}\n-----END CERTIFICATE-----\n`
+}
+
 const fingerprintOf = (pem: string): string => new X509Certificate(pem).fingerprint256
 let at = 0
 const register = (pem: string, callerName = `vendor-${at++}`): Promise<{ vendorId: string; fingerprint: string }> =>
@@ -36,6 +44,8 @@ describe('an encryption certificate', () => {
     ['with bytes behind', () => good.pem.replace('-----END', 'AAAA\n-----END'), /no X.509 certificate/],
     ['that is a key', () => good.privateKey, /one certificate in PEM/],
     ['that is nothing', () => '', /one certificate in PEM/],
+    ['whose dates are none', () => edited(good.pem, ['170d323', '170d7a7']), /its dates cannot be read/],
+    ['whose key is none', () => edited(good.pem, ['0282018100', '0382018100']), /its key or its extensions cannot be read/],
   ])('%s is refused, and nothing is left', async (_name, make, why) => {
     const before = await countTables(place.db)
     const problem = await shop.refused(alice, 'vendor.register', { name: 'x', callerName: 'x', encryptionCertificate: make() })
