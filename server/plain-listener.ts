@@ -3,6 +3,7 @@ import { sha256, utf8 } from '../core/bytes.ts'
 import { parseTilePath, type PublicTiles } from '../policies/audit/index.ts'
 import type { ActiveAlarm } from '../policies/alarms/index.ts'
 import { KEY_SET_PATH } from './app.ts'
+import { limitConnections } from './connection-limits.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -34,7 +35,8 @@ const text = (status: number, body: string, type = 'text/plain; charset=utf-8'):
 
 /** HTTP without TLS: CA certificates, CRLs, public keys, the audit log's tree, health, metrics. */
 export function createPlainListener(parts: PlainParts): Server {
-  return createServer({ requestTimeout: 10_000 }, (request, response) => {
+  const server = createServer({ requestTimeout: 10_000 })
+  limitConnections(server, (request, response) => {
     const reply =
       request.method === 'GET' || request.method === 'HEAD'
         ? route(parts, request.url ?? '/', request.headers['if-none-match'])
@@ -48,6 +50,7 @@ export function createPlainListener(parts: PlainParts): Server {
       )
       .catch(() => response.destroy())
   })
+  return server
 }
 
 async function route(parts: PlainParts, url: string, known: string | undefined): Promise<Reply> {

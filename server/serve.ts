@@ -11,6 +11,7 @@ import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
 import { type Config, ConfigError } from './config.ts'
+import { limitConnections } from './connection-limits.ts'
 import { faultsOf } from './crash-at.ts'
 import { Identities } from './identity.ts'
 import { Metrics } from './metrics.ts'
@@ -93,29 +94,27 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     isCutOff: () => service.revisions.keeper.isCutOff,
   })
   const answer = app.callback()
-  const tlsServer = createServer(
-    {
-      ...tls,
-      // With the root above it: Node's TLS server (20) takes no partial chain. Identities looks at the issuer, since the root stands above other CAs too.
-      ca: callersChain,
-      requestCert: true,
-      rejectUnauthorized: false,
-      minVersion: 'TLSv1.2',
-      ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384',
-      honorCipherOrder: true,
-      // No resumption, no renegotiation: each connection shows its certificate, and one.
-      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
-      handshakeTimeout: 10_000,
-      headersTimeout: 10_000,
-      requestTimeout: 120_000,
-      keepAliveTimeout: 75_000,
-      connectionsCheckingInterval: 1000,
-      maxHeaderSize: 16_384,
-      // The application refuses a request without one, in its own words.
-      requireHostHeader: false,
-    },
-    (request, response) => void answer(request, response),
-  )
+  const tlsServer = createServer({
+    ...tls,
+    // With the root above it: Node's TLS server (20) takes no partial chain. Identities looks at the issuer, since the root stands above other CAs too.
+    ca: callersChain,
+    requestCert: true,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.2',
+    ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384',
+    honorCipherOrder: true,
+    // No resumption, no renegotiation: each connection shows its certificate, and one.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    handshakeTimeout: 10_000,
+    headersTimeout: 10_000,
+    requestTimeout: 120_000,
+    keepAliveTimeout: 75_000,
+    connectionsCheckingInterval: 1000,
+    maxHeaderSize: 16_384,
+    // The application refuses a request without one, in its own words.
+    requireHostHeader: false,
+  })
+  limitConnections(tlsServer, (request, response) => void answer(request, response))
   answerUnreadable(tlsServer, countEarlyFailure)
   // An expectation that is not known is passed over (RFC 9110 10.1.1).
   tlsServer.on('checkExpectation', (request, response) => tlsServer.emit('request', request, response))
