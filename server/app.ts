@@ -51,12 +51,14 @@ export function createApp({ operations, gate, identities, sessions, metrics, log
   app.use(async (ctx, next) => {
     const started = performance.now()
     let isDone = false
+    const path = pathOf(ctx)
     ctx.res.once('finish', () => dropRest(ctx.req))
     try {
       ctx.set('cache-control', 'no-store')
       ctx.set('x-content-type-options', 'nosniff')
       if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined)
         throw new Problem('request-invalid', 'The request has no host header (RFC 9112 3.2).')
+      if (path === undefined) throw new Problem('request-invalid', 'The target of the request is no URL (RFC 9112 3.2).')
       await next()
       isDone = true
     } catch (error) {
@@ -81,7 +83,7 @@ export function createApp({ operations, gate, identities, sessions, metrics, log
           {
             id: requestId(ctx.req),
             method: ctx.method,
-            path: ctx.path,
+            path,
             status: ctx.status,
             ms: Math.round(performance.now() - started),
             from: ctx.req.socket.remoteAddress,
@@ -115,4 +117,13 @@ export function createApp({ operations, gate, identities, sessions, metrics, log
   app.use(router.routes())
   app.on('error', (error: unknown) => logger.warn({ cause: String(error) }, 'a connection ended in the middle of an answer'))
   return app
+}
+
+/** Of the request's target; undefined where that is no URL. */
+function pathOf(ctx: Koa.Context): string | undefined {
+  try {
+    return ctx.path
+  } catch {
+    return undefined
+  }
 }

@@ -160,6 +160,11 @@ describe('what is not HTTP/1.1, or could be read in two ways', () => {
     expect(replies.map(problemOf)).toMatchObject([{ code: 'request-invalid', detail: expect.stringMatching(/host/) as string }])
   })
 
+  it.each(['http://[', 'https://[::1]:x/v1/kms/keys', 'http://user:pa%zz@host/'])('a target that is no URL: %s', async (target) => {
+    const { replies } = await site.changesNothing(() => site.exchange(site.module, [`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`]))
+    expect(replies.map(problemOf)).toMatchObject([{ code: 'request-invalid', detail: expect.stringMatching(/no URL/) as string }])
+  })
+
   it('an expectation that is not known is passed over; 100-continue is answered', async () => {
     const body = '{"label":1}'
     const { replies } = await site.exchange(site.module, [
