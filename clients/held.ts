@@ -13,7 +13,7 @@ export async function byTwo<Answer>([asking, approving]: readonly [Officer, Offi
 }
 
 /** The id of the held request. */
-async function askHeld({ client }: Officer, path: string, body: unknown): Promise<string> {
+export async function askHeld({ client }: Officer, path: string, body: unknown): Promise<string> {
   try {
     await client.post(path, body)
   } catch (error) {

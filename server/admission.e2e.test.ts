@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exampleFiling, fileAdmission } from '../clients/admission.ts'
 import { ApiProblem } from '../clients/api.ts'
-import { byTwo } from '../clients/held.ts'
+import { askHeld, byTwo } from '../clients/held.ts'
 import { enrol, enrolFirstOfficers, type Participant, programArguments, register, type Service, type SiteSettings, startService } from '../clients/site.ts'
 import { fastFolder } from './postgres/test-server.ts'
 import { agentOf, ask } from './testing/ask.ts'
@@ -177,6 +177,21 @@ describe('a grant', () => {
       effect: 'allow',
       rule: `grant:${grantId}`,
     })
+  })
+})
+
+it('the approval of a person who was revoked since does not count, whichever registration it was by', async () => {
+  const carol = await enrol(alice, place(), { kind: 'officer', name: 'carol' })
+  const { callerId } = await register(alice, place(), { kind: 'module', name: 'unlucky' })
+  const holdId = await askHeld(alice, `/v1/policies/callers/${callerId}/admission`, exampleFiling('unlucky'))
+  const { digest } = await carol.client.get<{ digest: string }>(`/v1/policies/holds/${holdId}`)
+  await carol.client.post(`/v1/policies/holds/${holdId}/approve`, { digest })
+  const { callers } = await alice.client.get<{ callers: { callerId: string; personId?: string }[] }>('/v1/policies/callers?limit=500')
+  const personId = callers.find((one) => one.callerId === carol.callerId)?.personId
+  await bob.client.post(`/v1/policies/persons/${String(personId)}/revoke`, {})
+  await expect(alice.client.post(`/v1/policies/holds/${holdId}/run`, {})).rejects.toMatchObject({
+    code: 'forbidden',
+    detail: expect.stringMatching(/and 0 did/) as string,
   })
 })
 

@@ -88,7 +88,7 @@ export function assembleFeatures({ config, logger, faults, times, shared, hsm, g
   })
   const holds = holdFeature({
     ...{ ...shared, gate, parking: tokenParking(shared), operations: () => operations },
-    isActive: async (callerId) => (await callers.callers.find(callerId))?.state === 'active',
+    isActive: async (callerId) => (await people.findActive(callerId)) !== undefined,
     onExpiryFailure: (problem) => later('held requests whose time is over are ended later', problem),
   })
   const grants = grantFeature({

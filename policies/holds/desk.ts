@@ -40,7 +40,7 @@ export interface DeskParts {
   readonly databaseNow: () => Promise<Date>
   /** Performs `policies.hold.park` as the service itself, nested in the request. */
   readonly park: (parent: OperationId, hold: NewHold) => Promise<void>
-  /** Whether the registration is still active: a yes of who was revoked since does not count. */
+  /** Whether the registration and its person are still active: a yes of who was revoked since does not count. */
   readonly isActive: (callerId: string) => Promise<boolean>
 }
 
