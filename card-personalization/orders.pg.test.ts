@@ -116,6 +116,12 @@ describe('an order is taken whole or not at all', () => {
       expect((await shop.refused(caller, 'order.submit', body)).code).toBe('forbidden')
   })
 
+  it('and is not even read from anybody else', async () => {
+    expect((await shop.refused(person('module', 'curious'), 'order.submit', { inp: 'no order' })).code).toBe('forbidden')
+    expect(shop.entries.at(-1)).toMatchObject({ kind: 'refusal', facts: { public: { vendor: 'curious' } } })
+    expect(Object.keys(shop.entries.at(-1)?.facts?.public ?? {})).toEqual(['vendor'])
+  })
+
   it('100,000 cards at most, in a time and a number of statements that fit', async () => {
     const start = { iccid: `898600220000000000${luhnDigit('898600220000000000')}`, imsi: '460002200000000' }
     const began = performance.now()

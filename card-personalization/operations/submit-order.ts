@@ -58,7 +58,8 @@ type Input = z.infer<typeof INPUT>
 interface Target {
   readonly caller: Caller
   readonly vendor: Vendor | undefined
-  readonly content: OrderContent
+  /** Of who may order: to read an order takes a second, and nobody else has that. */
+  readonly content: OrderContent | undefined
   /** Why it cannot be taken. */
   readonly problem: Problem | undefined
   /** Absent where it has faults. */
@@ -81,17 +82,18 @@ export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orde
     facts: ({ caller, content, order, standing }) => ({
       public: {
         vendor: caller.name,
-        profile: findProfile(content.profile)?.id ?? 'unknown',
-        cards: content.cards.length,
+        ...(content === undefined ? {} : { profile: findProfile(content.profile)?.id ?? 'unknown', cards: content.cards.length }),
         ...(order === undefined ? {} : { order: (standing ?? order).id }),
         ...(order?.purchaseOrder === undefined ? {} : { purchaseOrder: order.purchaseOrder }),
       },
     }),
-    cards: ({ content: { region } }) => (region === undefined ? [] : [{ region }]),
+    cards: ({ content }) => (content?.region === undefined ? [] : [{ region: content.region }]),
     admit: ({ problem }) => problem,
     execute: (_permit, { order, standing }) => Promise.resolve(standing ?? found(order)),
-    record: async (tx, { content, chunks, standing }, order) => {
-      if (standing !== undefined) return { facts: { public: { repeated: true } } }
+    record: async (tx, target, order) => {
+      if (target.standing !== undefined) return { facts: { public: { repeated: true } } }
+      const { chunks } = target
+      const content = found(target.content)
       const taken = await deps.orders.insert(tx, order, chunks, content.cards)
       const faults = new FaultList()
       addTaken(content, taken, faults)
@@ -106,13 +108,15 @@ export const submitOrder = (deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orde
   })
 
 async function locate(deps: Pick<Deps, 'vendors' | 'transportKeys' | 'orders' | 'issuedIccids' | 'now'>, input: Input, caller: Caller): Promise<Target> {
+  const vendor = caller.kind === 'vendor' ? await deps.vendors.findByCaller(caller.name) : undefined
+  const nothing = { caller, vendor, order: undefined, chunks: [], standing: undefined }
+  if (vendor === undefined || !isConfirmed(vendor)) {
+    const problem = new Problem('forbidden', 'Orders are taken from vendors whose encryption certificate two officers have confirmed.')
+    return { ...nothing, content: undefined, problem }
+  }
   const { content, faults } =
     input.inp === undefined ? readJsonOrder({ ...input, profile: input.profile ?? '', transportKeyId: input.transportKeyId ?? '' }) : readInpOrder(input.inp)
-  const vendor = caller.kind === 'vendor' ? await deps.vendors.findByCaller(caller.name) : undefined
-  const target = { caller, vendor, content, order: undefined, chunks: [], standing: undefined }
-  if (vendor === undefined || !isConfirmed(vendor)) {
-    return { ...target, problem: new Problem('forbidden', 'Orders are taken from vendors whose encryption certificate two officers have confirmed.') }
-  }
+  const target = { ...nothing, content }
 
   if (content.profile !== '' && findProfile(content.profile) === undefined)
     faults.add({ message: 'there is no profile of that name', ...content.places.profile })
