@@ -1,10 +1,14 @@
 import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { hasBody, readBody } from './body.ts'
 
 const request = (headers: Readonly<Record<string, string>>): IncomingMessage & PassThrough => Object.assign(new PassThrough(), { headers }) as never
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 const CHUNKED = { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }
 const refusal = (code: string, detail: RegExp): unknown => expect.objectContaining({ code, detail: expect.stringMatching(detail) as string })
 
@@ -18,6 +22,22 @@ describe('a body', () => {
     const text = request({ 'content-type': 'text/plain; charset=utf-8', 'content-length': '3' })
     text.end('QTY')
     await expect(readBody(text, { textBody: 'inp' })).resolves.toEqual({ inp: 'QTY' })
+  })
+
+  it('in pieces of a byte takes the room of its bytes: none of the pieces is kept', async () => {
+    const dust = request(CHUNKED)
+    const read = readBody(dust, {})
+    const text = `{"a":"${'x'.repeat(10_000)}"}`
+    const kept = Array.from(text, (character) => {
+      const piece = Buffer.from(character)
+      dust.emit('data', piece)
+      return new WeakRef(piece)
+    })
+    await sleep(1)
+    collectGarbage()
+    expect(kept.filter((piece) => piece.deref() !== undefined).length).toBeLessThan(10)
+    dust.emit('end')
+    await expect(read).resolves.toEqual(JSON.parse(text))
   })
 
   it('may be absent, by its head', () => {

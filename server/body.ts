@@ -3,6 +3,7 @@ import { Problem } from '../core/problem.ts'
 import type { Route } from '../policies/operation.ts'
 
 const DEFAULT_MAX_BYTES = 1024 * 1024
+const FIRST_BYTES = 4096
 
 export interface BodyPatience {
   /** How long a caller may take to send a whole body. Default 60,000. */
@@ -100,7 +101,8 @@ function readBytes(request: IncomingMessage, maxBytes: number, { totalMs = 60_00
       reject(tooLarge())
       return
     }
-    const chunks: Buffer[] = []
+    // One buffer that grows: a chunk of one byte, kept as it came, takes hundreds.
+    let held = Buffer.alloc(Math.min(maxBytes, FIRST_BYTES))
     let total = 0
     const onLate = (): void => {
       fail(new Problem('request-invalid', 'The body did not come in time.'))
@@ -109,13 +111,18 @@ function readBytes(request: IncomingMessage, maxBytes: number, { totalMs = 60_00
     const idle = setTimeout(onLate, idleMs)
     const onData = (chunk: Buffer): void => {
       idle.refresh()
-      total += chunk.length
-      if (total > maxBytes) fail(tooLarge())
-      else chunks.push(chunk)
+      const end = total + chunk.length
+      if (end > maxBytes) {
+        fail(tooLarge())
+        return
+      }
+      if (end > held.length) held = Buffer.concat([held.subarray(0, total)], Math.min(maxBytes, Math.max(end, 2 * held.length)))
+      chunk.copy(held, total)
+      total = end
     }
     const onEnd = (): void => {
       stop()
-      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+      resolve(held.subarray(0, total))
     }
     const onError = (): void => {
       fail(new Problem('request-invalid', 'The connection ended before the body did.'))
