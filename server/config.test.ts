@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ConfigError, describeSettings, readConfig } from './config.ts'
 
@@ -57,6 +60,27 @@ describe('settings', () => {
     expect(readConfig({}).syslog).toEqual([])
     expect(() => readConfig({ GRIDSEAL_SYSLOG: 'syslog+tls://hunter2' })).toThrow(/GRIDSEAL_SYSLOG: ca is missing/)
     expect(() => readConfig({ GRIDSEAL_SYSLOG: 'syslog+tls://hunter2' })).not.toThrow('hunter2')
+  })
+
+  const fromFile = (text: string) => {
+    const folder = mkdtempSync(join(tmpdir(), 'gridseal-config-'))
+    try {
+      writeFileSync(join(folder, 'gridseal.yaml'), text)
+      return readConfig({ GRIDSEAL_CONFIG: join(folder, 'gridseal.yaml') })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }
+
+  it('that are empty, in the file or the environment, are not set: nothing is turned off by that', () => {
+    const defaults = { integrityHours: 24, personalRetentionDays: 183, tokenHeadSeconds: 60, tlsPort: 8443 }
+    expect(fromFile('integrityHours:\npersonalRetentionDays: ~\ntokenHeadSeconds: null\ntlsPort:\n')).toMatchObject(defaults)
+    expect(readConfig({ GRIDSEAL_INTEGRITY_HOURS: '', GRIDSEAL_PERSONAL_RETENTION_DAYS: '', GRIDSEAL_TOKEN_HEAD_SECONDS: '' })).toMatchObject(defaults)
+  })
+
+  it.each(['false', 'true', '[]', '[5]', '""', '" "', '1.5', '0x10', '-1', 'never'])('a number is not %s', (value) => {
+    expect(() => fromFile(`integrityHours: ${value === '0x10' ? '"0x10"' : value}`)).toThrow(/integrityHours/)
+    expect(fromFile('integrityHours: "12"').integrityHours).toBe(12)
   })
 
   it('are all described', () => {

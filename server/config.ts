@@ -17,6 +17,13 @@ function faultOf(read: () => unknown): string | undefined {
   }
 }
 
+/** A whole number, or its digits. What JavaScript makes a number of besides, such as `false` or a list, is none: 0 turns some things off. */
+const whole = (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
+    z.number('not a whole number').int('not a whole number').min(least).max(most),
+  )
+
 /** A setting: its name in gridseal.yaml, its environment variable, and what it means. One table for reading, checking and `gridseal settings`. */
 const SETTINGS = {
   data: {
@@ -25,10 +32,10 @@ const SETTINGS = {
     about: 'The data folder: token, database, PIN files. A copy of it is everything.',
   },
   host: { env: 'GRIDSEAL_HOST', schema: z.string().min(1).default('127.0.0.1'), about: 'The address both listeners bind to.' },
-  tlsPort: { env: 'GRIDSEAL_TLS_PORT', schema: z.coerce.number().int().min(0).max(65_535).default(8443), about: 'TLS listener: the API. 0 takes a free port.' },
+  tlsPort: { env: 'GRIDSEAL_TLS_PORT', schema: whole(0, 65_535).default(8443), about: 'TLS listener: the API. 0 takes a free port.' },
   plainPort: {
     env: 'GRIDSEAL_PLAIN_PORT',
-    schema: z.coerce.number().int().min(0).max(65_535).default(8080),
+    schema: whole(0, 65_535).default(8080),
     about: 'Plain listener: CA certificates, CRLs, health, metrics. 0 takes a free port.',
   },
   names: {
@@ -38,12 +45,12 @@ const SETTINGS = {
   },
   lanes: {
     env: 'GRIDSEAL_LANES',
-    schema: z.coerce.number().int().min(1).max(64).default(1),
+    schema: whole(1, 64).default(1),
     about: 'Lanes: processes that hold the token. One for each core that may be given to the HSM.',
   },
   writers: {
     env: 'GRIDSEAL_WRITERS',
-    schema: z.coerce.number().int().min(2).max(64).default(6),
+    schema: whole(2, 64).default(6),
     about: 'Writer slots of the audit log: database connections that commit at the same time.',
   },
   token: {
@@ -109,7 +116,7 @@ const SETTINGS = {
   },
   tokenHeadSeconds: {
     env: 'GRIDSEAL_TOKEN_HEAD_SECONDS',
-    schema: z.coerce.number().int().min(0).max(86_400).default(60),
+    schema: whole(0, 86_400).default(60),
     about: 'How often, at most, the last signed head of the log is written into the token, in seconds: the flash of an HSM wears. 0: never, nor read there.',
   },
   crlUrl: {
@@ -139,37 +146,37 @@ const SETTINGS = {
   },
   sessionIdleMinutes: {
     env: 'GRIDSEAL_SESSION_IDLE_MINUTES',
-    schema: z.coerce.number().int().min(1).max(60).default(15),
+    schema: whole(1, 60).default(15),
     about: 'A session that nobody uses ends after so long.',
   },
   sessionMaxHours: {
     env: 'GRIDSEAL_SESSION_MAX_HOURS',
-    schema: z.coerce.number().int().min(1).max(24).default(8),
+    schema: whole(1, 24).default(8),
     about: 'A session ends after so long, used or not.',
   },
   grantMaxHours: {
     env: 'GRIDSEAL_GRANT_MAX_HOURS',
-    schema: z.coerce.number().int().min(1).max(24).default(24),
+    schema: whole(1, 24).default(24),
     about: 'A grant (emergency or temporary access) lasts so long at the most.',
   },
   personalRetentionDays: {
     env: 'GRIDSEAL_PERSONAL_RETENTION_DAYS',
-    schema: z.coerce.number().int().min(0).max(36_500).default(183),
+    schema: whole(0, 36_500).default(183),
     about: 'Personal values behind entries of the log are not erased before they are so old. 0: they may be at once.',
   },
   alarmSeconds: {
     env: 'GRIDSEAL_ALARM_SECONDS',
-    schema: z.coerce.number().int().min(1).max(86_400).default(60),
+    schema: whole(1, 86_400).default(60),
     about: 'An operation that is open, or a checkpoint that is late, for so long is an alarm; an alarm ends when its cause has been gone for so long.',
   },
   diskFreeMib: {
     env: 'GRIDSEAL_DISK_FREE_MIB',
-    schema: z.coerce.number().int().min(0).default(512),
+    schema: whole(0).default(512),
     about: 'Less room than this in the data folder is an alarm (MiB).',
   },
   integrityHours: {
     env: 'GRIDSEAL_INTEGRITY_HOURS',
-    schema: z.coerce.number().int().min(0).max(8_760).default(24),
+    schema: whole(0, 8_760).default(24),
     about: 'How often the whole database is compared with the log, in hours; rows of new entries are within minutes. 0: only when somebody asks.',
   },
   logLevel: {
@@ -207,7 +214,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads gridseal.yaml (`GRIDSEAL_CONFIG`, else in the working folder, when there is one), then the environment, which wins. Once; frozen.
+ * Reads gridseal.yaml (`GRIDSEAL_CONFIG`, else in the working folder, when there is one), then the environment, which wins; what is empty in one of them is not set
+ * there. Once; frozen.
  * Throws a {@link ConfigError} that names every setting that is wrong, and never its value.
  */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
@@ -222,7 +230,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const values: Record<string, unknown> = {}
   for (const [name, { env: variable, schema }] of Object.entries(SETTINGS)) {
     const given = env[variable] === '' ? undefined : env[variable]
-    const result = schema.safeParse(given ?? fromFile.data[name])
+    const result = schema.safeParse(given ?? fromFile.data[name] ?? undefined)
     if (result.success) values[name] = result.data
     else faults.push(`${given === undefined ? `${file}: ${name}` : variable}: ${result.error.issues[0]?.message ?? 'not valid'}`)
   }
