@@ -116,6 +116,7 @@ describe('a policy with a mistake is refused, with line, column, what was found 
     ['control characters', withRule(RULE.replace('reason: r', 'reason: "a\\u0000b"')), /expected a line of at most 500 characters/],
     ['not YAML', 'policy: 2\nchains: [a', /^line 2, column \d+: /],
     ['lists without end', '['.repeat(100_000), /^found lists in lists without end/],
+    ['nothing but faults', `policy: 2\nchains:\n- name: a\n  rules:\n${'  - { id: a, allow: x }\n'.repeat(40_000)}`, /^found more faults than can be told/],
     ['maps without end', `${'a: {'.repeat(1)}${'{a: '.repeat(20_000)}`, /./],
   ])('%s', (_what, text, fault) => {
     const faults = faultsOf(text)

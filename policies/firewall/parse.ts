@@ -61,7 +61,7 @@ export function parsePolicy(text: string, operations?: readonly OperationFacts[]
       },
     ])
   }
-  const parsed = POLICY.safeParse(value)
+  const parsed = checked(value)
   if (!parsed.success) {
     return fail(
       parsed.error.issues.flatMap((issue): Finding[] => {
@@ -77,6 +77,16 @@ export function parsePolicy(text: string, operations?: readonly OperationFacts[]
   const findings = referenceFaults(parsed.data, operations)
   if (findings.length > 0) fail(findings)
   return { document: parsed.data, revision: hex(sha256(utf8(text))).slice(0, 16), locate }
+}
+
+/** The library hands on the faults of a list as arguments: a hundred thousand of one list are more than the stack holds. */
+function checked(value: unknown): ReturnType<typeof POLICY.safeParse> {
+  try {
+    return POLICY.safeParse(value)
+  } catch (error) {
+    if (error instanceof RangeError) throw new PolicyError([{ message: 'found more faults than can be told, expected a policy' }])
+    throw error
+  }
 }
 
 type Place = (offset: number) => { line: number; column: number }
