@@ -21,6 +21,12 @@ describe('settings', () => {
     })
   })
 
+  it('names of the listener are host names and addresses, however they are spaced', () => {
+    expect(readConfig({ GRIDSEAL_NAMES: 'localhost, Grid.Example,::1' }).names).toEqual(['localhost', 'grid.example', '::1'])
+    for (const names of ['*.grid.example', 'a b', 'a,,b', 'grid.example.', 'fe80::1%eth0', 'grid_1', 'https://grid.example'])
+      expect(() => readConfig({ GRIDSEAL_NAMES: names }), names).toThrow(/GRIDSEAL_NAMES/)
+  })
+
   it('name every fault at once, and never a value', () => {
     const read = () => readConfig({ GRIDSEAL_TLS_PORT: '99999', DATABASE_URL: 'mysql://user:hunter2@db', GRIDSEAL_INSECURE_TOKEN_IGNORES: 'perhaps' })
     expect(read).toThrow(ConfigError)

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { FAULT_POINTS } from '../core/fault-point.ts'
+import { isAddress, isHostName } from '../core/host-name.ts'
 import { parsePkcs11Uri, PROBE_NAMES } from '../pkcs11/index.ts'
 import { parseReceivers } from '../policies/audit/forwarding/index.ts'
 import { parseCrashAt } from './crash-at.ts'
@@ -40,7 +41,11 @@ const SETTINGS = {
   },
   names: {
     env: 'GRIDSEAL_NAMES',
-    schema: z.union([z.string().transform((text) => text.split(',')), z.array(z.string())]).default(['localhost', '127.0.0.1', '::1']),
+    schema: z
+      .union([z.string().transform((text) => text.split(',')), z.array(z.string())])
+      .transform((names) => names.map((name) => name.trim().toLowerCase()))
+      .refine((names) => names.length > 0 && names.every((name) => isHostName(name) || isAddress(name)), 'not host names and IP addresses, comma-separated')
+      .default(['localhost', '127.0.0.1', '::1']),
     about: 'DNS names and addresses in the TLS certificate, comma-separated.',
   },
   lanes: {

@@ -1,6 +1,6 @@
-import { isIP } from 'node:net'
 import { z } from 'zod'
 import { fromBase64 } from '../../../core/bytes.ts'
+import { isAddress, isHostName } from '../../../core/host-name.ts'
 import { operation } from '../../../policies/operation.ts'
 import { type LocatedIssuer, locateIssuer, obstacleToIssuing } from '../authorities.ts'
 import { type PlannedCertificate, planCertificate } from '../issuing.ts'
@@ -10,15 +10,12 @@ import { issuedView } from '../view.ts'
 import type { CertificateDeps } from './deps.ts'
 import { issuingSteps } from './issuing-steps.ts'
 
-/** Host names of RFC 1123: no wildcards, no trailing dot. */
-const DNS_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
-
 const INPUT = z.discriminatedUnion('purpose', [
   z.strictObject({
     purpose: z.literal('tls-server'),
     spki: z.string().max(512).transform(fromBase64).meta({ description: 'Public key of the listener, SPKI DER, base64' }),
-    dnsNames: z.array(z.string().regex(DNS_NAME, 'not a host name')).max(100),
-    ipAddresses: z.array(z.string().refine((text) => isIP(text) !== 0 && !text.includes('%'), 'not an IP address')).max(100),
+    dnsNames: z.array(z.string().refine(isHostName, 'not a host name')).max(100),
+    ipAddresses: z.array(z.string().refine(isAddress, 'not an IP address')).max(100),
   }),
   z.strictObject({ purpose: z.enum(SERVICE_PURPOSES) }),
 ])
