@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { base64 } from '../core/bytes.ts'
 import { newOperationId } from '../core/ids.ts'
+import { asProblem, causeOf } from '../core/problem.ts'
 import { systemCaller } from '../policies/caller.ts'
 import { createApp } from './app.ts'
 import { answerUnreadable } from './client-error.ts'
@@ -21,7 +22,8 @@ import { serviceHealth } from './service-health.ts'
 import { addServiceMetrics } from './service-metrics.ts'
 import { type OpenService, openService } from './service.ts'
 import { SessionIdentities } from './session-identity.ts'
-import { loadTlsIdentity } from './tls-identity.ts'
+import { loadTlsIdentity, type TlsIdentity } from './tls-identity.ts'
+import { tlsRenewal } from './tls-renewal.ts'
 
 /** How often the service looks for ceremonies that were held beside it: one that prunes the log waits for its event. */
 const CEREMONIES_EVERY_MS = 5000
@@ -66,20 +68,22 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   })
   service.alarms.start()
 
-  const tls = await loadTlsIdentity({
-    folder: join(config.data, 'tls'),
-    names: config.names,
-    nowMs: Date.now(),
-    issue: async ({ spki, dnsNames, ipAddresses }) => {
-      const issued = await service.performSystem(systemCaller('start'), 'kms.service-certificate.issue', {
-        purpose: 'tls-server',
-        spki: base64(spki),
-        dnsNames,
-        ipAddresses,
-      })
-      return String(issued['certificate'])
-    },
-  })
+  const loadTls = (): Promise<TlsIdentity> =>
+    loadTlsIdentity({
+      folder: join(config.data, 'tls'),
+      names: config.names,
+      nowMs: Date.now(),
+      issue: async ({ spki, dnsNames, ipAddresses }) => {
+        const issued = await service.performSystem(systemCaller('start'), 'kms.service-certificate.issue', {
+          purpose: 'tls-server',
+          spki: base64(spki),
+          dnsNames,
+          ipAddresses,
+        })
+        return String(issued['certificate'])
+      },
+    })
+  const tls = await loadTls()
   const callersChain = pemBlocks((await service.kms.certificates.chainPem('callers')) ?? '')
   const countEarlyFailure = (source: string, code: string): void => service.audit.earlyFailures.count(source, code)
   const app = createApp({
@@ -94,17 +98,20 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
     isCutOff: () => service.revisions.keeper.isCutOff,
   })
   const answer = app.callback()
-  const tlsServer = createServer({
-    ...tls,
+  const secureContext = {
     // With the root above it: Node's TLS server (20) takes no partial chain. Identities looks at the issuer, since the root stands above other CAs too.
     ca: callersChain,
-    requestCert: true,
-    rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
     ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384',
     honorCipherOrder: true,
     // No resumption, no renegotiation: each connection shows its certificate, and one.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+  } as const
+  const tlsServer = createServer({
+    ...tls,
+    ...secureContext,
+    requestCert: true,
+    rejectUnauthorized: false,
     handshakeTimeout: 10_000,
     headersTimeout: 10_000,
     requestTimeout: 120_000,
@@ -135,8 +142,18 @@ async function listen(config: Config, service: OpenService, logger: Logger): Pro
   })
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   logger.info({ tls: `https://${host}:${String(tlsPort)}`, plain: `http://${host}:${String(plainPort)}`, data: config.data, pid: process.pid }, 'ready')
+  const renewal = tlsRenewal({
+    ...{ current: tls, load: loadTls },
+    use: (identity) => {
+      tlsServer.setSecureContext({ ...identity, ...secureContext })
+      logger.info('the TLS listener has a new certificate')
+    },
+    onFailure: (error) => logger.warn({ cause: causeOf(asProblem(error)) }, 'the certificate of the TLS listener is renewed later'),
+  })
+  renewal.start()
   return async () => {
     clearInterval(ceremonies)
+    await renewal.stop()
     health.stop()
     await Promise.all([shut(tlsServer), shut(plainServer)])
   }
