@@ -48,7 +48,13 @@ it('a listener that runs for months shows a certificate that has not ended, and 
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const renewal = tlsRenewal({ current, load, use: (identity) => server.setSecureContext(identity), onFailure: expect.unreachable, everyMs: 5 })
+  const renewal = tlsRenewal({
+    current,
+    load,
+    use: (identity) => server.setSecureContext(identity),
+    onFailure: (error) => expect.unreachable(String(error)),
+    everyMs: 5,
+  })
   ends.push(() => renewal.stop())
   renewal.start()
   const open = async (): Promise<{ socket: TLSSocket; shown: string | undefined }> => {
