@@ -38,6 +38,7 @@ import { verifyOperation } from './keys/operations/verify.ts'
 
 export type { CardCertificate, CardCertificates, CardSubject, IssuedCardCertificates, PlannedCardCertificates } from './certificates/card-certificates.ts'
 export { highestCrlNumber } from './certificates/crl-store.pg.ts'
+export { parseCsr } from './certificates/csr.ts'
 export type { ServedCrl } from './certificates/crls.ts'
 export type { Registration } from './certificates/operations/deps.ts'
 

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { openDatabase } from '../database.ts'
 import { databaseUrls } from '../database-urls.ts'
 import { CliError } from './cli-error.ts'
+import { assertDatabaseThere } from './stopped-service.ts'
 
 /** A statement over the whole index may take this long. */
 const ANSWER_MS = 60_000
@@ -18,6 +19,7 @@ export async function reindexCommand(
   config: Pick<Config, 'data' | 'databaseUrl' | 'databaseOwnerUrl'>,
   { check = false }: { readonly check?: boolean },
 ): Promise<void> {
+  assertDatabaseThere(config)
   const closers: (() => Promise<unknown>)[] = []
   try {
     const { serviceUrl } = await databaseUrls(config, closers)

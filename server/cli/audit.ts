@@ -91,7 +91,7 @@ async function told<Result>(work: () => Result | Promise<Result>): Promise<Resul
     return await work()
   } catch (error) {
     if (error instanceof NoteError) throw new CliError(error.message)
-    if (error instanceof Error && ('code' in error || error.message.startsWith('http'))) throw new CliError(error.message)
+    if (error instanceof Error && (('code' in error && !('syscall' in error)) || error.message.startsWith('http'))) throw new CliError(error.message)
     throw error
   }
 }

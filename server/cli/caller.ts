@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeTlsRequest } from '../../clients/csr.ts'
 import { makePkcs12 } from '../../clients/pkcs12.ts'
 import { pemBlocks } from '../pem.ts'
 import { CliError } from './cli-error.ts'
+import { readPair } from './with-client.ts'
 
 /** A new key and request in `out`. Never over an existing key. */
 export async function writeRequest({ name, out }: { readonly name: string; readonly out: string }): Promise<void> {
@@ -24,8 +25,9 @@ export function writePkcs12(options: {
   const { password } = options
   if (password === undefined || password.length < 8)
     throw new CliError(`Set the environment variable ${options.passwordEnv} to a password of at least 8 characters.`)
-  const [certificate = '', ...chain] = pemBlocks(readFileSync(options.certificate, 'utf8'))
-  const file = makePkcs12({ privateKey: readFileSync(options.key, 'utf8'), certificate, chain: chain.join('\n'), password, friendlyName: 'Gridseal' })
+  const pair = readPair(options)
+  const [certificate = '', ...chain] = pemBlocks(pair.certificate)
+  const file = makePkcs12({ privateKey: pair.key, certificate, chain: chain.join('\n'), password, friendlyName: 'Gridseal' })
   writeSecret(options.out, file)
   console.log(`${options.out} is written. Import it in the browser with the password.`)
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
-import { Problem } from '../../core/problem.ts'
-import { ConfigError, describeSettings, readConfig } from '../config.ts'
+import { describeSettings, readConfig } from '../config.ts'
 import { addAccessCommands } from './access-commands.ts'
 import { addCallerCommands } from './caller-commands.ts'
 import { addLogCommands } from './log-commands.ts'
@@ -13,10 +12,12 @@ import { addTokenCommands } from './token-commands.ts'
 import { addWitnessCommands } from './witness-commands.ts'
 import { collect } from './service-options.ts'
 import { CliError } from './cli-error.ts'
+import { describeFailure } from './failure.ts'
 
 const program = new Command('gridseal')
   .description('The certificate and key service of a grid’s card platform: the service, and the programs of its people, vendors and auditors.')
   .showHelpAfterError()
+  .configureHelp({ showGlobalOptions: true })
   .addHelpText(
     'after',
     `
@@ -93,9 +94,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode
   else {
-    const told = error instanceof CliError || error instanceof ConfigError || error instanceof Problem
-    console.error(`gridseal: ${error instanceof Problem ? error.detail : error instanceof Error ? error.message : String(error)}`)
-    if (!told && error instanceof Error) console.error(error.stack)
+    console.error(`gridseal: ${describeFailure(error)}`)
     process.exitCode = error instanceof CliError ? error.exitCode : 1
   }
 }

@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pino from 'pino'
+import { equalBytes } from '../../core/bytes.ts'
+import { parseCsr } from '../../kms/index.ts'
 import { systemCaller } from '../../policies/caller.ts'
 import { perform } from '../../policies/gate.ts'
 import type { Config } from '../config.ts'
@@ -22,9 +24,8 @@ export async function initialise({
   readonly officers: readonly string[]
   readonly out: string
 }): Promise<void> {
-  const requests = officers.map(readRequest)
-  if (requests.length !== 2)
-    throw new CliError('Name exactly two officers: --officer alice=alice.csr.pem --officer bob=bob.csr.pem. (gridseal caller request makes the requests.)')
+  const requests = await Promise.all(officers.map(readRequest))
+  assertTwo(requests)
   const service = await openService(config, pino({ level: 'silent' }), faultsOf(config))
   try {
     const caller = systemCaller('init')
@@ -78,13 +79,36 @@ async function assertNeverBurnt({ audit: { searcher, index }, callers }: OpenSer
     )
 }
 
-function readRequest(option: string): { name: string; csr: string } {
+interface OfficerRequest {
+  readonly name: string
+  /** PEM. */
+  readonly csr: string
+  /** SPKI DER. */
+  readonly spki: Uint8Array
+}
+
+/** Two people, each with a key of their own: who holds both keys approves what they asked for. */
+function assertTwo([first, second, ...more]: readonly OfficerRequest[]): void {
+  if (first === undefined || second === undefined || more.length > 0 || first.name === second.name)
+    throw new CliError('Name exactly two officers: --officer alice=alice.csr.pem --officer bob=bob.csr.pem. (gridseal caller request makes the requests.)')
+  if (equalBytes(first.spki, second.spki))
+    throw new CliError(`The requests of ${first.name} and ${second.name} are of one key. Each officer makes their own, and keeps it: gridseal caller request.`)
+}
+
+async function readRequest(option: string): Promise<OfficerRequest> {
   const at = option.indexOf('=')
   if (at < 1) throw new CliError(`--officer is written name=csr.pem, not ${option}`)
-  const file = option.slice(at + 1)
+  const [name, file] = [option.slice(0, at), option.slice(at + 1)]
+  const csr = readCsr(file, name)
+  const parsed = await parseCsr(csr)
+  if (parsed.kind === 'fault') throw new CliError(`${file}: ${parsed.message} gridseal caller request --name ${name} --out FOLDER makes one.`)
+  return { name, csr, spki: parsed.spki }
+}
+
+function readCsr(file: string, name: string): string {
   try {
-    return { name: option.slice(0, at), csr: readFileSync(file, 'utf8') }
+    return readFileSync(file, 'utf8')
   } catch {
-    throw new CliError(`The certificate request ${file} cannot be read. gridseal caller request --name ${option.slice(0, at)} --out FOLDER makes one.`)
+    throw new CliError(`The certificate request ${file} cannot be read. gridseal caller request --name ${name} --out FOLDER makes one.`)
   }
 }

@@ -3,6 +3,7 @@ import { type CheckProgress, type Finding, FINDINGS, type IntegrityReport } from
 import type { Config } from '../config.ts'
 import { inspectService } from '../service.ts'
 import { CliError } from './cli-error.ts'
+import { assertDatabaseThere } from './stopped-service.ts'
 import { assertReach, type ReachOptions, withClient } from './with-client.ts'
 
 const FOUND = 1
@@ -11,6 +12,7 @@ const PROGRESS_EVERY_MS = 1_000
 
 /** Prints the report. The exit code is 1 when anything was found, and 2 when nothing could be compared. */
 export async function checkIntegrityCommand(config: Config, { json }: { readonly json: boolean }): Promise<void> {
+  assertDatabaseThere(config, NOT_COMPARED)
   const report = await compare(config).catch((error: unknown) => {
     throw new CliError(`nothing was compared: ${error instanceof Error ? error.message : String(error)}`, NOT_COMPARED)
   })

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import pg from 'pg'
 import type { Sql } from '../../core/tx.ts'
 import type { Config } from '../config.ts'
@@ -18,12 +20,26 @@ export async function withStoppedService<Result>(config: Config, work: (sql: Sql
   })
 }
 
+/** The settings name a database, or the data folder has one. */
+export const hasDatabase = ({ data, databaseUrl }: Pick<Config, 'data' | 'databaseUrl'>): boolean =>
+  databaseUrl !== undefined || existsSync(join(data, 'postgres'))
+
+/**
+ * What looks at a service's data, or repairs it, makes none: a database that was begun in a wrong folder would pass for an empty one. Throws a {@link CliError} with
+ * `exitCode` (default 1).
+ */
+export function assertDatabaseThere({ data, databaseUrl }: Pick<Config, 'data' | 'databaseUrl'>, exitCode = 1): void {
+  if (hasDatabase({ data, databaseUrl })) return
+  throw new CliError(`${data} has no database of a service. Name the folder of the service by GRIDSEAL_DATA, or its database by DATABASE_URL.`, exitCode)
+}
+
 /** A connection of the database's owner; the database is brought up to date first, unless it is only looked at. */
 export async function withDatabase<Result>(
   config: Config,
   work: (sql: Sql) => Promise<Result>,
   { migrated = true }: { readonly migrated?: boolean } = {},
 ): Promise<Result> {
+  assertDatabaseThere(config)
   const closers: (() => Promise<unknown>)[] = []
   try {
     const urls = await databaseUrls(config, closers)

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { hex } from '../../core/bytes.ts'
 import type { Sql } from '../../core/tx.ts'
 import { PgCeremonyAuthorisationStore } from '../../kms/root-keys/index.ts'
@@ -22,7 +20,7 @@ import type { Config } from '../config.ts'
 import { tokenOptions } from '../token-options.ts'
 import { verifierKey } from '../token-succession.ts'
 import { currentRowMac, sealerOf } from './ceremony-token.ts'
-import { withDatabase } from './stopped-service.ts'
+import { hasDatabase, withDatabase } from './stopped-service.ts'
 import { usedDecisions } from './token-authorisation.ts'
 
 /** Prints what a token has of ours, beside what the database remembers, where that can be reached. */
@@ -30,8 +28,7 @@ export async function showTokenCommand({ config, token }: { readonly config: Con
   const ceremonies = new TokenCeremonies(tokenOptions(config, token))
   const shown = await ceremonies.show()
   console.log(describeShown(shown, config.origin).join('\n'))
-  const isThere = config.databaseUrl !== undefined || existsSync(join(config.data, 'postgres'))
-  const compared = isThere
+  const compared = hasDatabase(config)
     ? await withDatabase(config, (sql) => compareWith(sql, { ceremonies, shown }), { migrated: false }).catch((error: unknown) => [
         `database    cannot be compared: ${error instanceof Error ? error.message : String(error)}`,
       ])

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { ApiClient, ApiProblem, type Connection } from '../../clients/api.ts'
 import { CliError } from './cli-error.ts'
@@ -21,7 +22,7 @@ export async function withClient<Result>(options: ReachOptions, work: (client: A
   } catch (error) {
     if (error instanceof ApiProblem) throw new CliError(describeProblem(error))
     if (error instanceof CliError) throw error
-    throw new CliError(`${options.url} does not answer: ${error instanceof Error ? error.message : String(error)}`)
+    throw new CliError(describeSilence(options, error))
   } finally {
     client.close()
   }
@@ -35,14 +36,54 @@ function describeProblem({ detail, code, instance, body }: ApiProblem): string {
   return [`${detail} (${code}; ${instance})`, ...told].join('\n')
 }
 
+/** TLS found that another root issued what the service shows. */
+const FOREIGN = ['SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY']
+
+/** Why there was no answer, and what to look at. */
+function describeSilence({ url, trust }: ReachOptions, error: unknown): string {
+  const { message, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error), code: undefined }
+  if (code !== undefined && FOREIGN.includes(code))
+    return `${url} shows a certificate that ${trust} has not issued: it is another service, or ${trust} is not its root certificate. (${message})`
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `${url} shows a certificate for other names, which the service has from GRIDSEAL_NAMES. (${message})`
+  if (code === 'ECONNREFUSED') return `${url} does not answer: nothing listens there. Does the service run (gridseal serve), and is that its address (--url)?`
+  if (code === 'EPROTO') return `${url} does not answer by TLS as the service does: is it the plain listener’s port? (${message.trim()})`
+  return `${url} does not answer: ${message}`
+}
+
 function connectionOf({ url, trust, certificate, key, session }: ReachOptions): Connection {
   if ((certificate === undefined) !== (key === undefined)) throw new CliError('A certificate needs its key: --certificate chain.pem --key key.pem')
+  if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
+    throw new CliError(`--url is the TLS listener of the service, such as https://127.0.0.1:8443, not ${url}`)
+  readCertificate(trust)
   return {
     url,
     trust: readText(trust),
-    ...(certificate === undefined ? {} : { certificate: readText(certificate) }),
-    ...(key === undefined ? {} : { key: readText(key) }),
+    ...(certificate === undefined || key === undefined ? {} : readPair({ certificate, key })),
     ...(session === undefined ? {} : { session: readSessionFile(session).token }),
+  }
+}
+
+/** Files (PEM) of a certificate, which others may follow, and of its private key. Throws a {@link CliError}, also where they do not belong together. */
+export function readPair({ certificate, key }: { readonly certificate: string; readonly key: string }): { readonly certificate: string; readonly key: string } {
+  const read = readCertificate(certificate)
+  const privateKey = parseFile(key, createPrivateKey)
+  if (privateKey === undefined) throw new CliError(`${key} is no private key (PEM).`)
+  if (!read.checkPrivateKey(privateKey)) throw new CliError(`${key} is not the key of the certificate ${certificate}.`)
+  return { certificate: readText(certificate), key: readText(key) }
+}
+
+function readCertificate(file: string): X509Certificate {
+  const read = parseFile(file, (text) => new X509Certificate(text))
+  if (read === undefined) throw new CliError(`${file} is no certificate (PEM).`)
+  return read
+}
+
+function parseFile<Read>(file: string, parse: (text: string) => Read): Read | undefined {
+  const text = readText(file)
+  try {
+    return parse(text)
+  } catch {
+    return undefined
   }
 }
 
