@@ -117,7 +117,7 @@ function logOf({ operations }: AuditFeature): Parameters<typeof mirror>[0]['log'
     return operation.respond(target, await operation.execute(undefined as never, target))
   }
   return {
-    checkpoint: async () => ((await answerOf('policies.audit.checkpoint', {})) as { readonly note: string }).note,
+    checkpoint: async () => (await answerOf('policies.audit.checkpoint', {})) as { readonly note: string },
     bundles: async (index, count, width) => {
       const chunks: Uint8Array[] = []
       for await (const chunk of ((await answerOf('policies.audit.bundle', { index, count, width })) as Download).chunks) chunks.push(chunk)

@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { utf8 } from '../core/bytes.ts'
+import { withSignatures } from '../policies/audit/cosignature.ts'
 import { encodeBundle } from '../policies/audit/group.ts'
+import { splitNote } from '../policies/audit/note.ts'
+import { testWitness } from '../policies/audit/testing/test-witness.ts'
+import { parseWitnessPolicy } from '../policies/audit/witness-policy.ts'
 import { tilePath, tilesOf } from '../policies/audit/tile-path.ts'
 import { tileLog, tileLogKey, type TileLog, usualEntries } from '../policies/audit/testing/tile-log.ts'
 import { mirror, type Mirrored, MirrorError, type MirroredLog } from './audit-mirror.ts'
@@ -20,7 +24,7 @@ const entries = usualEntries(2000)
 /** The service's side: what it is asked for is noted. */
 function served(log: TileLog, asked: string[] = [], changed: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes): MirroredLog {
   return {
-    checkpoint: () => Promise.resolve(log.note),
+    checkpoint: () => Promise.resolve({ note: log.note }),
     bundles: (index, count, width) => {
       asked.push(`${index}+${count}/${width}`)
       const from = 256 * index
@@ -92,7 +96,7 @@ describe('a mirror', () => {
       /another root/,
     ],
     ['shows no bundle', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => bytes.slice(0, -1)), /another root/],
-    ['shows no checkpoint', () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve('') }), /does not verify/],
+    ['shows no checkpoint', () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve({ note: '' }) }), /does not verify/],
   ])('stays as it is where the log %s', async (_what, log, message) => {
     await bring(served(tileLog(entries.slice(0, 300))))
     const [before, kept] = [readFileSync(join(folder, 'checkpoint')), files()]
@@ -109,5 +113,51 @@ describe('a mirror', () => {
     await bring(served(tileLog(entries.slice(0, 300))))
     writeFileSync(join(folder, 'tile/0/001.p/44'), new Uint8Array(44 * 32))
     await expect(bring(served(tileLog(entries)))).rejects.toThrow('are not those of its own checkpoint')
+  })
+})
+
+describe('a mirror whose checkpoint has to be cosigned', () => {
+  const [first, second] = [testWitness('witness.example/w1'), testWitness('witness.example/w2')]
+  const policy = parseWitnessPolicy(
+    utf8(`witness w1 ${first.key.vkey} https://w1.example\nwitness w2 ${second.key.vkey} https://w2.example\ngroup both 2 w1 w2\nquorum both\n`),
+  )
+  const log = tileLog(entries.slice(0, 300))
+  const cosigned = (size: number, ...witnesses: (typeof first)[]): string => {
+    const note = log.noteAt(size)
+    return withSignatures(
+      note,
+      witnesses.map(({ cosign }) => cosign(splitNote(note).text, 1_790_000_000)),
+    )
+  }
+  const bringCosigned = (witnessed?: string): Promise<Mirrored> =>
+    mirror({
+      log: { ...served(log), checkpoint: () => Promise.resolve({ note: log.note, ...(witnessed === undefined ? {} : { witnessed }) }) },
+      ...{ folder, keys: [tileLogKey.vkey], policy },
+    })
+  const verify = () => verifyLog({ log: folder, vkey: tileLogKey.vkey, policy, threads: 1 })
+
+  it('takes the newest that the witnesses cosigned, and is verified by the same policy', async () => {
+    expect(await bringCosigned(cosigned(280, first, second))).toEqual({ from: 0, to: 280 })
+    expect(await verify()).toMatchObject({ ok: true, size: 280 })
+    expect(await bringCosigned(cosigned(300, second, first))).toEqual({ from: 280, to: 300 })
+    expect(await verify()).toMatchObject({ ok: true, size: 300 })
+  })
+
+  it('takes no other, and changes nothing', async () => {
+    await expect(bringCosigned()).rejects.toThrow('no checkpoint that its witnesses have cosigned')
+    await expect(bringCosigned(cosigned(280, first))).rejects.toThrow('not enough have cosigned')
+    await expect(bringCosigned(cosigned(280, first, testWitness('witness.example/w2')))).rejects.toThrow('not enough have cosigned')
+    expect(files()).toEqual([])
+  })
+
+  it('waits where the folder is further than the witnesses', async () => {
+    await bring(served(log))
+    await expect(bringCosigned(cosigned(280, first, second))).rejects.toThrow('The witnesses have cosigned 280 entries, and the folder has 300.')
+    expect(await verify()).toMatchObject({ ok: false, findings: [{ code: 'quorum-missing' }] })
+  })
+
+  it('is what a policy of witnesses is put to: an export has no cosignatures', async () => {
+    writeFileSync(join(folder, 'log.ndjson'), log.exported())
+    await expect(verifyLog({ log: join(folder, 'log.ndjson'), vkey: tileLogKey.vkey, policy })).rejects.toThrow('an export holds no cosignatures')
   })
 })

@@ -10,12 +10,13 @@ import { tilePath, type TilePath, tilesOf, widthIn } from '../policies/audit/til
 import { treeEnd } from '../policies/audit/tile-tree.ts'
 import { OpenTiles, TILE_WIDTH } from '../policies/audit/tiles.ts'
 import { openByAny } from '../policies/audit/verify.ts'
+import { judgeCheckpoint, type WitnessPolicy } from '../policies/audit/witness-policy.ts'
 import { folderSource } from './audit-source.ts'
 
 /** The service as a mirror needs it. Not trusted. */
 export interface MirroredLog {
-  /** The last signed note. */
-  checkpoint(): Promise<string>
+  /** The last signed note, and the newest that enough witnesses have cosigned. */
+  checkpoint(): Promise<{ readonly note: string; readonly witnessed?: string }>
   /** `count` bundles from the one at `index` on, side by side, the last of them `width` wide. */
   bundles(index: number, count: number, width: number): Promise<Uint8Array>
 }
@@ -26,6 +27,8 @@ export interface MirrorSettings {
   readonly folder: string
   /** The log's public keys in C2SP note form, in the order in which they signed. */
   readonly keys: readonly string[]
+  /** The quorum of witnesses that must have cosigned the checkpoint that the folder gets. */
+  readonly policy?: WitnessPolicy
   readonly onProgress?: (entries: number) => void
   /** Bundles asked for at once. Default 32: about 5 MB. */
   readonly batch?: number
@@ -54,10 +57,13 @@ export async function mirror(settings: MirrorSettings): Promise<Mirrored> {
   const keys = settings.keys.map(parseLogKey)
   const held = await folderSource(settings.folder).read('checkpoint')
   const before = held === undefined ? undefined : open(fromUtf8(held), keys, 'the checkpoint in the folder')
-  const note = await settings.log.checkpoint()
-  const after = open(note, keys, 'the checkpoint of the log')
+  const shown = await settings.log.checkpoint()
+  const last = open(shown.note, keys, 'the checkpoint of the log')
   const from = before?.checkpoint.size ?? 0
+  const { note, opened: after } = settings.policy === undefined ? { note: shown.note, opened: last } : cosigned(shown, settings.policy, keys)
   const to = after.checkpoint.size
+  if (to < from && last.checkpoint.size >= from)
+    throw new MirrorError(`The witnesses have cosigned ${to} entries, and the folder has ${from}. Ask again once they have cosigned more.`)
   if (to < from) throw new MirrorError(`The log was set back: it shows ${to} entries, and had signed ${from}. Keep the folder: its checkpoint proves that.`)
   if (before !== undefined && after.signer < before.signer)
     throw new MirrorError('The checkpoint of the log is by a key that was replaced before the folder’s was signed.')
@@ -74,6 +80,19 @@ export async function mirror(settings: MirrorSettings): Promise<Mirrored> {
     if (path.width === TILE_WIDTH) rmSync(join(settings.folder, `${tilePath(path)}.p`), { recursive: true, force: true })
   }
   return { from, to }
+}
+
+/** The newest that the witnesses cosigned, by the policy of who mirrors. */
+function cosigned(
+  { witnessed }: { readonly witnessed?: string },
+  policy: WitnessPolicy,
+  keys: readonly LogKey[],
+): { readonly note: string; readonly opened: ReturnType<typeof open> } {
+  if (witnessed === undefined) throw new MirrorError('The service has no checkpoint that its witnesses have cosigned (GRIDSEAL_WITNESS_POLICY).')
+  const opened = open(witnessed, keys, 'the checkpoint that witnesses cosigned')
+  if (!judgeCheckpoint(witnessed, policy, keys).satisfied)
+    throw new MirrorError(`Of the witnesses that are asked for not enough have cosigned the checkpoint over ${opened.checkpoint.size} entries.`)
+  return { note: witnessed, opened }
 }
 
 function open(note: string, keys: readonly LogKey[], which: string): { readonly signer: number; readonly checkpoint: Checkpoint } {

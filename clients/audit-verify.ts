@@ -43,6 +43,8 @@ export async function verifyLog(settings: VerifySettings): Promise<LogReport> {
   const workers = isExport && found.size < WORTH_THREADS_BYTES ? undefined : new DigestWorkers(threads)
   try {
     if (isExport) {
+      if (policy !== undefined)
+        throw new NoteError('an export holds no cosignatures: of witnesses a mirror is verified (gridseal audit mirror --witness-policy), or a proof')
       const chunks = createReadStream(log, { highWaterMark: 512 * 1024 }) as AsyncIterable<Uint8Array>
       return await verifyExport(verifier, chunks, { ...progress, ...(workers === undefined ? {} : { digest: workers.lines, window: 2 * threads + 2 }) })
     }

@@ -194,7 +194,10 @@ describe.runIf(canRun('chromium'))('in Chromium', () => {
     const [first = { bytes: '', proof: '' }, second = first] = proven.entries
     await mirror({
       ...{ folder: join(folder, 'mirror'), keys: [audit.key.vkey] },
-      log: { checkpoint: noteNow, bundles: (index, count, width) => download('policies.audit.bundle', { index, count, width }) },
+      log: {
+        checkpoint: async () => ({ note: await noteNow() }),
+        bundles: (index, count, width) => download('policies.audit.bundle', { index, count, width }),
+      },
     })
     const lines = exported.split('\n')
     const at = lines.findIndex((line) => line.startsWith('{"index":7,'))

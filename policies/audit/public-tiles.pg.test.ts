@@ -75,7 +75,7 @@ const mirrorNow = () =>
   mirror({
     folder: join(folder, 'mirror'),
     keys: [audit.key.vkey],
-    log: { checkpoint: noteNow, bundles: (index, count, width) => bundles({ index, count, width }) },
+    log: { checkpoint: async () => ({ note: await noteNow() }), bundles: (index, count, width) => bundles({ index, count, width }) },
   })
 
 describe('the log in tiles', () => {

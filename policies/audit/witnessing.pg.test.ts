@@ -110,6 +110,14 @@ const sizeOf = async (audit: AuditFeature): Promise<number> => {
   return note === undefined ? -1 : judgeCheckpoint(note, parseWitnessPolicy(Buffer.from(policyText)), [key]).checkpoint.size
 }
 
+/** What a mirror is told. */
+async function checkpointTold({ operations }: AuditFeature): Promise<object> {
+  const operation = operations.find(({ name }) => name === 'policies.audit.checkpoint')
+  const target: unknown = await operation?.locate({}, { kind: 'auditor', name: 'ann', id: 'ann' })
+  const { note, witnessed } = operation?.respond(target, await operation.execute(undefined as never, target)) as { note: string; witnessed?: string }
+  return { note, witnessed }
+}
+
 describe('a log with witnesses', () => {
   it('gives the newest checkpoint that enough of them cosigned, across tiles, restarts and the loss of one', async () => {
     const { audit } = open({ mustAnswer: true })
@@ -122,6 +130,7 @@ describe('a log with witnesses', () => {
     await expect.poll(() => sizeOf(audit)).toBe(600)
     const kept = (): unknown => judgeCheckpoint(readFileSync(join(folder, 'checkpoint-witnessed'), 'utf8'), parseWitnessPolicy(Buffer.from(policyText)), [key])
     await expect.poll(kept).toMatchObject({ satisfied: true, checkpoint: { size: 600 } })
+    expect(await checkpointTold(audit)).toEqual({ note: expect.not.stringContaining('witness.example') as string, witnessed: await audit.newestWitnessed() })
     // Two away: the log goes on, and says so; what it can prove to be witnessed stays where it was.
     witnesses[1].mode = 'mute'
     await write(audit, 10)

@@ -49,6 +49,7 @@ export async function searchCommand(
   }
   const { entries, next, searchedTo, size } = await withClient(options, (client) => client.post<Page>('/v1/policies/audit/search', body))
   for (const { index, entry } of entries) console.log(JSON.stringify({ index, ...entry }))
+  if (entries.length === 0) console.error('No entries.')
   if (next !== undefined) console.error(`There may be more: --from ${String(next)}`)
   if (searchedTo < size) console.error(`The index is behind: ${String(searchedTo)} of ${String(size)} entries were searched.`)
 }

@@ -66,10 +66,11 @@ export async function writeEntry({ archive, index, out }: { readonly archive: st
 
 function trust({ keys, witnessPolicy }: Trusted): { readonly vkey: string; readonly replaced: readonly string[]; readonly policy?: WitnessPolicy } {
   const all = readKeys(keys)
-  return { vkey: all.at(-1) ?? '', replaced: all.slice(0, -1), ...(witnessPolicy === undefined ? {} : { policy: readPolicy(witnessPolicy) }) }
+  return { vkey: all.at(-1) ?? '', replaced: all.slice(0, -1), ...(witnessPolicy === undefined ? {} : { policy: readWitnessPolicy(witnessPolicy) }) }
 }
 
-function readPolicy(file: string): WitnessPolicy {
+/** Of a file of C2SP tlog-policy. Throws a {@link CliError}. */
+export function readWitnessPolicy(file: string): WitnessPolicy {
   try {
     return parseWitnessPolicy(readBytes(file))
   } catch (error) {

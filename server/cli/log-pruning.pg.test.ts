@@ -110,7 +110,7 @@ const fetchArchive = (to: string) =>
   mirror({
     ...{ folder: to, keys: [audit.key.vkey] },
     log: {
-      checkpoint: async () => (await answer<{ note: string }>('policies.audit.checkpoint', {})).note,
+      checkpoint: () => answer<{ note: string }>('policies.audit.checkpoint', {}),
       bundles: async (index, count, width) => Buffer.concat(await chunksOf('policies.audit.bundle', { index, count, width })),
     },
   })

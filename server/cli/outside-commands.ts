@@ -39,7 +39,9 @@ export function addOutsideCommands(program: Command): void {
       await openDeliveryFile(options)
     })
 
-  const audit = program.command('audit').description('For auditors.')
+  const audit = program
+    .command('audit')
+    .description('For auditors: the log, verified, searched, copied. For who keeps it on the host: reindex, recover, prune.')
 
   audit
     .command('verify')
@@ -71,6 +73,7 @@ export function addOutsideCommands(program: Command): void {
     .description('Brings a folder up to the log of a running service, verified as it comes: a static tlog-tiles log for audit verify, or for a web server.')
     .argument('<folder>', 'where the log is kept; it is made when it is not there. Its entries name people')
     .addOption(logKeys('--log-key <vkey>'))
+    .addOption(witnesses())
     .addHelpText('after', '\nMay be stopped at any moment, and goes on where it was. Exit 1 when the log does not extend what the folder has.')
     .action(async (folder: string, options: MirrorOptions) => {
       const { mirrorCommand } = await import('./audit-mirror.ts')
@@ -249,7 +252,7 @@ interface TrustOptions {
 }
 
 const logKeys = (flags = '--key <vkey>'): Option =>
-  new Option(flags, 'the log’s verifier key (C2SP note form), or a file that holds it; once it was replaced, each of its keys in their order')
+  new Option(flags, 'the log’s verifier key (C2SP note form), or a file that holds it; again for each of its keys, in their order, once it was replaced')
     .argParser(collect)
     .makeOptionMandatory()
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -33,6 +34,7 @@ export async function serveWitness({ folder, listen }: { readonly folder: string
   if (port === undefined || Number(port) > 65_535) throw new CliError('--listen has the form host:port or [address]:port')
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
+  if (!existsSync(folder)) throw new CliError(`${folder} is no witness: gridseal witness init makes one`)
   // The lock comes first: what another process wrote meanwhile is read after it.
   const lock = await lockSoon(folder)
   if (lock === undefined) throw new CliError(`another process serves ${folder}`)

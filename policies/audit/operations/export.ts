@@ -52,15 +52,26 @@ export const getCheckpoint = (log: SignedLog) =>
     input: z.strictObject({}),
     output: z.object({
       note: z.string().meta({ description: 'The signed note, as it stands.' }),
+      witnessed: z.string().optional().meta({
+        description: 'The newest note that enough witnesses have cosigned, with their cosignatures; absent where the log has no witnesses, or none yet.',
+      }),
       key: z.string().meta({ description: 'The public key in C2SP note form. Compare it with the one from the key ceremony.' }),
       size: z.number().int().min(0),
     }),
-    locate: () => lastSigned(log).then((signed) => ({ signed })),
+    locate: async () => {
+      const [signed, witnessed] = await Promise.all([lastSigned(log), log.newestWitnessed?.()])
+      return { signed, witnessed }
+    },
     uses: () => [],
     facts: ({ signed }) => sizeFact(signed),
     admit: ({ signed }) => nothingSigned(signed),
     execute: (_permit, { signed }) => Promise.resolve(signed),
-    respond: (_target, signed) => ({ note: signed?.note ?? '', key: log.key.vkey, size: signed?.checkpoint.size ?? 0 }),
+    respond: ({ witnessed }, signed) => ({
+      note: signed?.note ?? '',
+      ...(witnessed === undefined ? {} : { witnessed }),
+      key: log.key.vkey,
+      size: signed?.checkpoint.size ?? 0,
+    }),
   })
 
 /** By format: what a line is. `ndjson` is what a verifier takes; the others are for people and their programs, which verify nothing. */

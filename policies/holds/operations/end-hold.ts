@@ -8,7 +8,7 @@ import { type Hold, personKey } from '../hold.ts'
 import { HOLD, type HoldView, viewHold } from '../view.ts'
 import { obstacleToVoice } from './approve-hold.ts'
 import type { Deps } from './deps.ts'
-import { admitOpen, HOLD_ID, holdFacts, type HoldTarget, locateHold, noSuchHold, ROUTE } from './steps.ts'
+import { admitOpen, HOLD_ID, holdFacts, type HoldTarget, locateHold, noneOfYours, noSuchHold, ROUTE } from './steps.ts'
 
 /** Hold, input and key end in the transaction of the outcome, or nothing does. */
 const ending = <Target extends HoldTarget>(deps: Deps) => ({
@@ -43,7 +43,7 @@ export const withdrawHold = (deps: Deps): Operation<{ holdId: string }, HoldTarg
     input: z.strictObject({ holdId: HOLD_ID }),
     locate: ({ holdId }, caller) => locateHold(deps, holdId, caller),
     admit: (target) => {
-      if (target.hold !== undefined && target.hold.requester.person !== personKey(target.caller)) return noSuchHold()
+      if (target.hold?.requester.person !== personKey(target.caller)) return noneOfYours()
       return admitOpen(target)
     },
     execute: (_permit, { hold, caller }) => Promise.resolve(endOf(found(hold), 'withdrawn', caller)),

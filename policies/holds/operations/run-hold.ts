@@ -6,7 +6,7 @@ import type { Caller } from '../../caller.ts'
 import { type Download, type Operation, operation } from '../../operation.ts'
 import type { Hold } from '../hold.ts'
 import type { Deps } from './deps.ts'
-import { admitOpen, HOLD_ID, holdFacts, type HoldTarget, locateHold, noSuchHold, readInput, readUses, ROUTE } from './steps.ts'
+import { admitOpen, HOLD_ID, holdFacts, type HoldTarget, locateHold, noneOfYours, readInput, readUses, ROUTE } from './steps.ts'
 
 /** Performs an operation by its name with a hold of its own, nested: it is decided anew, and takes the hold in the transaction of its intent. */
 export type RunHeld = (run: {
@@ -32,7 +32,7 @@ export const runHold = (deps: Deps, run: RunHeld): Operation<{ holdId: string },
     uses: readUses,
     facts: holdFacts,
     admit: (target) => {
-      if (target.hold !== undefined && target.hold.requester.id !== target.caller.id) return noSuchHold()
+      if (target.hold?.requester.id !== target.caller.id) return noneOfYours()
       const obstacle = admitOpen(target)
       if (obstacle !== undefined) return obstacle
       return target.input === undefined ? new Problem('conflict', 'The request has ended just now.') : undefined

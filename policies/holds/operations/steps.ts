@@ -39,6 +39,9 @@ export const readUses = ({ holdId }: HoldTarget): readonly KeyUse[] => [{ action
 
 export const noSuchHold = (): Problem => new Problem('not-found', 'There is no held request of that id.')
 
+/** The same where there is none: who did not ask for it is not told. */
+export const noneOfYours = (): Problem => new Problem('not-found', 'You asked for no held request of that id. Who asked for one runs it, or withdraws it.')
+
 /** Nothing but reading can be done with a hold that has ended. */
 export const admitOpen = ({ hold, now }: HoldTarget): Problem | undefined => (hold === undefined ? noSuchHold() : obstacleTo(hold, now))
 

@@ -54,7 +54,9 @@ export const activateRevision = (deps: Deps): Operation<Input, Target, Activatio
     facts: ({ revision, latest, isGuardChanged, loaded }) => ({
       public: {
         ...{ revision, base: latest.revision, number: latest.number + 1, guardChanged: isGuardChanged },
-        ...(loaded === undefined ? {} : { rules: loaded.resolved.rules.length, tests: loaded.policy.document.tests.length }),
+        ...(loaded === undefined
+          ? {}
+          : { rules: loaded.resolved.rules.filter(({ path }) => path !== undefined).length, tests: loaded.policy.document.tests.length }),
       },
     }),
     admit: ({ caller, error, latest, now, revision, lockOut: proof }) => {
