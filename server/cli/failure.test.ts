@@ -21,6 +21,7 @@ describe('what a command that failed tells', () => {
     ['a folder in place of a file', thrownBy(() => readFileSync(tmpdir())), 'EISDIR: illegal operation on a directory, read'],
     ['what is thrown for who typed it', new CliError('Name it.'), 'Name it.'],
     ['a problem', new Problem('conflict', 'It is there.'), 'It is there.'],
+    ['a problem and its cause', new Problem('database-unavailable', 'It is away.', { cause: new Error('refused') }), 'It is away. (refused)'],
     ['what is no error', 'odd', 'odd'],
   ])('of %s: one line', (_what, error, line) => {
     expect(describeFailure(error)).toBe(line)

@@ -16,7 +16,8 @@ const OF_FILES: Readonly<Record<string, string>> = {
 
 /** Of a command that failed, for who typed it: one line, and a stack only where the fault is the program’s. */
 export function describeFailure(error: unknown): string {
-  if (error instanceof Problem) return error.detail
+  // On the host itself the cause is told, which callers never are.
+  if (error instanceof Problem) return error.cause instanceof Error ? `${error.detail} (${error.cause.message})` : error.detail
   if (!(error instanceof Error)) return String(error)
   if (error instanceof CliError || error instanceof ConfigError) return error.message
   const { code, path, syscall } = error as NodeJS.ErrnoException
