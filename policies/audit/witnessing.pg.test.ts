@@ -113,8 +113,9 @@ const sizeOf = async (audit: AuditFeature): Promise<number> => {
 /** What a mirror is told. */
 async function checkpointTold({ operations }: AuditFeature): Promise<object> {
   const operation = operations.find(({ name }) => name === 'policies.audit.checkpoint')
-  const target: unknown = await operation?.locate({}, { kind: 'auditor', name: 'ann', id: 'ann' })
-  const { note, witnessed } = operation?.respond(target, await operation.execute(undefined as never, target)) as { note: string; witnessed?: string }
+  if (operation === undefined) throw new Error('no such operation')
+  const target: unknown = await operation.locate({}, { kind: 'auditor', name: 'ann', id: 'ann' })
+  const { note, witnessed } = operation.respond(target, await operation.execute(undefined as never, target)) as { note: string; witnessed?: string }
   return { note, witnessed }
 }
 
