@@ -1,6 +1,6 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { ApiClient, ApiProblem, type Connection } from '../../clients/api.ts'
+import { certificateOf, pairFault } from '../../clients/key-pair.ts'
 import { CliError } from './cli-error.ts'
 import { readSessionFile } from './session-file.ts'
 
@@ -54,37 +54,27 @@ function connectionOf({ url, trust, certificate, key, session }: ReachOptions): 
   if ((certificate === undefined) !== (key === undefined)) throw new CliError('A certificate needs its key: --certificate chain.pem --key key.pem')
   if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
     throw new CliError(`--url is the TLS listener of the service, such as https://127.0.0.1:8443, not ${url}`)
-  readCertificate(trust)
   return {
     url,
-    trust: readText(trust),
+    trust: readRoot(trust),
     ...(certificate === undefined || key === undefined ? {} : readPair({ certificate, key })),
     ...(session === undefined ? {} : { session: readSessionFile(session).token }),
   }
 }
 
 /** Files (PEM) of a certificate, which others may follow, and of its private key. Throws a {@link CliError}, also where they do not belong together. */
-export function readPair({ certificate, key }: { readonly certificate: string; readonly key: string }): { readonly certificate: string; readonly key: string } {
-  const read = readCertificate(certificate)
-  const privateKey = parseFile(key, createPrivateKey)
-  if (privateKey === undefined) throw new CliError(`${key} is no private key (PEM).`)
-  if (!read.checkPrivateKey(privateKey)) throw new CliError(`${key} is not the key of the certificate ${certificate}.`)
-  return { certificate: readText(certificate), key: readText(key) }
+export function readPair(files: { readonly certificate: string; readonly key: string }): { readonly certificate: string; readonly key: string } {
+  const pair = { certificate: readText(files.certificate), key: readText(files.key) }
+  const fault = pairFault(pair.certificate, pair.key)
+  if (fault === 'mismatch') throw new CliError(`${files.key} is not the key of the certificate ${files.certificate}.`)
+  if (fault !== undefined) throw new CliError(`${files[fault]} is no ${fault === 'key' ? 'private key' : 'certificate'} (PEM).`)
+  return pair
 }
 
-function readCertificate(file: string): X509Certificate {
-  const read = parseFile(file, (text) => new X509Certificate(text))
-  if (read === undefined) throw new CliError(`${file} is no certificate (PEM).`)
-  return read
-}
-
-function parseFile<Read>(file: string, parse: (text: string) => Read): Read | undefined {
+function readRoot(file: string): string {
   const text = readText(file)
-  try {
-    return parse(text)
-  } catch {
-    return undefined
-  }
+  if (certificateOf(text) === undefined) throw new CliError(`${file} is no certificate (PEM).`)
+  return text
 }
 
 /** Of who calls by name: a certificate or a session is needed. */
