@@ -92,7 +92,7 @@ describe('a mirror', () => {
     ['shows fewer entries', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => bytes.slice(0, -700)), /another root/],
     [
       'has signed more than there can be',
-      () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve(tileLog(entries).noteAt(10 ** 15)) }),
+      () => ({ ...served(tileLog(entries)), checkpoint: () => Promise.resolve({ note: tileLog(entries).noteAt(10 ** 15) }) }),
       /another root/,
     ],
     ['shows no bundle', () => served(tileLog(entries.slice(0, 700)), [], (bytes) => bytes.slice(0, -1)), /another root/],
