@@ -22,7 +22,7 @@ export function openModule({ modulePath, libraryParameters }: Pick<TokenPlace, '
   return module
 }
 
-const INFO_TRIES = 20
+const INFO_TRIES = 100
 const INFO_PAUSE_MS = 5
 
 /**
