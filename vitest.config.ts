@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Of another server than the embedded one these say nothing new: its launcher, and what crashes and restarts the service’s own parts for minutes. */
 const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
@@ -10,6 +11,24 @@ const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
       'policies/audit/leaders.pg.test.ts',
     ]
   : []
+
+/** They take minutes. One that began last would leave the other worker idle for as long. */
+const LONG = [
+  'server/crash.e2e.test.ts',
+  'server/acknowledged.e2e.test.ts',
+  'server/restore.e2e.test.ts',
+  'server/rotation-crash.pg.test.ts',
+  'clients/vendor-delivery.pg.test.ts',
+  'pkcs11/faults.hsm.test.ts',
+]
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const others = await super.sort(files)
+    const long = LONG.flatMap((name) => others.filter(({ moduleId }) => moduleId.endsWith(`/${name}`)))
+    return [...new Set([...long, ...others])]
+  }
+}
 
 const POSTGRES = 'server/postgres/test-server.ts'
 const skipped = ['**/node_modules/**', '**/dist/**', '**/data/**']
@@ -40,6 +59,7 @@ const withSetup = <Project extends { readonly test: object }>(settings: Project,
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       project('unit', 0, { pattern: '**/*.test.ts', not: ['**/*.hsm.test.ts', '**/*.pg.test.ts', '**/*.e2e.test.ts'], timeoutMs: 10_000, workers: 2 }),
       project('hsm', 1, { pattern: '**/*.hsm.test.ts', timeoutMs: 30_000, workers: 2 }),
