@@ -12,14 +12,10 @@ const embeddedTests = process.env['GRIDSEAL_TEST_DATABASE_URL']
     ]
   : []
 
-/** They take minutes. One that began last would leave the other worker idle for as long. */
+/** They take minutes: one that began last would leave the other worker idle for as long. In their order, so that one that works hard runs beside ones that mostly wait. */
 const LONG = [
-  'server/crash.e2e.test.ts',
-  'server/acknowledged.e2e.test.ts',
-  'server/restore.e2e.test.ts',
-  'server/rotation-crash.pg.test.ts',
-  'clients/vendor-delivery.pg.test.ts',
-  'pkcs11/faults.hsm.test.ts',
+  ...['server/crash.e2e.test.ts', 'server/restore.e2e.test.ts', 'server/rotation.e2e.test.ts', 'server/alarms.e2e.test.ts', 'server/acknowledged.e2e.test.ts'],
+  ...['server/rotation-crash.pg.test.ts', 'clients/vendor-delivery.pg.test.ts', 'pkcs11/faults.hsm.test.ts'],
 ]
 
 class LongFirst extends BaseSequencer {

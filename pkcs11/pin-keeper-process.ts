@@ -39,8 +39,9 @@ async function answer(message: Exclude<ToKeeper, { readonly kind: 'forget' }>): 
 
 /** One line of the terminal, without echo. Rejects at its end, at Ctrl-C, and on an empty line: a token counts wrong PINs. */
 async function typed(prompt: string): Promise<Buffer> {
-  process.stderr.write(prompt)
   const lines = createInterface({ input: process.stdin, output: new Writable({ write: (_chunk, _encoding, done) => done() }), terminal: true, historySize: 0 })
+  // Only now: what is typed at once must not meet a terminal that still shows it.
+  process.stderr.write(prompt)
   try {
     const line = await new Promise<string>((resolve, reject) => {
       lines.once('SIGINT', () => reject(new Error('interrupted')))
