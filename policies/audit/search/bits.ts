@@ -104,7 +104,7 @@ export function countOfStored(stored: Uint8Array, bits: Bits): number {
 }
 
 function placeAt(stored: Uint8Array, at: number): number {
-  const place = (stored[at] as number) * 256 + (stored[at + 1] ?? Number.NaN)
+  const place = ((stored[at] as number) << 8) | (stored[at + 1] ?? SEGMENT_ENTRIES)
   if (stored.length < BYTES && place < SEGMENT_ENTRIES) return place
   throw new RangeError('these are no bits of a segment')
 }

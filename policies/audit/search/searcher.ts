@@ -162,8 +162,8 @@ export class Searcher {
         const values = await store.values(number, WHOLE_FIELD, MOST_GROUPS + 1)
         if (values.length > MOST_GROUPS) throw new Problem('request-invalid', `${by} has more than ${MOST_GROUPS} values: count by another field.`)
         const chunks = chunksOf(evaluation, plan, snapshot, { order: 'newest', start: reach.searchedTo - 1, atOnce: GROUPS_CHUNK })
-        // The database reads the next chunk while one is counted.
-        const read = ahead(chunks, 2, async ({ found }) => {
+        // The database reads the next chunks while one is counted.
+        const read = ahead(chunks, 4, async ({ found }) => {
           const segments = [...found.keys()].sort((a, b) => a - b)
           return { found, segments, rows: await store.rows(number, values, evaluation.sealedOf(segments)) }
         })

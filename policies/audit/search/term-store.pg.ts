@@ -89,7 +89,7 @@ export class PgTermStore implements TermStore {
        FROM audit_terms WHERE field = $1 AND value = ANY($2::text[]) AND ${among.text} GROUP BY value`,
       [field, values, ...among.values],
     )
-    return rows.flatMap(({ value, bits }) => bitsBySegment(bits).map((one) => ({ value, ...one })))
+    return rows.flatMap(bitsBySegment)
   }
 
   async sums(field: number, first: number, sealed: number): ReturnType<TermStore['sums']> {
@@ -179,12 +179,12 @@ interface PageRow {
 const spanOf = ({ first_ms, last_ms }: SpanRow): Span => ({ firstMs: Number(first_ms), lastMs: Number(last_ms) })
 
 /** Segment (8 bytes, of which 6 are enough for 2^60 entries), length (4 bytes), bits; and the next. */
-function bitsBySegment(all: Buffer): { readonly segment: number; readonly bits: Uint8Array }[] {
-  const found: { segment: number; bits: Uint8Array }[] = []
+function bitsBySegment({ value, bits: all }: { readonly value: string; readonly bits: Buffer }): { segment: number; value: string; bits: Uint8Array }[] {
+  const found: { segment: number; value: string; bits: Uint8Array }[] = []
   for (let at = 0; at < all.length; ) {
     const [segment, start] = [all.readUIntBE(at + 2, 6), at + 12]
     const end = start + all.readInt32BE(at + 8)
-    found.push({ segment, bits: all.subarray(start, end) })
+    found.push({ segment, value, bits: all.subarray(start, end) })
     at = end
   }
   return found
