@@ -39,7 +39,7 @@ export function result({ metric, value, unit, limit, goal, goalIs }: Pick<Result
   }
 }
 
-const isRatio = (goal: number, goalIs: GoalIs | undefined): boolean => goalIs === 'ratio' || goal <= 1
+const isRatio = (goal: number, goalIs: GoalIs | undefined): boolean => goalIs === 'ratio' || (goalIs === undefined && goal <= 1)
 const round = (value: number): number => (value >= 100 ? Math.round(value) : Math.round(value * 100) / 100)
 
 export function table({ bench, results, notes = [] }: Report): string {
