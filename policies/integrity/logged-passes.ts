@@ -20,12 +20,7 @@ export async function lastLoggedPass(searcher: Pick<Searcher, 'prepare' | 'searc
   const [found] = (await searcher.search(asked, { order: 'newest', limit: 1 })).entries
   if (found === undefined) return undefined
   const { time, facts = {} } = found.entry
-  const [entries, rows, findings, seconds] = ['entries', 'rows', 'findings', 'seconds'].map((name) => Number(facts[name] ?? 0)) as [
-    number,
-    number,
-    number,
-    number,
-  ]
+  const of = (name: string): number => Number(facts[name] ?? 0)
   const endedAt = new Date(time)
-  return { startedAt: new Date(endedAt.getTime() - seconds * 1000), endedAt, entries, rows, findings }
+  return { startedAt: new Date(endedAt.getTime() - of('seconds') * 1000), endedAt, entries: of('entries'), rows: of('rows'), findings: of('findings') }
 }
